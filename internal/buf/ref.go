@@ -1,0 +1,98 @@
+package buf
+
+// Get takes one more kernel reference to f's buffer, for a caller that can
+// rely on one already (a packet tap, a frag cut in two). ErrOverflow leaves
+// the count as it was.
+func (p *Pool) Get(f Frag) error {
+	w := &p.words[f.buffer]
+	for {
+		v := w.Load()
+		if v&refMask == 0 {
+			panic("buf: Get of a free buffer")
+		}
+		if v&kernelMask == kernelMask {
+			return ErrOverflow
+		}
+		if w.CompareAndSwap(v, v+kernelOne) {
+			return nil
+		}
+	}
+}
+
+// Put drops one kernel reference; the buffer is free when it was the last and
+// the application holds none. The caller must own the reference: a Put without
+// one is a bug in zctap, and panics.
+func (p *Pool) Put(b uint16) {
+	w := &p.words[b]
+	for {
+		v := w.Load()
+		if kernelRefs(v) == 0 {
+			panic("buf: Put of a buffer without a kernel reference")
+		}
+		if kernelRefs(v) > 1 || userRefs(v) > 0 {
+			if w.CompareAndSwap(v, v-kernelOne) {
+				if kernelRefs(v) == 1 {
+					p.kernelDone()
+				}
+				return
+			}
+			continue
+		}
+		// The last reference: nobody else may change the word but to fail on
+		// it, so what follows is ours alone.
+		if v&charged != 0 {
+			p.owners[b].uncharge(1)
+		}
+		p.debug.freed(b)
+		if !w.CompareAndSwap(v, freed(v)) {
+			panic("buf: a reference appeared while the last was put")
+		}
+		if !p.recycle.tryPush(b) {
+			p.free.push(b)
+		}
+		p.returned()
+		return
+	}
+}
+
+// PutFrags drops the kernel reference that each frag stands for.
+func (p *Pool) PutFrags(frags []Frag) {
+	for _, f := range frags {
+		p.Put(f.buffer)
+	}
+}
+
+// HandOver turns the kernel reference that f stands for into a user reference,
+// and fills v with f and its view. On ErrOverflow nothing changed.
+func (p *Pool) HandOver(f Frag, v *Iov) error {
+	return p.toUser(f, v, userOne-kernelOne)
+}
+
+// GiveUser adds a user reference and fills v; the kernel reference stays with
+// its holder, who has more to give of the same buffer. On ErrOverflow nothing
+// changed.
+func (p *Pool) GiveUser(f Frag, v *Iov) error {
+	return p.toUser(f, v, userOne)
+}
+
+func (p *Pool) toUser(f Frag, v *Iov, delta word) error {
+	w := &p.words[f.buffer]
+	for {
+		o := w.Load()
+		if kernelRefs(o) == 0 {
+			panic("buf: a buffer without a kernel reference is given to the application")
+		}
+		if o&userMask == userMask {
+			return ErrOverflow
+		}
+		if w.CompareAndSwap(o, o+delta) {
+			v.frag = f
+			v.view = p.region.View(f)
+			p.debug.given(v)
+			if kernelRefs(o+delta) == 0 {
+				p.kernelDone()
+			}
+			return nil
+		}
+	}
+}

@@ -1,0 +1,30 @@
+package buf
+
+// A buffer's word: [ charged 1 | generation 31 | user references 16 | kernel references 16 ].
+//
+// The RFC keeps both counts in one atomic (patch 8, io_zctap_buf.refcount, with
+// IO_ZCTAP_UREF = 0x10000 for a user reference) so that "is it free?" is one
+// comparison. The generation beside them makes "is this return stale?" part of
+// the same compare-and-swap, and whoever drops the last reference learns from
+// it whether somebody is charged for the buffer.
+type word = uint64
+
+const (
+	kernelOne word = 1
+	userOne   word = 1 << 16
+	genOne    word = 1 << 32
+	charged   word = 1 << 63
+
+	kernelMask = userOne - 1
+	userMask   = genOne - userOne
+	refMask    = kernelMask | userMask
+	genMask    = charged - genOne
+)
+
+func kernelRefs(w word) uint32 { return uint32(w & kernelMask) }
+func userRefs(w word) uint32   { return uint32((w & userMask) >> 16) }
+func generation(w word) uint32 { return uint32((w & genMask) >> 32) }
+
+// freed is the word of a buffer whose last reference, held in w, is dropped:
+// no references, not charged, next generation.
+func freed(w word) word { return (w + genOne) & genMask }

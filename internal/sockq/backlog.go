@@ -1,0 +1,94 @@
+package sockq
+
+import (
+	"net"
+	"os"
+	"sync"
+	"syscall"
+
+	"github.com/zctap/zctap/internal/park"
+)
+
+// A Backlog is a listener's connections, complete and not yet accepted. It is
+// bounded by its engine, which refuses connections beyond the listener's
+// backlog (Len tells).
+type Backlog[T any] struct {
+	Source
+	items fifo[T]
+	park.Parker
+
+	mu sync.Mutex // consumers
+}
+
+// NewBacklog makes an empty backlog.
+func NewBacklog[T any]() *Backlog[T] {
+	b := &Backlog[T]{}
+	b.items.chunks = new(sync.Pool)
+	b.Init(func() bool { return b.items.len() > 0 })
+	return b
+}
+
+// Push adds a connection and shows it. Producer only.
+func (b *Backlog[T]) Push(c T) {
+	b.items.push(c)
+	b.items.publish()
+	b.Raise()
+	b.Unpark()
+}
+
+// Len is the number of connections that wait.
+func (b *Backlog[T]) Len() int { return b.items.len() }
+
+// Accept waits for a connection and takes it. Errors: net.ErrClosed,
+// os.ErrDeadlineExceeded, EBUSY while armed.
+func (b *Backlog[T]) Accept() (c T, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.Armed() {
+		return c, os.NewSyscallError("accept", syscall.EBUSY)
+	}
+	if err := b.Park(); err != nil {
+		return c, err
+	}
+	c, _ = b.take()
+	return c, nil
+}
+
+// Poll takes a connection without waiting; ok is false if there is none. more
+// says that another one waits.
+func (b *Backlog[T]) Poll() (c T, ok, more bool, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.Closed() {
+		return c, false, false, net.ErrClosed
+	}
+	c, ok = b.take()
+	return c, ok, b.items.len() > 0, nil
+}
+
+func (b *Backlog[T]) take() (c T, ok bool) {
+	p := b.items.peek()
+	if p == nil {
+		return c, false
+	}
+	var none T
+	c, *p = *p, none // the chunk outlives the item: don't keep the connection
+	b.items.drop()
+	b.items.settle()
+	return c, true
+}
+
+// Close ends the consumer's side: Accept fails with net.ErrClosed.
+func (b *Backlog[T]) Close() {
+	b.Parker.Close()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.Disarm()
+}
+
+// Drain takes what was never accepted, for the engine to reset. After Close.
+func (b *Backlog[T]) Drain(f func(T)) {
+	for c, ok := b.take(); ok; c, ok = b.take() {
+		f(c)
+	}
+}

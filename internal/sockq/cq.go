@@ -1,0 +1,126 @@
+package sockq
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/zctap/zctap/internal/park"
+)
+
+// A Source is something that can complete: a socket queue, a listener's
+// backlog, a queue's notices. It is linked into its CQ at most once.
+type Source struct {
+	// Owner is what the consumer of the CQ knows the source as. Set before the
+	// source is armed, then read-only.
+	Owner any
+
+	cq       atomic.Pointer[CQ]
+	userData atomic.Uint64
+	queued   atomic.Bool // linked, or in the consumer's hands and not yet looked at
+	next     *Source     // while linked
+}
+
+// Arm makes s complete on cq with userData, from now on and until Disarm. The
+// caller raises s if it has something already. A source completes on one CQ
+// only, its interface queue's: armed on another it could still be linked in the
+// first, and be missed.
+func (s *Source) Arm(cq *CQ, userData uint64) {
+	s.userData.Store(userData)
+	s.cq.Store(cq)
+}
+
+// Disarm stops completions, and reports whether s was armed. A link that is in
+// the CQ already is passed over there.
+func (s *Source) Disarm() bool { return s.cq.Swap(nil) != nil }
+
+// Armed reports whether s completes on a CQ.
+func (s *Source) Armed() bool { return s.cq.Load() != nil }
+
+// UserData is what Arm was given.
+func (s *Source) UserData() uint64 { return s.userData.Load() }
+
+// Raise links s into its CQ, if it is armed and not linked yet. It does not
+// wake the CQ's consumer: the engine does that once a batch, with CQ.Flush.
+func (s *Source) Raise() {
+	cq := s.cq.Load()
+	if cq == nil || s.queued.Swap(true) {
+		return
+	}
+	for {
+		old := cq.raised.Load()
+		s.next = old
+		if cq.raised.CompareAndSwap(old, s) {
+			return
+		}
+	}
+}
+
+// A CQ collects the sources that have something to complete, of one interface
+// queue. Any goroutine may raise a source; consumers take turns.
+type CQ struct {
+	raised atomic.Pointer[Source] // newest first; producers push, the consumer takes all
+	park.Parker
+
+	mu      sync.Mutex // consumers
+	pending []*Source  // oldest first; consumer
+}
+
+// NewCQ makes an empty CQ.
+func NewCQ() *CQ {
+	q := &CQ{}
+	q.Init(q.collect)
+	return q
+}
+
+// Flush wakes the consumer if there is something for it. Once a batch.
+func (q *CQ) Flush() {
+	if q.raised.Load() != nil {
+		q.Unpark()
+	}
+}
+
+// Next waits until a source has something, and calls f for each source in turn
+// until f has no room for more (more is false) or none is left. again tells
+// that the source was not exhausted: it is visited again after the others.
+// The source is f's own while f runs.
+func (q *CQ) Next(f func(s *Source) (again, more bool)) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if err := q.Park(); err != nil {
+		return err
+	}
+	n, seen := len(q.pending), 0
+	for seen < n {
+		s := q.pending[seen]
+		seen++
+		// Before f looks: what is published from here on raises s anew.
+		s.queued.Store(false)
+		if s.cq.Load() != q {
+			continue // disarmed since
+		}
+		again, more := f(s)
+		if again && !s.queued.Swap(true) {
+			q.pending = append(q.pending, s)
+		}
+		if !more {
+			break
+		}
+	}
+	q.pending = slices.Delete(q.pending, 0, seen)
+	return nil
+}
+
+// collect moves what was raised behind what is pending, oldest first, and
+// reports whether anything is.
+func (q *CQ) collect() bool {
+	n := len(q.pending)
+	for s := q.raised.Swap(nil); s != nil; {
+		next := s.next
+		s.next = nil
+		q.pending = append(q.pending, s)
+		s = next
+	}
+	slices.Reverse(q.pending[n:])
+	return len(q.pending) > 0
+}

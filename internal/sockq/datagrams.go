@@ -1,0 +1,167 @@
+package sockq
+
+import (
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"syscall"
+
+	"github.com/zctap/zctap/internal/buf"
+	"github.com/zctap/zctap/internal/park"
+)
+
+// A Message is what comes with one datagram.
+type Message struct {
+	Src, Dst netip.AddrPort
+	// Iovs is the number of iovs of the datagram: as it was queued before
+	// Recv, as it was handed out after.
+	Iovs int
+	// Len is the datagram's length in bytes, also of what was cut off.
+	Len int
+	// Truncated: the datagram did not fit, and its tail is lost. The engine sets
+	// it when it could not receive all, Recv when dst has too few iovs.
+	Truncated bool
+}
+
+var messageChunks sync.Pool // of *chunk[Message]
+
+// Datagrams is the receive queue of one UDP socket. Boundaries are kept: a
+// datagram is handed out whole or, explicitly, truncated (invariant 18).
+type Datagrams struct {
+	Source
+	frags fifo[buf.Frag] // each published before its message
+	msgs  fifo[Message]
+	park.Parker
+	pool *buf.Pool
+
+	mu sync.Mutex // consumers
+}
+
+// NewDatagrams makes the queue of a UDP socket whose payload lies in p's region.
+func NewDatagrams(p *buf.Pool) *Datagrams {
+	q := &Datagrams{pool: p}
+	q.frags.chunks = &fragChunks
+	q.msgs.chunks = &messageChunks
+	q.Init(func() bool { return q.msgs.len() > 0 })
+	return q
+}
+
+// Push appends a datagram of the given frags, whose kernel references the queue
+// takes over. m.Iovs is set to their number. Not seen before Publish. Producer
+// only.
+func (q *Datagrams) Push(m Message, frags []buf.Frag) {
+	for _, f := range frags {
+		q.frags.push(f)
+	}
+	m.Iovs = len(frags)
+	q.msgs.push(m)
+}
+
+// Publish shows what was pushed; see Queue.Publish.
+func (q *Datagrams) Publish() {
+	q.frags.publish()
+	if q.msgs.publish() {
+		q.Raise()
+		q.Unpark()
+	}
+}
+
+// Len is the number of datagrams that wait.
+func (q *Datagrams) Len() int { return q.msgs.len() }
+
+// Recv waits for a datagram and takes as many whole ones as are there and fit:
+// up to len(msgs) messages whose iovs stand in dst in their order. If already
+// the first has more iovs than dst it is cut and marked truncated, and its tail
+// is lost, nothing else. iovs is the number of iovs filled. EINVAL for no room,
+// EBUSY while armed, net.ErrClosed, os.ErrDeadlineExceeded.
+func (q *Datagrams) Recv(dst []buf.Iov, msgs []Message) (n, iovs int, err error) {
+	if len(dst) == 0 || len(msgs) == 0 {
+		return 0, 0, syscall.EINVAL
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.Armed() {
+		return 0, 0, os.NewSyscallError("recvmsg", syscall.EBUSY)
+	}
+	if err := q.Park(); err != nil {
+		return 0, 0, err
+	}
+	return q.pop(dst, msgs)
+}
+
+// Poll is Recv without waiting; more says that further datagrams are left.
+func (q *Datagrams) Poll(dst []buf.Iov, msgs []Message) (n, iovs int, more bool, err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.Closed() {
+		return 0, 0, false, net.ErrClosed
+	}
+	n, iovs, err = q.pop(dst, msgs)
+	return n, iovs, q.msgs.len() > 0, err
+}
+
+func (q *Datagrams) pop(dst []buf.Iov, msgs []Message) (n, iovs int, err error) {
+	defer q.settle()
+	for n < len(msgs) {
+		m := q.msgs.peek()
+		if m == nil || n > 0 && m.Iovs > len(dst)-iovs {
+			break
+		}
+		msgs[n] = *m
+		fit := min(m.Iovs, len(dst)-iovs)
+		for i := range m.Iovs {
+			f := *q.frags.peek()
+			q.frags.drop()
+			if i >= fit || err != nil {
+				q.pool.Put(f.Buffer())
+				msgs[n].Truncated = true
+				continue
+			}
+			if err = q.pool.HandOver(f, &dst[iovs]); err != nil {
+				q.pool.Put(f.Buffer())
+				msgs[n].Truncated = true
+				fit = i
+				continue
+			}
+			iovs++
+		}
+		msgs[n].Iovs = fit
+		q.msgs.drop()
+		n++
+		if err != nil {
+			return n, iovs, nil // explicit in Truncated
+		}
+	}
+	return n, iovs, nil
+}
+
+// Close ends the consumer's side; see Queue.Close.
+func (q *Datagrams) Close() {
+	q.Parker.Close()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.Disarm()
+}
+
+// Drain drops the datagrams that nobody will take and returns their number.
+// After Close, by the producer.
+func (q *Datagrams) Drain() (dropped int) {
+	q.frags.publish()
+	q.msgs.publish()
+	for f := q.frags.peek(); f != nil; f = q.frags.peek() {
+		q.pool.Put(f.Buffer())
+		q.frags.drop()
+	}
+	for m := q.msgs.peek(); m != nil; m = q.msgs.peek() {
+		q.msgs.drop()
+		dropped++
+	}
+	q.settle()
+	return dropped
+}
+
+func (q *Datagrams) settle() {
+	q.frags.settle()
+	q.msgs.settle()
+}

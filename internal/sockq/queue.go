@@ -1,0 +1,240 @@
+package sockq
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/zctap/zctap/internal/buf"
+	"github.com/zctap/zctap/internal/park"
+)
+
+var fragChunks sync.Pool // of *chunk[buf.Frag]
+
+// A Queue is the receive queue of one stream socket: payload in order, then one
+// end.
+type Queue struct {
+	Source
+	frags fifo[buf.Frag]
+	park.Parker
+	pool *buf.Pool
+
+	end     atomic.Pointer[error] // why nothing will follow; producer, once, in Publish
+	inBytes atomic.Uint64         // bytes published; producer
+
+	late   bool   // in a Wakes; producer
+	ending error  // what End was told; producer
+	pushed uint64 // bytes pushed; producer
+
+	mu       sync.Mutex    // consumers
+	used     int           // bytes already taken of the oldest frag; consumer
+	outBytes atomic.Uint64 // bytes taken; consumer
+}
+
+// NewQueue makes the queue of a connection whose payload lies in p's region.
+func NewQueue(p *buf.Pool) *Queue {
+	q := &Queue{pool: p}
+	q.frags.chunks = &fragChunks
+	q.Init(func() bool { return q.frags.len() > 0 || q.Ended() })
+	return q
+}
+
+// Push appends payload; the queue takes over the kernel reference that f stands
+// for. Not seen by the consumer before Publish. Producer only.
+func (q *Queue) Push(f buf.Frag) {
+	if f.Len() == 0 {
+		q.pool.Put(f.Buffer())
+		return
+	}
+	q.frags.push(f)
+	q.pushed += uint64(f.Len())
+}
+
+// End says that nothing follows: io.EOF for an orderly end, or the error. The
+// consumer learns of it after all payload. Calls after the first change
+// nothing. Producer only; Publish shows it.
+func (q *Queue) End(err error) {
+	if q.ending == nil {
+		q.ending = err
+	}
+}
+
+// Ended reports whether the end was published.
+func (q *Queue) Ended() bool { return q.end.Load() != nil }
+
+// Publish shows what was pushed to the consumer: it wakes one that blocks on
+// the queue, or raises the queue on the CQ that it is armed on (which the
+// engine flushes once a batch). Once a batch, producer only.
+func (q *Queue) Publish() { q.PublishTo(nil) }
+
+// PublishTo is Publish, but leaves it to w to wake a consumer that blocks.
+func (q *Queue) PublishTo(w *Wakes) {
+	q.inBytes.Store(q.pushed)
+	q.frags.publish()
+	// After the payload: a consumer that sees the end sees all of it.
+	if q.ending != nil && !q.Ended() {
+		q.end.Store(&q.ending)
+	}
+	if q.Armed() {
+		q.Raise()
+	}
+	w.add(q)
+}
+
+// Buffered is the number of bytes that a consumer could take now.
+func (q *Queue) Buffered() int {
+	out := q.outBytes.Load() // first, so that it is never beyond inBytes
+	return int(q.inBytes.Load() - out)
+}
+
+// Taken is the number of bytes ever taken.
+func (q *Queue) Taken() uint64 { return q.outBytes.Load() }
+
+// Frags is the number of frags waiting, the partly taken one included.
+func (q *Queue) Frags() int { return q.frags.len() }
+
+// Recv waits until there is payload and takes it: up to len(dst) iovs of
+// together at most limit bytes. Each iov is one user reference of the caller's.
+// The error comes only when there is no payload left: io.EOF or what End said,
+// then every time; os.ErrDeadlineExceeded; net.ErrClosed; EINVAL for no room
+// (an empty dst or a limit under 1 would look like an end); EBUSY while armed.
+func (q *Queue) Recv(dst []buf.Iov, limit int) (int, error) {
+	if len(dst) == 0 || limit < 1 {
+		return 0, syscall.EINVAL
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if err := q.wait(); err != nil {
+		return 0, err
+	}
+	n, _, err := q.pop(dst, limit)
+	return n, err
+}
+
+// Poll takes what there is without waiting: the consumer of a CQ does so when
+// the queue was raised. bytes is the payload taken; more says that some is
+// left, or the end is. With no payload left, err is the end, or nil if there is
+// none yet.
+func (q *Queue) Poll(dst []buf.Iov, limit int) (n, bytes int, more bool, err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.Closed() {
+		return 0, 0, false, net.ErrClosed
+	}
+	n, bytes, err = q.pop(dst, limit)
+	// The end counts as more only behind payload: alone it was in err.
+	more = q.frags.len() > 0 || n > 0 && q.Ended()
+	return n, bytes, more, err
+}
+
+// Read waits until there is payload and copies it to p.
+func (q *Queue) Read(p []byte) (n int, err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(p) == 0 {
+		return 0, nil
+	}
+	if err := q.wait(); err != nil {
+		return 0, err
+	}
+	for n < len(p) {
+		f := q.frags.peek()
+		if f == nil {
+			break
+		}
+		rest := f.Slice(q.used, f.Len())
+		k := copy(p[n:], q.pool.Region().View(rest))
+		n += k
+		if q.used += k; k == rest.Len() {
+			q.pool.Put(rest.Buffer())
+			q.used = 0
+			q.frags.drop()
+		}
+	}
+	q.frags.settle()
+	q.outBytes.Add(uint64(n))
+	if n == 0 {
+		return 0, *q.end.Load()
+	}
+	return n, nil
+}
+
+// wait returns when there is payload or an end; the caller holds mu.
+func (q *Queue) wait() error {
+	if q.Armed() {
+		return os.NewSyscallError("recv", syscall.EBUSY)
+	}
+	return q.Park()
+}
+
+// pop takes payload; the caller holds mu.
+func (q *Queue) pop(dst []buf.Iov, limit int) (n, bytes int, err error) {
+	// The end first: payload is published before it.
+	end := q.end.Load()
+	for n < len(dst) && bytes < limit {
+		f := q.frags.peek()
+		if f == nil {
+			break
+		}
+		rest := f.Slice(q.used, f.Len())
+		if k := limit - bytes; k < rest.Len() {
+			// Resumed in mid-fragment next time: the queue keeps its reference.
+			if err = q.pool.GiveUser(rest.Slice(0, k), &dst[n]); err != nil {
+				break
+			}
+			q.used += k
+			bytes += k
+			n++
+			break
+		}
+		if err = q.pool.HandOver(rest, &dst[n]); err != nil {
+			break
+		}
+		bytes += rest.Len()
+		n++
+		q.used = 0
+		q.frags.drop()
+	}
+	q.frags.settle()
+	q.outBytes.Add(uint64(bytes))
+	if n > 0 {
+		return n, bytes, nil
+	}
+	if err == nil && end != nil && q.frags.len() == 0 {
+		err = *end
+	}
+	return 0, 0, err
+}
+
+// Close ends the consumer's side: whoever waits or comes later gets
+// net.ErrClosed. When it returns no consumer touches the queue any more, so
+// that the engine can Drain it.
+func (q *Queue) Close() {
+	q.Parker.Close()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.Disarm()
+}
+
+// Drain drops the payload that nobody will take, pushed or published, and
+// returns its length in bytes. After Close, by the producer.
+func (q *Queue) Drain() (dropped int) {
+	q.frags.publish()
+	q.inBytes.Store(q.pushed)
+	for f := q.frags.peek(); f != nil; f = q.frags.peek() {
+		dropped += f.Len() - q.used
+		q.used = 0
+		q.pool.Put(f.Buffer())
+		q.frags.drop()
+	}
+	q.frags.settle()
+	q.outBytes.Store(q.pushed)
+	return dropped
+}
+
+// IsEnd reports whether err is an orderly end.
+func IsEnd(err error) bool { return errors.Is(err, io.EOF) }

@@ -1,0 +1,90 @@
+package wire
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"math/bits"
+)
+
+// Hasher hashes flow keys with a secret key, so that a peer that chooses its
+// addresses and ports cannot choose the slots of a hash table. A Hasher is a value,
+// is never changed by hashing, and may be used from any number of goroutines.
+//
+// The function is SipHash-1-3 (Aumasson and Bernstein, "SipHash: a fast short-input
+// PRF", with one compression and three finalization rounds). Its input is two words
+// for IPv4, which made it more than twice as fast as hash/maphash over the same
+// fields when it was chosen, 10 ns against 22; for IPv6 the two take the same time.
+type Hasher struct{ k0, k1 uint64 }
+
+// NewHasher returns a Hasher with a fresh random key.
+func NewHasher() Hasher {
+	var key [16]byte
+	rand.Read(key[:]) // never fails: see its documentation
+	return KeyedHasher(key)
+}
+
+// KeyedHasher returns the Hasher with the given key, for hashes that can be
+// reproduced.
+func KeyedHasher(key [16]byte) Hasher {
+	return Hasher{binary.LittleEndian.Uint64(key[0:]), binary.LittleEndian.Uint64(key[8:])}
+}
+
+// Lengths in bytes of what is hashed: two addresses, two ports and the protocol.
+const (
+	hashedLen4 = 2*4 + 2*2 + 1
+	hashedLen6 = 2*16 + 2*2 + 1
+)
+
+// Hash returns the hash of t. All its bits are equally good.
+func (h Hasher) Hash(t *Tuple) uint64 {
+	local, remote := t.Local.Addr(), t.Remote.Addr()
+	ports := uint64(t.Local.Port()) | uint64(t.Remote.Port())<<16 | uint64(t.Proto)<<32
+	if local.Is4() && remote.Is4() {
+		l, r := local.As4(), remote.As4()
+		addrs := uint64(binary.LittleEndian.Uint32(l[:])) | uint64(binary.LittleEndian.Uint32(r[:]))<<32
+		return h.sum([]uint64{addrs, ports | hashedLen4<<56})
+	}
+	l, r := local.As16(), remote.As16()
+	return h.sum([]uint64{
+		binary.LittleEndian.Uint64(l[0:]),
+		binary.LittleEndian.Uint64(l[8:]),
+		binary.LittleEndian.Uint64(r[0:]),
+		binary.LittleEndian.Uint64(r[8:]),
+		ports | hashedLen6<<56,
+	})
+}
+
+// sum is SipHash-1-3 of a message that its caller has padded to whole words, the
+// last of which has the length of the message in its high byte.
+func (h Hasher) sum(words []uint64) uint64 {
+	v0 := h.k0 ^ 0x736f6d6570736575
+	v1 := h.k1 ^ 0x646f72616e646f6d
+	v2 := h.k0 ^ 0x6c7967656e657261
+	v3 := h.k1 ^ 0x7465646279746573
+	for _, m := range words {
+		v3 ^= m
+		v0, v1, v2, v3 = sipRound(v0, v1, v2, v3)
+		v0 ^= m
+	}
+	v2 ^= 0xff
+	for range 3 {
+		v0, v1, v2, v3 = sipRound(v0, v1, v2, v3)
+	}
+	return v0 ^ v1 ^ v2 ^ v3
+}
+
+// sipRound mixes the four words of SipHash's state. It is small enough to be
+// inlined, so that they stay in registers.
+func sipRound(v0, v1, v2, v3 uint64) (uint64, uint64, uint64, uint64) {
+	v0 += v1
+	v1 = bits.RotateLeft64(v1, 13) ^ v0
+	v0 = bits.RotateLeft64(v0, 32)
+	v2 += v3
+	v3 = bits.RotateLeft64(v3, 16) ^ v2
+	v0 += v3
+	v3 = bits.RotateLeft64(v3, 21) ^ v0
+	v2 += v1
+	v1 = bits.RotateLeft64(v1, 17) ^ v2
+	v2 = bits.RotateLeft64(v2, 32)
+	return v0, v1, v2, v3
+}

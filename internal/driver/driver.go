@@ -1,0 +1,155 @@
+// Package driver is the contract between a wire and the protocol stack: frames
+// come in as buffers of the application's region, and go out as bytes. The
+// drivers are in its subfolders: xdp, tun, and mem, which joins two ends in one
+// process; impair and pcap decorate any of them.
+//
+// A driver belongs to one goroutine, the engine's, which calls everything but
+// Wake. It works in batches: one call through the interface moves many frames.
+package driver
+
+import (
+	"github.com/zctap/zctap/internal/buf"
+	"github.com/zctap/zctap/internal/mono"
+)
+
+// A Driver receives into the buffers of one pool and sends on the same wire.
+type Driver interface {
+	// Caps describes the wire. Constant.
+	Caps() Caps
+
+	// Poll receives frames into b, as many as are there and b has room for, and
+	// does not block. The references of all frags in b are the caller's. With
+	// no buffer free the driver leaves frames where they are, or counts what it
+	// must drop. An error is final: the wire is gone.
+	Poll(now mono.Time, b *Batch) error
+
+	// Send transmits frames and returns how many it took, in order; fewer than
+	// all means that the wire is full for now. The bytes are read before Send
+	// returns. An error is final, and concerns frame n; a frame that the wire
+	// refuses is counted as dropped, not an error.
+	Send(now mono.Time, frames []TxFrame) (n int, err error)
+
+	// Wait blocks until Poll may find something, a Send that took fewer than
+	// all may take more, Wake was called, or until has come (0: no limit). It
+	// may return early. While the driver lacks free buffers, it counts on the
+	// pool's OnReturn function to call Wake.
+	Wait(until mono.Time) error
+
+	// Wake makes a Wait that is under way, or the next one, return. Any
+	// goroutine; cheap when Wait is not under way is not promised.
+	Wake()
+
+	// Stats adds the driver's counters to s.
+	Stats(s *Stats)
+
+	// Close detaches from the wire and puts every buffer that the driver holds
+	// back. Frames of an earlier Poll stay valid.
+	Close() error
+}
+
+// Caps describes what a driver can do.
+type Caps struct {
+	Name       string // "tun", "mem", "xdp"
+	LinkHeader int    // bytes before the IP header: 0, or 14 for Ethernet
+	MTU        int    // bytes of the largest IP packet that the wire carries
+	MaxGSO     int    // bytes of the largest TCP super-segment, IP header included, that Send takes; 0: none
+	TxChecksum bool   // Send completes transport checksums (TxFrame.CsumStart)
+	ZeroCopy   bool   // payload reaches the region without a copy by the CPU in our process
+}
+
+// A Batch is where Poll puts frames. It is reused: what Poll left is valid
+// until the next Poll of the same batch.
+type Batch struct {
+	Frames []Frame // len: frames received; cap: the most that Poll may receive
+	// Frags is the memory that the frames' Frags slices are cut from; its
+	// capacity bounds what one Poll receives.
+	Frags []buf.Frag
+	// MaxBytes, if not 0, ends a Poll with the frame that reaches it: what is
+	// received together should still be in the cache when it is looked at, and
+	// be acknowledged before the sender runs dry.
+	MaxBytes int
+	bytes    int // of Frames, counted by Add
+}
+
+// NewBatch makes a batch for up to frames frames and frags frags.
+func NewBatch(frames, frags int) *Batch {
+	return &Batch{Frames: make([]Frame, 0, frames), Frags: make([]buf.Frag, 0, frags)}
+}
+
+// Reset empties the batch; a driver's Poll begins with it.
+func (b *Batch) Reset() {
+	b.Frames = b.Frames[:0]
+	b.Frags = b.Frags[:0]
+	b.bytes = 0
+}
+
+// Add appends a received frame; a driver does so while the batch is not Full.
+func (b *Batch) Add(f Frame) {
+	b.Frames = append(b.Frames, f)
+	b.bytes += f.Len
+}
+
+// Full reports whether a Poll has to end: no room for a frame, or MaxBytes.
+func (b *Batch) Full() bool {
+	return len(b.Frames) == cap(b.Frames) || b.MaxBytes > 0 && b.bytes >= b.MaxBytes
+}
+
+// A Frame is one received frame, possibly a super-segment that the peer's
+// offloads or the driver put together. Its bytes are Head, then Frags.
+type Frame struct {
+	// Head is what lies outside the region, if anything: the headers, as far
+	// as the driver could tell where they end. The driver's memory, valid until
+	// the next Poll.
+	Head []byte
+	// Frags is the rest. Each stands for one kernel reference, the caller's.
+	Frags []buf.Frag
+	// Len is the frame's length in bytes: of Head and Frags together.
+	Len int
+	// Checksum says what is known of the transport checksum.
+	Checksum Checksum
+	// GSOSize is the payload bytes of each segment of a super-segment; 0 if the
+	// frame is not one.
+	GSOSize int
+}
+
+// Checksum is what a driver knows of a frame's transport checksum.
+type Checksum uint8
+
+// What a driver can know of a transport checksum.
+const (
+	Unverified Checksum = iota // the stack has to verify it
+	Vouched                    // the device verified it, or the frame never left the machine
+)
+
+// A TxFrame is one frame to send: headers, then payload in up to two pieces
+// (a send ring wraps). The bytes stay the caller's.
+type TxFrame struct {
+	Head    []byte
+	Payload [2][]byte
+	// CsumStart and CsumOffset ask the driver (Caps.TxChecksum) to complete the
+	// checksum at CsumStart+CsumOffset over everything from CsumStart on; the
+	// field holds the pseudo-header's sum. Bytes from Head[0]. 0: nothing to do.
+	CsumStart, CsumOffset int
+	// GSOSize asks for segmentation into that many payload bytes each
+	// (Caps.MaxGSO); 0: send as it is. IPv6 tells the IP version of Head.
+	GSOSize int
+	IPv6    bool
+}
+
+// Len is the frame's length in bytes.
+func (f *TxFrame) Len() int { return len(f.Head) + len(f.Payload[0]) + len(f.Payload[1]) }
+
+// Stats are a driver's counters.
+type Stats struct {
+	RxFrames, RxBytes uint64
+	TxFrames, TxBytes uint64
+	// Syscalls the driver made on the data path, waits apart.
+	RxCalls, TxCalls, Waits uint64
+	// RxNoBuffer counts frames dropped for want of a free buffer; RxStalls the
+	// times that frames were left waiting for one instead.
+	RxNoBuffer, RxStalls uint64
+	// RxMalformed counts frames that the driver itself refused.
+	RxMalformed uint64
+	// TxDropped counts frames that the wire refused.
+	TxDropped uint64
+}

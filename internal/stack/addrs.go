@@ -1,0 +1,86 @@
+package stack
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"syscall"
+)
+
+// addrs is the addresses of the interface.
+type addrs struct {
+	prefixes []netip.Prefix // each address with the network that it is in
+	// broadcasts are the addresses of all hosts in those networks.
+	broadcasts []netip.Addr
+}
+
+func newAddrs(prefixes []netip.Prefix) (a addrs, err error) {
+	for _, p := range prefixes {
+		ip := p.Addr()
+		if !p.IsValid() || ip.Is4In6() || ip.IsUnspecified() || ip.IsMulticast() || ip.IsLoopback() {
+			return addrs{}, fmt.Errorf("stack: %v cannot be an interface's address: %w", p, syscall.EADDRNOTAVAIL)
+		}
+		a.prefixes = append(a.prefixes, p)
+		if b := broadcast(p); b.IsValid() {
+			a.broadcasts = append(a.broadcasts, b)
+		}
+	}
+	return a, nil
+}
+
+// own reports whether ip is one of our addresses.
+func (a *addrs) own(ip netip.Addr) bool {
+	for _, p := range a.prefixes {
+		if p.Addr() == ip {
+			return true
+		}
+	}
+	return false
+}
+
+// has reports whether there is an address of the version.
+func (a *addrs) has(ipv6 bool) bool {
+	_, ok := a.first(ipv6)
+	return ok
+}
+
+func (a *addrs) first(ipv6 bool) (netip.Addr, bool) {
+	for _, p := range a.prefixes {
+		if p.Addr().Is6() == ipv6 {
+			return p.Addr(), true
+		}
+	}
+	return netip.Addr{}, false
+}
+
+// source is the address to reach remote from: the one in its network, or else
+// the first of its version.
+func (a *addrs) source(remote netip.Addr) (netip.Addr, bool) {
+	for _, p := range a.prefixes {
+		if p.Contains(remote) {
+			return p.Addr(), true
+		}
+	}
+	return a.first(remote.Is6())
+}
+
+// martian reports whether nobody on this wire can have the address ip, so that a
+// packet from there must not be answered: nobody's, a loopback's, our own (the
+// "land" attack), or a network's broadcast (RFC 1122 section 3.2.1.3). Sources that
+// are no host's anywhere the parser has refused.
+func (a *addrs) martian(ip netip.Addr) bool {
+	return ip.IsUnspecified() || ip.IsLoopback() || a.own(ip) || slices.Contains(a.broadcasts, ip)
+}
+
+// broadcast is the address of all hosts in an IPv4 network. It is no valid
+// address if there is none: in IPv6, and for /31 (RFC 3021) and /32.
+func broadcast(p netip.Prefix) netip.Addr {
+	if !p.Addr().Is4() || p.Bits() > 30 {
+		return netip.Addr{}
+	}
+	b := p.Addr().As4()
+	for i := p.Bits(); i < 32; i++ {
+		b[i/8] |= 1 << (7 - i%8)
+	}
+	return netip.AddrFrom4(b)
+}

@@ -1,0 +1,50 @@
+package stack
+
+import (
+	"github.com/zctap/zctap/internal/driver"
+	"github.com/zctap/zctap/internal/mono"
+	"github.com/zctap/zctap/internal/wire"
+)
+
+// Deliver takes in the frames of one Poll, and takes over the references of
+// their frags. What comes of it is sent and shown by the next Flush.
+func (s *Stack) Deliver(now mono.Time, b *driver.Batch) {
+	s.tx.SetNow(now)
+	for i := range b.Frames {
+		f := &b.Frames[i]
+		s.stats.Frames++
+		if c := s.deliver(now, f); c != accepted {
+			s.drops[c]++
+			s.pool.PutFrags(f.Frags)
+		}
+	}
+}
+
+// deliver takes in one frame. Unless it returns accepted the references that
+// f.Frags then has are the caller's to drop.
+func (s *Stack) deliver(now mono.Time, f *driver.Frame) cause {
+	h := &s.rx
+	if c := h.parse(f, s.pool, s.caps.LinkHeader); c != accepted {
+		return c
+	}
+	switch h.ip.Proto {
+	case wire.ProtoTCP:
+		return s.inputTCP(now, f)
+	case wire.ProtoUDP:
+		return s.inputUDP(now, f)
+	default: // nothing else gets through parse
+		return s.inputICMP(now, f)
+	}
+}
+
+// stranger judges a packet that belongs to no flow with a peer: whether it may be
+// answered, or make a flow.
+func (s *Stack) stranger(p *wire.Packet) cause {
+	switch {
+	case !s.addrs.own(p.Dst):
+		return notOurs
+	case s.addrs.martian(p.Src):
+		return martian
+	}
+	return accepted
+}

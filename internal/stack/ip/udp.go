@@ -1,0 +1,44 @@
+package ip
+
+import (
+	"net/netip"
+	"syscall"
+
+	"github.com/zctap/zctap/internal/wire"
+)
+
+// MaxUDP is the most payload in bytes that a datagram to an address of the given
+// version has. Nothing is sent in fragments: they are fragile (RFC 8900), and a
+// receiver that keeps payload where the driver put it could not use them.
+func (t *Tx) MaxUDP(ipv6 bool) int {
+	if ipv6 {
+		return t.caps.MTU - wire.IPv6HeaderLen - wire.UDPHeaderLen
+	}
+	return t.caps.MTU - wire.IPv4HeaderLen - wire.UDPHeaderLen
+}
+
+// UDP sends one datagram. The payload must stay as it is until Flush returns.
+// EMSGSIZE if it is longer than MaxUDP; a wire that is full loses it, counted.
+func (t *Tx) UDP(src, dst netip.AddrPort, payload []byte) error {
+	if len(payload) > t.MaxUDP(src.Addr().Is6()) {
+		return syscall.EMSGSIZE
+	}
+	b := t.begin(len(payload))
+	if b == nil {
+		return nil
+	}
+	l4, err := t.putIP(b, &wire.IPHeader{
+		Src: src.Addr(), Dst: dst.Addr(), Proto: wire.ProtoUDP, HopLimit: ttl, PayloadLen: wire.UDPHeaderLen + len(payload),
+	})
+	if err != nil {
+		t.stats.Unsendable++
+		return err
+	}
+	k, err := wire.PutUDP(b[l4:], &wire.UDP{SrcPort: src.Port(), DstPort: dst.Port(), PayloadLen: len(payload)})
+	if err != nil {
+		t.stats.Unsendable++
+		return err
+	}
+	t.commit(b[:l4+k], l4, src.Addr(), dst.Addr(), wire.ProtoUDP, [2][]byte{payload}, 0)
+	return nil
+}

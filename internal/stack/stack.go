@@ -1,0 +1,176 @@
+package stack
+
+import (
+	"math/rand/v2"
+	"net/netip"
+	"time"
+
+	"github.com/zctap/zctap/internal/buf"
+	"github.com/zctap/zctap/internal/driver"
+	"github.com/zctap/zctap/internal/mono"
+	"github.com/zctap/zctap/internal/sockq"
+	"github.com/zctap/zctap/internal/stack/ip"
+	"github.com/zctap/zctap/internal/stack/tcp"
+	"github.com/zctap/zctap/internal/stack/udp"
+	"github.com/zctap/zctap/internal/wire"
+)
+
+// How many answers a second, and in one go, strangers can draw from us: about
+// what Linux allows (icmp_msgs_per_sec, icmp_msgs_burst).
+const (
+	answersPerSecond = 1000
+	answersBurst     = 50
+)
+
+// Config is what a Stack is made with.
+type Config struct {
+	Pool   *buf.Pool
+	CQ     *sockq.CQ // flushed once a round; may be nil
+	Driver driver.Driver
+	Wakes  *sockq.Wakes // who is to be woken, by the caller; nil: all at once
+
+	// Prefixes are the interface's own addresses, with the networks they are in.
+	Prefixes []netip.Prefix
+
+	// MaxHeld is the most buffers that one connection or socket may keep from
+	// the others. 0: what is free sets the bound.
+	MaxHeld int
+
+	// Seed is for everything random: hashes, initial sequence numbers, ports. It
+	// has to be secret and fresh where peers may be hostile, and makes a test
+	// come out always alike.
+	Seed [32]byte
+
+	// TimeWait, MaxRecvWindow, SendSpace and UserTimeout are tcp.Config's.
+	TimeWait, UserTimeout    time.Duration
+	MaxRecvWindow, SendSpace int
+}
+
+// A Stack is the flows of one interface queue.
+type Stack struct {
+	pool  *buf.Pool
+	cq    *sockq.CQ
+	caps  driver.Caps
+	tx    *ip.Tx
+	addrs addrs
+	rand  *rand.Rand
+
+	tcp       *tcp.Shared
+	udp       udp.Shared
+	conns     table[tcp.Conn]
+	listeners table[Listener]
+	sockets   table[udp.Socket]
+	timers    timers
+
+	// Of this round: sockets that received something, and that have something
+	// to send. Connections that wait for the wire to have room.
+	received []*udp.Socket
+	sending  []*udp.Socket
+	waiting  []*tcp.Conn
+
+	echoes, unreachables, resets limiter
+
+	// Scratch, for one frame.
+	rx      headers
+	segment tcp.Segment
+	views   [][]byte
+	copies  []buf.Frag
+
+	stats Stats
+	drops [causes]uint64
+}
+
+// New makes a Stack over c.Driver. Errors: EADDRNOTAVAIL for addresses that no
+// interface can have.
+func New(c Config) (*Stack, error) {
+	a, err := newAddrs(c.Prefixes)
+	if err != nil {
+		return nil, err
+	}
+	s := &Stack{
+		pool:  c.Pool,
+		cq:    c.CQ,
+		caps:  c.Driver.Caps(),
+		tx:    ip.NewTx(c.Driver),
+		addrs: a,
+		rand:  rand.New(rand.NewChaCha8(c.Seed)),
+		udp:   udp.Shared{Pool: c.Pool, MaxHeld: c.MaxHeld},
+
+		echoes:       newLimiter(answersPerSecond, answersBurst),
+		unreachables: newLimiter(answersPerSecond, answersBurst),
+		resets:       newLimiter(answersPerSecond, answersBurst),
+	}
+	// Two keys: who learned one of them by watching the tables' timing would
+	// know nothing of sequence numbers.
+	tables := s.newHasher()
+	s.conns = newTable[tcp.Conn](tables)
+	s.listeners = newTable[Listener](tables)
+	s.sockets = newTable[udp.Socket](tables)
+	s.tcp = tcp.NewShared(tcp.Config{
+		Pool:          c.Pool,
+		Transmit:      s.tx.TCP,
+		Wakes:         c.Wakes,
+		Hasher:        s.newHasher(),
+		MaxHeld:       c.MaxHeld,
+		MaxRecvWindow: c.MaxRecvWindow,
+		SendSpace:     c.SendSpace,
+		TimeWait:      c.TimeWait,
+		UserTimeout:   c.UserTimeout,
+	})
+	return s, nil
+}
+
+func (s *Stack) newHasher() wire.Hasher {
+	var key [16]byte
+	for i := range key {
+		key[i] = byte(s.rand.Uint32())
+	}
+	return wire.KeyedHasher(key)
+}
+
+// Advance runs the timers that are due.
+func (s *Stack) Advance(now mono.Time) {
+	s.tx.SetNow(now)
+	for {
+		c := s.timers.due(now)
+		if c == nil {
+			return
+		}
+		c.Advance(now)
+		// If it has something to put out, Flush looks at it again.
+		s.settle(now, c)
+	}
+}
+
+// Next is when Advance has something to do, 0 if never. Call it after Flush.
+func (s *Stack) Next() mono.Time { return s.timers.next() }
+
+// Flush sends what there is to send and shows the applications what has come.
+// The error is the driver's, and final.
+func (s *Stack) Flush(now mono.Time) error {
+	s.tx.SetNow(now)
+	if s.tx.Stalled() {
+		if err := s.tx.Flush(now); err != nil {
+			return err
+		}
+	}
+	s.flushTCP(now)
+	s.flushUDP()
+	err := s.tx.Flush(now)
+	s.freeUDP()
+	if s.cq != nil {
+		s.cq.Flush()
+	}
+	return err
+}
+
+// Stalled reports whether the wire is full, so that Flush has left something
+// for when the driver has room.
+func (s *Stack) Stalled() bool { return s.tx.Stalled() }
+
+// Constrained reports whether a window is narrower than it might be, for want of
+// buffers: if so the engine asks the pool to be told of those that come back.
+func (s *Stack) Constrained() bool { return s.tcp.Constrained() > 0 }
+
+// WindowCheck opens the windows that there are buffers for again. Before Flush.
+func (s *Stack) WindowCheck() { s.tcp.WindowCheck() }

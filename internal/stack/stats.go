@@ -1,0 +1,44 @@
+package stack
+
+import (
+	"github.com/zctap/zctap/internal/stack/ip"
+	"github.com/zctap/zctap/internal/stack/tcp"
+	"github.com/zctap/zctap/internal/stack/udp"
+)
+
+// Stats are a Stack's counters; all but Conns only grow.
+type Stats struct {
+	Frames uint64 // given to Deliver
+
+	// Answers to strangers, and those that were suppressed for there were too
+	// many.
+	Echoes, EchoesSuppressed             uint64
+	Unreachables, UnreachablesSuppressed uint64
+	ResetsSuppressed                     uint64
+
+	DatagramsSent, DatagramBytesSent uint64
+
+	Conns int // connections that there is state for, those in TIME-WAIT included
+
+	IP  ip.Stats
+	TCP tcp.Stats
+	UDP udp.Stats
+}
+
+// Stats are the counters so far.
+func (s *Stack) Stats() Stats {
+	st := s.stats
+	st.Conns = s.conns.n
+	st.IP, st.TCP, st.UDP = s.tx.Stats(), s.tcp.Stats, s.udp.Stats
+	return st
+}
+
+// Drops calls f for each cause for which frames were dropped, apart from what TCP
+// counts itself.
+func (s *Stack) Drops(f func(cause string, n uint64)) {
+	for c, n := range s.drops {
+		if n > 0 {
+			f(cause(c).String(), n)
+		}
+	}
+}

@@ -1,0 +1,77 @@
+package tcp
+
+import (
+	"github.com/zctap/zctap/internal/mono"
+	"github.com/zctap/zctap/internal/wire"
+)
+
+// acknowledged processes the ACK of a segment in a synchronized state (RFC 9293
+// section 3.10.7.4, fifth step), and reports whether the segment goes on.
+func (c *Conn) acknowledged(now mono.Time, s *Segment, seq wire.Seq, flags wire.Flags) bool {
+	h := s.TCP
+	ack := h.Ack
+	// RFC 5961 section 5.2: SND.UNA - MAX.SND.WND <= SEG.ACK <= SND.NXT.
+	if c.snd.max.LessThan(ack) || ack.LessThan(c.snd.una-wire.Seq(c.snd.maxWnd)) {
+		c.sh.Stats.Drops.BadAck++
+		c.challenge(now)
+		return false
+	}
+	wnd := uint32(h.Window) << c.opt.sndShift
+	switch {
+	case c.snd.una.LessThan(ack):
+		c.ackedNew(now, h)
+	case ack == c.snd.una && c.snd.nxt != ack && s.Len == 0 && !flags.Has(wire.FIN) && wnd == c.snd.wnd:
+		c.duplicateAck() // RFC 5681 section 2
+	}
+	// Only the newest segment tells the window (section 3.10.7.4).
+	if c.snd.una.LessEq(ack) && (c.snd.wl1.LessThan(seq) || c.snd.wl1 == seq && c.snd.wl2.LessEq(ack)) {
+		c.setSendWindow(seq, ack, wnd)
+	}
+	if c.finSet && c.snd.una == c.snd.fin.Add(1) {
+		return c.finAcked(now)
+	}
+	return true
+}
+
+// ackedNew takes in an acknowledgment of something new.
+func (c *Conn) ackedNew(now mono.Time, h *wire.TCP) {
+	ack := h.Ack
+	n := uint32(ack - c.snd.una)
+	data := n
+	if c.finSet && ack == c.snd.fin.Add(1) {
+		data-- // our FIN has a sequence number and no byte
+	}
+	flight := c.flight()
+	c.measure(now, h)
+	c.snd.una = ack
+	if c.snd.nxt.LessThan(ack) {
+		c.snd.nxt = ack // data that was sent before a timeout did arrive
+	}
+	if data > 0 {
+		c.Send.ack(int(data))
+	}
+	c.loss.stuck = 0
+	c.ackedInRecovery(n, flight)
+}
+
+// setSendWindow is the peer's window, told by a segment with seq and ack.
+func (c *Conn) setSendWindow(seq, ack wire.Seq, wnd uint32) {
+	if c.loss.persisting && wnd > c.snd.wnd {
+		// It opens: what is sent now is retransmitted by the ordinary timer.
+		c.loss.persisting = false
+		c.timers.stop(timerRetransmit)
+		c.rtt.backoff = 0
+	}
+	c.snd.wl1, c.snd.wl2 = seq, ack
+	c.snd.wnd = wnd
+	c.snd.maxWnd = max(c.snd.maxWnd, wnd)
+	if wnd == 0 {
+		// A peer that says so is alive (RFC 9293 section 3.8.6.1: the
+		// connection must stay open as long as probes are answered).
+		c.loss.stuck = 0
+	}
+}
+
+// flight is the bytes sent and not acknowledged, as far as they count as still
+// under way.
+func (c *Conn) flight() uint32 { return uint32(c.snd.nxt - c.snd.una) }

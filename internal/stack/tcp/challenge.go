@@ -1,0 +1,36 @@
+package tcp
+
+import (
+	"time"
+
+	"github.com/zctap/zctap/internal/mono"
+)
+
+// challengeInterval is how often a connection answers segments that cost their
+// sender nothing (RFC 5961 section 7 asks for a limit). It is a connection's
+// own: a limit that connections share tells an attacker of one about the other
+// (CVE-2016-5696). It also ends the dialogue of two ends that each find the
+// other's ACK unacceptable.
+const challengeInterval = 500 * time.Millisecond
+
+// challenge sends an ACK that tells the peer where we are, unless one was sent
+// just now.
+func (c *Conn) challenge(now mono.Time) {
+	if c.acks.challenged != 0 && now.Sub(c.acks.challenged) < challengeInterval {
+		return
+	}
+	c.acks.challenged = now
+	c.acks.now = true
+	c.sh.Stats.ChallengeAcks++
+}
+
+// rejected answers a segment that is not acceptable with an ACK (RFC 9293 section
+// 3.10.7.4, first step). One with payload or FIN may be a window probe, or a
+// retransmission because our ACK was lost, and is always answered.
+func (c *Conn) rejected(now mono.Time, length uint32) {
+	if length > 0 {
+		c.acks.now = true
+		return
+	}
+	c.challenge(now)
+}

@@ -1,0 +1,98 @@
+package tcp
+
+import (
+	"testing"
+
+	"github.com/zctap/zctap/internal/wire"
+)
+
+// One-byte segments, of which nobody reads any, must not use up the region: they
+// are copied together, and counted.
+func TestCompaction(t *testing.T) {
+	const n = 20_000
+	s := scaled(t, 64, nil)
+	least := 64
+	for i := range n {
+		s.inOut(1+i, 1, wire.ACK|wire.PSH, stream(i, 1))
+		least = min(least, s.pool.Free())
+	}
+	if least < 8 {
+		t.Errorf("only %d buffers were left", least)
+	}
+	got := s.received()
+	if string(got) != string(stream(0, n)) {
+		t.Errorf("received %d bytes, or wrong ones", len(got))
+	}
+	st := &s.sh.Stats
+	if st.ZeroCopyBytes+st.CopiedBytes != n || st.CopiedBytes < n*9/10 || st.Compactions != st.CopiedBytes {
+		t.Errorf("%d zero-copy, %d copied, %d compactions", st.ZeroCopyBytes, st.CopiedBytes, st.Compactions)
+	}
+	if s.c.Held() != 1 {
+		t.Errorf("%d buffers held, want the open one", s.c.Held())
+	}
+	// It is closed when nothing comes any more.
+	s.advance(2 * holdInterval)
+	if s.c.Held() != 0 || s.c.pack.open {
+		t.Errorf("%d buffers held by an idle connection", s.c.Held())
+	}
+}
+
+func TestNoCompactionWithoutPressure(t *testing.T) {
+	s := scaled(t, 1024, nil)
+	for i := range 100 {
+		s.inOut(1+i, 1, wire.ACK|wire.PSH, stream(i, 1))
+	}
+	if st := &s.sh.Stats; st.Compactions != 0 || st.ZeroCopyBytes != 100 {
+		t.Errorf("%+v", st)
+	}
+}
+
+func TestLargePayloadIsNeverCopied(t *testing.T) {
+	s := scaled(t, 64, nil)
+	for i := range 10 {
+		s.inOut(1+257*i, 1, wire.ACK|wire.PSH, stream(257*i, 257))
+	}
+	b := s.take(40)
+	s.inOut(1+2570, 1, wire.ACK|wire.PSH, stream(2570, 257))
+	if st := &s.sh.Stats; st.Compactions != 0 {
+		t.Errorf("%+v", st)
+	}
+	s.inOut(1+2827, 1, wire.ACK|wire.PSH, stream(2827, 256))
+	if st := &s.sh.Stats; st.Compactions != 1 || st.CopiedBytes != 256 {
+		t.Errorf("%+v", st)
+	}
+	s.giveBack(b)
+	if got := s.received(); string(got) != string(stream(0, 3083)) {
+		t.Error("wrong bytes")
+	}
+}
+
+// With no buffer free to copy to, the payload stays where it is.
+func TestCompactionWithoutBuffer(t *testing.T) {
+	s := scaled(t, 4, nil) // too few for a reserve
+	segment := s.segment(1, 1, wire.ACK|wire.PSH, []byte("x"))
+	b := s.take(3)
+	s.c.Input(s.now, segment)
+	s.flush()
+	if st := &s.sh.Stats; st.ZeroCopyBytes != 1 || st.CopiedBytes != 0 {
+		t.Errorf("%+v", st)
+	}
+	s.giveBack(b)
+}
+
+// Copied pieces are held out of order too, and cut there.
+func TestCompactionOutOfOrder(t *testing.T) {
+	s := scaled(t, 64, nil)
+	b := s.take(50)
+	s.inOut(1+3, 1, wire.ACK, []byte("d"))
+	s.inOut(1+5, 1, wire.ACK, []byte("f"))
+	s.inOut(1+2, 1, wire.ACK, []byte("cXeXg"))
+	s.giveBack(b)
+	s.inOut(1, 1, wire.ACK, []byte("ab"))
+	if got := s.received(); string(got) != "abcdefg" {
+		t.Errorf("received %q", got)
+	}
+	if st := &s.sh.Stats; st.CopiedBytes != 5 || st.Compactions != 3 {
+		t.Errorf("%d copied in %d compactions", st.CopiedBytes, st.Compactions)
+	}
+}

@@ -1,0 +1,164 @@
+package tcp
+
+import (
+	"github.com/zctap/zctap/internal/buf"
+	"github.com/zctap/zctap/internal/mono"
+	"github.com/zctap/zctap/internal/sockq"
+	"github.com/zctap/zctap/internal/wire"
+)
+
+// A Conn is one connection: the transmission control block of RFC 9293 section
+// 3.3.1. Engine goroutine only, but for what Recv and Send leave to others.
+type Conn struct {
+	// Recv is where payload is put for the application. Nil until the
+	// handshake is complete.
+	Recv *sockq.Queue
+	// Send is where the application puts what to send. Nil until the handshake
+	// is complete.
+	Send *SendBuffer
+	// Owner is the engine's; this package does not look at it.
+	Owner any
+	// OnConnect, if set, is told once how an active open ended, within Input,
+	// Advance or Abort: nil, ECONNREFUSED, ETIMEDOUT or net.ErrClosed.
+	OnConnect func(err error)
+	// TimerIndex is the engine's: where its timer heap has c.
+	TimerIndex int
+	// Nagle delays small segments while data is in flight (RFC 9293 section
+	// 3.7.4): the opposite of TCP_NODELAY, and off as Go has it.
+	Nagle bool
+
+	sh        *Shared
+	tuple     wire.Tuple
+	account   *buf.Account // buffers that c keeps from the queue; apart, since buffers remember it for long
+	listener  *Listener    // until the handshake is complete; nil if we opened
+	nextDirty *Conn
+
+	state      State
+	dirty      bool
+	accepted   bool      // the handshake was completed: failures are no failed opens
+	orphan     bool      // the application has closed: nobody will read
+	closing    bool      // a FIN is to be sent behind what is written
+	finSet     bool      // snd.fin is known: the application writes no more
+	publishDue bool      // Recv has something that the application was not shown
+	admission  admission // of payload in this batch
+	closedAt   mono.Time // when it became an orphan
+
+	resetDue bool // RST to be sent, though the state is CLOSED already
+	synDue   bool // SYN or SYN-ACK to be sent (again)
+
+	snd    sendState
+	rcv    recvState
+	opt    options
+	rtt    rttEstimator
+	cc     congestion
+	loss   recovery
+	acks   ackPolicy
+	ooo    reassembly
+	pack   compactor
+	keep   keepAlive
+	timers timers
+}
+
+// sendState is the send sequence space (RFC 9293 figure 3). una <= nxt <= max
+// but after a probe, when max may be one byte ahead of what nxt has counted.
+type sendState struct {
+	iss wire.Seq
+	una wire.Seq // oldest unacknowledged
+	nxt wire.Seq // next to send; goes back to una on a timeout
+	max wire.Seq // highest ever sent, exclusive
+	fin wire.Seq // sequence number of our FIN, if Conn.finSet
+	wl1 wire.Seq // segment sequence number of the last window update
+	wl2 wire.Seq // its acknowledgment number
+
+	wnd    uint32 // the peer's window, in bytes from una
+	maxWnd uint32 // the largest it ever was
+	mss    uint32 // payload bytes of a full segment, options already taken off
+
+	lastData mono.Time // when data was last sent: idle restart
+}
+
+// recvState is the receive sequence space (RFC 9293 figure 4).
+type recvState struct {
+	irs wire.Seq
+	nxt wire.Seq // next expected
+	adv wire.Seq // right edge of the window offered; never moves left
+	fin wire.Seq // sequence number of the peer's FIN, if finSeen
+
+	finSeen bool
+	mss     uint32 // what we told the peer
+	full    uint32 // payload of the largest segment seen, at most mss
+	maxWnd  uint32 // the largest window ever offered
+	limit   uint32 // what unread data and window together may be; grows
+	grown   uint64 // bytes that the application had read when it grew last
+	total   uint64 // payload bytes passed to the application
+
+	// What a buffer holds, on average: bytes per buffers, of late.
+	estBytes, estBuffers uint32
+	constrained          int // 1 + index in Shared.constrained; 0: not there
+}
+
+// Dial opens a connection (RFC 9293 section 3.10.1, active OPEN). mss is the
+// largest payload of a segment that we take and send, in bytes: what the MTU
+// leaves without IP and TCP header. The connection is dirty: its SYN goes out
+// with Output. The caller puts it into its table first, and sets OnConnect.
+func Dial(sh *Shared, now mono.Time, t wire.Tuple, mss int) *Conn {
+	c := newConn(sh, now, t, mss)
+	c.state = SynSent
+	c.opt.timestamps, c.opt.scaling = true, true // offered
+	c.synDue = true
+	c.touch()
+	return c
+}
+
+// Tuple is the connection's key.
+func (c *Conn) Tuple() *wire.Tuple { return &c.tuple }
+
+// State is the connection's state.
+func (c *Conn) State() State { return c.state }
+
+// Held is the number of buffers that the connection keeps from the queue.
+func (c *Conn) Held() int { return c.account.Held() }
+
+// Done reports that the connection is over and has nothing to put out any more:
+// the caller forgets it. Look after Output. A connection in TIME-WAIT is not
+// done.
+func (c *Conn) Done() bool { return c.state == Closed && !c.resetDue }
+
+// Kick has c look at what the application wrote: for SendBuffer.Notify.
+func (c *Conn) Kick() { c.touch() }
+
+func newConn(sh *Shared, now mono.Time, t wire.Tuple, mss int) *Conn {
+	c := &Conn{sh: sh, tuple: t, account: new(buf.Account), TimerIndex: -1}
+	hash := sh.Hasher.Hash(&t)
+	// RFC 6528 section 3: ISN = M + F(tuple, secret), M a 4 microsecond clock.
+	c.snd.iss = wire.Seq(uint32(hash) + uint32(now/4000))
+	c.snd.una, c.snd.nxt, c.snd.max = c.snd.iss, c.snd.iss, c.snd.iss
+	c.opt.tsOffset = uint32(hash >> 32)
+	c.rcv.mss = uint32(mss)
+	c.snd.mss = uint32(mss)
+	c.rtt.init()
+	c.startWindow()
+	sh.conns++
+	return c
+}
+
+// connect makes the ends that the application uses, when the handshake is
+// complete.
+func (c *Conn) connect(now mono.Time) {
+	c.state = Established
+	c.accepted = true
+	c.Recv = sockq.NewQueue(c.sh.Pool)
+	c.Send = NewSendBuffer(c.sh.SendSpace)
+	c.synDue = false
+	c.timers.stop(timerRetransmit)
+	c.acks.start()
+	c.cc.start(c.snd.mss)
+	c.snd.lastData = now
+	c.rtt.afterHandshake()
+	if c.orphan {
+		c.Recv.Close()
+	}
+	if c.closing {
+		c.Send.Shut()
+	}
+}

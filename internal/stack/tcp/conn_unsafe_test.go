@@ -1,0 +1,18 @@
+package tcp
+
+import (
+	"testing"
+	"unsafe"
+
+	"github.com/zctap/zctap/internal/sockq"
+)
+
+// An idle connection costs less than 2 KiB, and holds no buffer and no send block.
+func TestIdleSize(t *testing.T) {
+	const perChannel, channels = 128, 4 // the two parkers'
+	size := unsafe.Sizeof(Conn{}) + unsafe.Sizeof(sockq.Queue{}) + unsafe.Sizeof(SendBuffer{}) + perChannel*channels
+	t.Logf("Conn %d, Queue %d, SendBuffer %d bytes", unsafe.Sizeof(Conn{}), unsafe.Sizeof(sockq.Queue{}), unsafe.Sizeof(SendBuffer{}))
+	if size > 2048 {
+		t.Errorf("%d bytes for an idle connection", size)
+	}
+}

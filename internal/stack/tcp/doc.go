@@ -1,0 +1,40 @@
+// Package tcp is TCP (RFC 9293) over payload that stays where the driver put
+// it: what is received is passed up as frags of the region, in order data and
+// out-of-order data alike, and only tiny payloads are ever copied, when buffers
+// are scarce.
+//
+// A [Conn] is one connection, a [Listener] makes them from SYNs, a [Shared]
+// holds what the connections of one stack have in common. Nothing here reads a
+// clock, starts a goroutine or knows IP: now is an argument, segments come with
+// Input and leave through Shared's Transmit.
+//
+// # A round of the engine's loop
+//
+//	c.Input(now, &segment)        for each segment of a batch; c becomes dirty
+//	c.Kick, CloseWrite, Close     commands of the application; c becomes dirty
+//	c.Advance(now)                for each connection whose Deadline has come
+//	sh.WindowCheck()              when buffers were returned
+//	for c := sh.NextDirty(); c != nil; c = sh.NextDirty() {
+//		c.Output(now)         // one ACK, one publish, one wake, whatever came
+//		if c.Done() { ... }   // forget it; else look at c.Deadline()
+//	}
+//
+// So the work of a batch is done once a connection, not once a segment.
+//
+// # Who may touch what
+//
+// The engine's goroutine owns everything in this package but the application's
+// side of [SendBuffer] and of Conn.Recv. References: each frag passed to Input
+// stands for one kernel reference, which Input takes over, whatever it does with
+// the segment.
+//
+// # What is implemented
+//
+// RFC 9293 (state machine, with simultaneous open and close), RFC 1122 section
+// 4.2, RFC 7323 (window scale, timestamps, PAWS), RFC 6298 (retransmission
+// timer), RFC 5681 and RFC 6582 (congestion control, NewReno), RFC 3042 (limited
+// transmit), RFC 6928 (initial window), RFC 5961 (blind attacks), RFC 6528
+// (initial sequence numbers), RFC 1337 and RFC 6191 (TIME-WAIT), RFC 2525 section
+// 2.17. Urgent data is read inline (RFC 6093); payload of a SYN is not taken, and
+// comes again. SACK, ECN and path MTU discovery are not negotiated.
+package tcp

@@ -1,0 +1,252 @@
+package tcp
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/zctap/zctap/internal/buf"
+	"github.com/zctap/zctap/internal/wire"
+)
+
+// fuzzConn plays a connection by a program of bytes: segments of any kind, calls
+// of the application, time, and a pool that runs short. Whatever is in it:
+// nothing panics, what is delivered is the peer's stream and what is sent is
+// ours, byte for byte, windows do not shrink, and no buffer is left out.
+type fuzzConn struct {
+	*script
+	prog   []byte
+	seen   int
+	others []uint16 // buffers in other hands
+	iovs   []buf.Iov
+	edge   wire.Seq // right edge of the window last offered
+	edged  bool
+}
+
+func FuzzConn(f *testing.F) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	for range 200 {
+		p := make([]byte, 20+rng.IntN(400))
+		for i := range p {
+			p[i] = byte(rng.Uint32())
+		}
+		f.Add(p)
+	}
+	f.Add([]byte{0})
+	f.Fuzz(func(t *testing.T, prog []byte) { runProgram(t, prog) })
+}
+
+// TestPrograms is FuzzConn with programs by chance, which reach further than what
+// a fuzzer finds in seconds.
+func TestPrograms(t *testing.T) {
+	for seed := range uint64(300) {
+		rng := rand.New(rand.NewPCG(seed, 5))
+		p := make([]byte, 5000)
+		for i := range p {
+			p[i] = byte(rng.Uint32())
+		}
+		p[0] |= 0x40
+		t.Run(fmt.Sprint(seed), func(t *testing.T) { runProgram(t, p) })
+	}
+}
+
+func runProgram(t *testing.T, prog []byte) {
+	z := &fuzzConn{script: newScript(t, 32, nil), prog: prog}
+	z.sh.Transmit = z.transmit
+	start := z.byte()
+	z.opts.HasTimestamps, z.opts.HasWindowScale, z.opts.WindowScale = start&1 != 0, start&2 != 0, start>>4
+	if start&8 != 0 {
+		z.irs = ^wire.Seq(0) - 1000
+	}
+	z.opts.TSVal = 1
+	if start&4 != 0 {
+		z.c = Dial(z.sh, z.now, testTuple, testMSS)
+	} else {
+		z.c = z.l.Input(z.now, z.script.segment(0, 0, wire.SYN, nil), testTuple)
+	}
+	z.flush()
+	if start&0xc0 != 0 { // mostly with a handshake
+		flags, seq := wire.ACK, 1
+		if start&4 != 0 {
+			flags, seq = wire.SYN|wire.ACK, 0
+		}
+		z.c.Input(z.now, z.script.segment(seq, 1, flags, nil))
+		z.opts.HasWindowScale = false
+	}
+	for len(z.prog) > 0 {
+		z.step()
+		if err := checkConn(z.c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := z.pool.Return(z.iovs); err != nil {
+		t.Fatal(err)
+	}
+	z.giveBack(z.others)
+	// The rest is newScript's: Abort, and a census.
+}
+
+func (z *fuzzConn) byte() (b byte) {
+	if len(z.prog) > 0 {
+		b, z.prog = z.prog[0], z.prog[1:]
+	}
+	return b
+}
+
+func (z *fuzzConn) word() int {
+	return int(int16(binary.BigEndian.Uint16([]byte{z.byte(), z.byte()})))
+}
+
+func (z *fuzzConn) step() {
+	c := z.c
+	switch op := z.byte(); op % 16 {
+	case 0, 1, 2, 3: // a segment in order, or nearly
+		z.segment(c.rcv.nxt.Add(uint32(z.word()%4*int(op>>6))), c.snd.una.Add(uint32(z.byte()%4)), wire.ACK|wire.Flags(z.byte()&0b1001), int(z.byte())*int(op>>4))
+	case 4, 5: // somewhere near
+		z.segment(c.rcv.nxt.Add(uint32(z.word())), c.snd.max.Add(uint32(z.word())), wire.Flags(z.byte()), int(z.byte()))
+	case 6: // anywhere
+		z.segment(wire.Seq(z.word()<<16|z.word()), wire.Seq(z.word()<<16|z.word()), wire.Flags(z.byte()), int(z.byte()))
+	case 7: // an acknowledgment of all, or of some
+		z.wnd = uint16(z.word())
+		z.segment(c.rcv.nxt, c.snd.max-wire.Seq(z.byte()%8), wire.ACK, 0)
+	case 8:
+		z.now = z.now.Add(time.Duration(1+z.byte()) << (10 + op>>4*2))
+		z.opts.TSVal += uint32(z.byte())
+		c.Advance(z.now)
+	case 9:
+		if c.Send != nil {
+			off := int(c.Send.wrote.Load())
+			if _, err := c.Send.TryWrite(stream(off, 10*int(z.byte()))); err == nil {
+				c.Kick()
+			}
+		}
+	case 10:
+		z.read(int(z.byte() % 8))
+	case 11: // returns
+		n := min(int(z.byte()), len(z.iovs))
+		if _, err := z.pool.Return(z.iovs[:n]); err != nil {
+			z.t.Fatal(err)
+		}
+		z.iovs = z.iovs[n:]
+		z.sh.WindowCheck()
+	case 12: // others take buffers, or give them back
+		if op&16 != 0 {
+			b := make([]uint16, z.byte()%16)
+			z.others = append(z.others, b[:z.pool.Alloc(b)]...)
+		} else {
+			z.giveBack(z.others)
+			z.others = nil
+		}
+	case 13:
+		z.command(z.byte())
+	case 14:
+		c.Nagle = op&16 != 0
+		c.SetKeepAlive(z.now, op&32 != 0, time.Duration(z.byte())*time.Second)
+	case 15:
+	}
+	if z.byte()&1 != 0 {
+		z.flush()
+	}
+}
+
+func (z *fuzzConn) command(b byte) {
+	c := z.c
+	switch b % 16 {
+	case 0, 1, 2, 3:
+		c.CloseWrite(z.now)
+	case 4:
+		if c.Recv != nil {
+			c.Send.Close()
+			c.Recv.Close()
+		}
+		c.Close(z.now)
+	case 5:
+		c.Abort(z.now)
+	case 6:
+		z.full = !z.full
+	case 7:
+		z.l.Close()
+	case 8:
+		if c.Reopen(z.script.segment(z.word(), 0, wire.SYN, nil)) && c.state != Closed {
+			z.t.Fatal("reopened and not closed")
+		}
+	}
+}
+
+// segment gives the connection a segment whose payload is the peer's stream at
+// seq, in frags of many sizes.
+func (z *fuzzConn) segment(seq, ack wire.Seq, flags wire.Flags, n int) {
+	n = min(n, 3000, (z.pool.Free()-1)*1000)
+	if n < 0 {
+		return
+	}
+	payload := wrapping(seq-z.irs-1, n)
+	if flags.Has(wire.SYN) {
+		payload = wrapping(seq-z.irs, n)
+	}
+	s := z.script.segment(0, 0, flags, nil)
+	s.TCP.Seq, s.TCP.Ack = seq, ack
+	s.Frags, s.Len = frags(z.t, z.pool, payload, 1000), n
+	z.c.Input(z.now, s)
+}
+
+func (z *fuzzConn) read(n int) {
+	if z.c.Recv == nil || n == 0 || z.c.Recv.Closed() {
+		return
+	}
+	iovs := make([]buf.Iov, n)
+	k, _, _, _ := z.c.Recv.Poll(iovs, 1<<20)
+	// Out of order SYNs may have set irs; the stream begins behind it.
+	for i := range iovs[:k] {
+		want := wrapping(z.c.rcv.irs-z.irs+wire.Seq(z.seen), len(iovs[i].Bytes()))
+		if !bytes.Equal(iovs[i].Bytes(), want) {
+			z.t.Fatalf("at byte %d of the stream: %.16x, want %.16x", z.seen, iovs[i].Bytes(), want)
+		}
+		z.seen += len(want)
+	}
+	z.iovs = append(z.iovs, iovs[:k]...)
+}
+
+func (z *fuzzConn) transmit(_, _ netip.Addr, h *wire.TCP, p [2][]byte, mss int) {
+	if _, err := wire.PutTCP(make([]byte, 60), h); err != nil {
+		z.t.Fatal(err)
+	}
+	payload := bytes.Join(p[:], nil)
+	if len(payload) > 0 {
+		if want := stream(int(uint32(h.Seq-z.c.snd.iss-1)), len(payload)); !bytes.Equal(payload, want) {
+			z.t.Fatalf("sent wrong bytes at %d", h.Seq-z.c.snd.iss)
+		}
+		if mss < minMSS-timestampsLen {
+			z.t.Fatalf("segments of %d bytes", mss)
+		}
+	}
+	if h.Flags.Has(wire.RST) || !h.Flags.Has(wire.ACK) {
+		return
+	}
+	edge := h.Ack.Add(uint32(h.Window))
+	if !h.Flags.Has(wire.SYN) {
+		edge = h.Ack.Add(uint32(h.Window) << z.c.opt.rcvShift)
+	}
+	// By less than a scaling unit it may seem to: RFC 7323 section 2.4.
+	if z.edged && z.edge.Sub(edge) >= 1<<z.c.opt.rcvShift && !h.Flags.Has(wire.SYN) {
+		z.t.Fatalf("window's right edge moved left by %d in %v", z.edge.Sub(edge), z.c.state)
+	}
+	if !z.edged || z.edge.LessThan(edge) {
+		z.edge, z.edged = edge, true
+	}
+}
+
+// wrapping is n bytes of the peer's stream from off on; unlike stream it goes on
+// where the sequence numbers wrap.
+func wrapping(off wire.Seq, n int) []byte {
+	p := make([]byte, n)
+	for i := range p {
+		p[i] = byte(uint32(off) * 2654435761 >> 24)
+		off++
+	}
+	return p
+}

@@ -1,0 +1,55 @@
+package tcp
+
+import (
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/zctap/zctap/internal/wire"
+)
+
+func TestKeepAlive(t *testing.T) {
+	s := established(t, nil)
+	const idle = 30 * time.Second
+	s.c.SetKeepAlive(s.now, true, idle)
+	s.advance(20 * time.Second)
+	s.inOut(1, 1, wire.ACK|wire.PSH, []byte("x")) // a sign of life
+	s.expect("before", s.advance(idle-1))
+	probe := seg(0, 2, wire.ACK, 0)
+	s.expect("probe", s.advance(1), probe)
+	s.expect("answer", s.inOut(2, 1, wire.ACK, nil))
+	s.expect("probe after another pause", s.advance(idle), probe)
+	// Now the peer is gone.
+	for range keepAliveProbes - 1 {
+		s.expect("probe", s.advance(idle), probe)
+	}
+	s.expect("the end", s.advance(idle), seg(1, 2, wire.RST|wire.ACK, 0))
+	s.closed()
+	if err := s.recvErr(); err != syscall.ETIMEDOUT {
+		t.Error(err)
+	}
+}
+
+func TestKeepAliveOff(t *testing.T) {
+	s := established(t, nil)
+	s.expect("by default", s.advance(24*time.Hour))
+	s.c.SetKeepAlive(s.now, true, 0)
+	if d := s.c.Deadline(); d != s.now.Add(DefaultKeepAlive) {
+		t.Errorf("due at %v", d)
+	}
+	s.c.SetKeepAlive(s.now, false, 0)
+	s.expect("switched off", s.advance(24*time.Hour))
+}
+
+// While data is under way its retransmission is the probe.
+func TestKeepAliveWithData(t *testing.T) {
+	s := established(t, nil)
+	s.c.SetKeepAlive(s.now, true, time.Second)
+	s.write(10)
+	s.flush()
+	for _, o := range s.advance(10 * time.Second) {
+		if len(o.payload) != 10 {
+			t.Errorf("came out %+v", o)
+		}
+	}
+}

@@ -1,0 +1,222 @@
+package tcp
+
+import (
+	"io"
+
+	"github.com/zctap/zctap/internal/buf"
+	"github.com/zctap/zctap/internal/mono"
+	"github.com/zctap/zctap/internal/wire"
+)
+
+// maxQueuedFrags bounds what a peer of tiny segments makes us remember: window
+// and buffers count bytes and pages, but each frag also costs 20 bytes of queue.
+const maxQueuedFrags = 1 << 16
+
+// text is the seventh and eighth step of RFC 9293 section 3.10.7.4: payload and
+// FIN of an acceptable segment that begins at seq. It takes over the frags.
+func (c *Conn) text(now mono.Time, s *Segment, seq wire.Seq, flags wire.Flags) {
+	frags, n, fin := s.Frags, s.Len, flags.Has(wire.FIN)
+	if n == 0 && !fin {
+		c.sh.Pool.PutFrags(frags)
+		return
+	}
+	drops := &c.sh.Stats.Drops
+	if c.state.finReceived() {
+		drops.AfterFin++
+		c.acks.now = true
+		c.sh.Pool.PutFrags(frags)
+		return
+	}
+	// Right edge first: the window, and a FIN that was seen before.
+	end := seq.Add(uint32(n))
+	if c.rcv.adv.LessThan(end) && c.rcv.nxt != end {
+		drops.BeyondWindow++
+		end, fin = c.rcv.adv, false
+	}
+	if c.rcv.finSeen && c.rcv.fin.LessThan(end) {
+		drops.AfterFin++
+		end, fin = c.rcv.fin, false
+	}
+	if fin && !c.ooo.empty() && end.LessThan(c.ooo.end()) {
+		drops.AfterFin++ // contradicts data that came before it
+		fin = false
+	}
+	left := 0
+	if seq.LessThan(c.rcv.nxt) {
+		left = int(c.rcv.nxt - seq)
+		drops.DuplicateBytes += uint64(min(left, n))
+		seq = c.rcv.nxt
+	}
+	length := max(int(end.Sub(seq)), 0)
+	if left > 0 || length < n {
+		frags = c.sh.trim(frags, left, left+length)
+		c.acks.recovering()
+	}
+	if length > 0 && !c.admit(now, seq) {
+		c.sh.Pool.PutFrags(frags)
+		return
+	}
+	if fin {
+		c.rcv.finSeen, c.rcv.fin = true, end
+	}
+	if length > 0 {
+		c.payload(now, seq, frags, length, flags)
+	} else {
+		c.sh.Pool.PutFrags(frags)
+	}
+	switch {
+	case c.rcv.finSeen && c.rcv.nxt == c.rcv.fin:
+		c.finArrived(now)
+	case fin:
+		c.acks.now = true
+	}
+}
+
+// admission is how payload of this batch is judged. It is found once a batch, since
+// it looks at what the application's goroutines write; and that is enough, since
+// the buffers of a batch were taken from the free ones before.
+type admission uint8
+
+const (
+	unjudged    admission = iota
+	plenty                // take everything
+	shortage              // buffers are short: look at each segment
+	queueIsFull           // too many frags wait
+)
+
+// admit reports whether payload at seq is taken.
+func (c *Conn) admit(now mono.Time, seq wire.Seq) bool {
+	drops := &c.sh.Stats.Drops
+	if c.orphan {
+		// RFC 9293 section 3.10.4 (CLOSE), RFC 2525 section 2.17: data that
+		// nobody reads is answered with a reset, not an ACK.
+		drops.AfterClose++
+		c.Abort(now)
+		return false
+	}
+	if c.admission == unjudged {
+		switch {
+		case c.Recv.Frags() >= maxQueuedFrags:
+			c.admission = queueIsFull
+		case c.sh.short():
+			c.admission = shortage
+		default:
+			c.admission = plenty
+		}
+	}
+	// What is refused gets no ACK: the peer is to slow down, not to send at once
+	// what would be refused again.
+	switch {
+	case c.admission == queueIsFull:
+		drops.QueueFull++
+		return false
+	case c.admission == shortage && c.overdrawn() && !c.makeRoom(seq):
+		drops.OverShare++
+		return false
+	}
+	return true
+}
+
+// payload takes in length bytes that begin at seq, in the window and not behind
+// RCV.NXT.
+func (c *Conn) payload(now mono.Time, seq wire.Seq, frags []buf.Frag, length int, flags wire.Flags) {
+	n := uint32(length)
+	switch {
+	case seq != c.rcv.nxt:
+		c.sh.Stats.OutOfOrder++
+		c.hold(now, seq, frags)
+		c.acks.duplicate()
+		return
+	case c.ooo.empty():
+		c.push(frags)
+		c.rcv.nxt = c.rcv.nxt.Add(n)
+		c.inOrder(now, n, flags)
+		return
+	case n <= uint32(c.ooo.first()-seq):
+		// The gap, or the first part of it.
+		c.push(frags)
+		c.rcv.nxt = c.rcv.nxt.Add(n)
+	default:
+		c.insert(seq, frags)
+	}
+	c.drain()
+	c.acks.recovering() // RFC 5681 section 4.2: at once when a gap is filled
+	c.acks.received = now
+}
+
+// push takes in the frags that continue the stream: take and queue for each, but
+// for runs of those that stay where they are, which are charged together.
+func (c *Conn) push(frags []buf.Frag) {
+	c.publishDue = true
+	for len(frags) > 0 {
+		var bytes uint64
+		n := 0
+		for n < len(frags) && frags[n].Len() > copyBreak && !frags[n].Copied() {
+			bytes += uint64(frags[n].Len())
+			n++
+		}
+		c.sh.Pool.ChargeFrags(frags[:n], c.account)
+		for _, f := range frags[:n] {
+			c.Recv.Push(f)
+		}
+		c.rcv.total += bytes
+		c.estimate(uint32(bytes), uint32(n))
+		c.sh.Stats.ZeroCopyBytes += bytes
+		if frags = frags[n:]; len(frags) == 0 {
+			return
+		}
+		if f := frags[0]; f.Len() == 0 {
+			c.sh.Pool.Put(f.Buffer())
+		} else {
+			c.queue(c.take(f))
+		}
+		frags = frags[1:]
+	}
+}
+
+// queue passes f, which is c's, up to the application.
+func (c *Conn) queue(f buf.Frag) {
+	if f.Copied() {
+		c.sh.Stats.CopiedBytes += uint64(f.Len())
+	} else {
+		c.sh.Stats.ZeroCopyBytes += uint64(f.Len())
+	}
+	c.rcv.total += uint64(f.Len())
+	c.Recv.Push(f)
+}
+
+// finArrived takes in the peer's FIN: all before it was received.
+func (c *Conn) finArrived(now mono.Time) {
+	c.rcv.nxt = c.rcv.nxt.Add(1)
+	if c.rcv.adv.LessThan(c.rcv.nxt) {
+		c.rcv.adv = c.rcv.nxt
+	}
+	c.acks.now = true
+	c.Recv.End(io.EOF)
+	c.publishDue = true
+	switch c.state {
+	case Established:
+		c.state = CloseWait
+	case FinWait1:
+		c.state = Closing // an ACK of our FIN would have come before
+	case FinWait2:
+		c.enterTimeWait(now)
+	}
+}
+
+// trim keeps the bytes [from, to) of the frags' payload and drops the references
+// of frags that have none of them.
+func (sh *Shared) trim(frags []buf.Frag, from, to int) []buf.Frag {
+	kept := frags[:0]
+	for _, f := range frags {
+		n := f.Len()
+		lo, hi := min(max(from, 0), n), min(max(to, 0), n)
+		from, to = from-n, to-n
+		if lo >= hi {
+			sh.Pool.Put(f.Buffer())
+			continue
+		}
+		kept = append(kept, f.Slice(lo, hi))
+	}
+	return kept
+}

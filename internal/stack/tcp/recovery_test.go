@@ -1,0 +1,200 @@
+package tcp
+
+import (
+	"testing"
+
+	"github.com/zctap/zctap/internal/wire"
+)
+
+// sending makes a connection with n segments in flight and more to send.
+func sending(t *testing.T, n int) *script {
+	s := established(t, nil)
+	s.c.cc.cwnd = uint32(n * testMSS)
+	s.write(40 * testMSS)
+	s.expect("window", s.flush(), seg(1, 1, wire.ACK, n*testMSS))
+	return s
+}
+
+func at(n int) int { return 1 + n*testMSS }
+
+// RFC 5681 section 3.2, RFC 6582.
+func TestFastRetransmit(t *testing.T) {
+	s := sending(t, 10)
+	s.expect("first duplicate: limited transmit", s.inOut(1, 1, wire.ACK, nil), seg(at(10), 1, wire.ACK, testMSS))
+	s.expect("second", s.inOut(1, 1, wire.ACK, nil), seg(at(11), 1, wire.ACK, testMSS))
+	s.expect("third: retransmission", s.inOut(1, 1, wire.ACK, nil), seg(1, 1, wire.ACK, testMSS))
+	if s.c.cc.ssthresh != 6*testMSS || s.c.cc.cwnd != 9*testMSS {
+		t.Errorf("cwnd %d, ssthresh %d segments", s.c.cc.cwnd/testMSS, s.c.cc.ssthresh/testMSS)
+	}
+	for range 3 {
+		s.expect("inflation", s.inOut(1, 1, wire.ACK, nil))
+	}
+	s.expect("beyond what is in flight", s.inOut(1, 1, wire.ACK, nil), seg(at(12), 1, wire.ACK, testMSS))
+	// The segments 0 and 5 were lost.
+	s.expect("partial ACK", s.inOut(1, at(5), wire.ACK, nil),
+		seg(at(5), 1, wire.ACK, testMSS), seg(at(13), 1, wire.ACK, testMSS))
+	if s.c.cc.cwnd != 9*testMSS {
+		t.Errorf("cwnd %d segments after a partial ACK of 5", s.c.cc.cwnd/testMSS)
+	}
+	s.in(1, at(12), wire.ACK, nil)
+	if s.c.loss.active {
+		t.Error("recovery goes on after a full ACK")
+	}
+	if s.c.cc.cwnd != 3*testMSS {
+		t.Errorf("cwnd %d segments after recovery with two in flight", s.c.cc.cwnd/testMSS)
+	}
+	if s.sh.Stats.FastRetransmits != 1 || s.sh.Stats.Retransmits != 2 || s.sh.Stats.Timeouts != 0 {
+		t.Errorf("%+v", s.sh.Stats)
+	}
+}
+
+// What is no duplicate ACK in the sense of RFC 5681 section 2.
+func TestNoDuplicateAck(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		play func(s *script)
+	}{
+		{"with data", func(s *script) { s.inOut(1+int(s.c.rcv.nxt-s.irs)-1, 1, wire.ACK, stream(0, 10)) }},
+		{"with another window", func(s *script) { s.wnd++; s.inOut(1, 1, wire.ACK, nil) }},
+		{"of less", func(s *script) { s.inOut(1, 0, wire.ACK, nil) }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := sending(t, 10)
+			for range 10 {
+				tt.play(s)
+			}
+			if s.sh.Stats.FastRetransmits != 0 || s.c.loss.dupAcks != 0 {
+				t.Errorf("%d duplicates, %+v", s.c.loss.dupAcks, s.sh.Stats)
+			}
+		})
+	}
+	t.Run("nothing in flight", func(t *testing.T) {
+		s := established(t, nil)
+		for range 10 {
+			s.inOut(1, 1, wire.ACK, nil)
+		}
+		if s.c.loss.dupAcks != 0 {
+			t.Errorf("%d duplicates", s.c.loss.dupAcks)
+		}
+	})
+}
+
+// RFC 6582 section 3.2 step 3: only the first partial ACK restarts the timer.
+func TestPartialAcksAndTimer(t *testing.T) {
+	s := sending(t, 10)
+	for range 3 {
+		s.inOut(1, 1, wire.ACK, nil)
+	}
+	s.advance(minRTO / 2)
+	s.inOut(1, at(1), wire.ACK, nil)
+	end := s.c.timers[timerRetransmit]
+	if end != s.now.Add(s.c.rtt.timeout()) {
+		t.Error("not restarted by the first")
+	}
+	s.advance(minRTO / 4)
+	s.inOut(1, at(2), wire.ACK, nil)
+	if s.c.timers[timerRetransmit] != end {
+		t.Error("restarted by the second")
+	}
+}
+
+// RFC 6582 section 3.2 step 2 and 4: duplicates of what a timeout sent again are
+// no loss.
+func TestNoFastRetransmitAfterTimeout(t *testing.T) {
+	s := sending(t, 10)
+	s.advance(minRTO)
+	for range 5 {
+		s.inOut(1, 1, wire.ACK, nil)
+	}
+	s.inOut(1, at(3), wire.ACK, nil)
+	for range 5 {
+		s.inOut(1, at(3), wire.ACK, nil)
+	}
+	if s.sh.Stats.FastRetransmits != 0 {
+		t.Errorf("%+v", s.sh.Stats)
+	}
+}
+
+func TestTimeoutInRecovery(t *testing.T) {
+	s := sending(t, 10)
+	for range 3 {
+		s.inOut(1, 1, wire.ACK, nil)
+	}
+	s.expect("retransmission lost too", s.advance(2 * minRTO)[:1], seg(1, 1, wire.ACK, testMSS))
+	if s.c.loss.active || s.c.cc.cwnd != testMSS {
+		t.Errorf("recovering %v, cwnd %d", s.c.loss.active, s.c.cc.cwnd)
+	}
+}
+
+// RFC 5681 section 3.1.
+func TestCongestionWindow(t *testing.T) {
+	const mss = 1000
+	for _, tt := range []struct {
+		name       string
+		in         congestion
+		acked      uint32
+		cwnd, rest uint32
+	}{
+		{"slow start", congestion{cwnd: 4000, ssthresh: 8000}, 2000, 6000, 0},
+		{"slow start, stretch ACK", congestion{cwnd: 4000, ssthresh: 80000}, 30000, 34000, 0},
+		{"avoidance, part of a window", congestion{cwnd: 8000, ssthresh: 8000}, 2000, 8000, 2000},
+		{"avoidance, a window", congestion{cwnd: 8000, ssthresh: 8000, credit: 7000}, 2000, 9000, 1000},
+		{"bounded", congestion{cwnd: maxCwnd - 10, ssthresh: maxCwnd}, 2000, maxCwnd, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := tt.in
+			reno{}.acked(&w, tt.acked, mss)
+			if w.cwnd != tt.cwnd || w.credit != tt.rest {
+				t.Errorf("cwnd %d credit %d, want %d and %d", w.cwnd, w.credit, tt.cwnd, tt.rest)
+			}
+		})
+	}
+	if got := (reno{}).reduced(nil, 20000, mss); got != 10000 {
+		t.Errorf("threshold %d after a loss with 20000 in flight", got)
+	}
+	if got := (reno{}).reduced(nil, 3000, mss); got != 2*mss {
+		t.Errorf("threshold %d after a loss with 3000 in flight", got)
+	}
+}
+
+// RFC 6928 section 2.
+func TestInitialWindow(t *testing.T) {
+	for _, tt := range []struct{ mss, want uint32 }{{536, 5360}, {1460, 14600}, {4000, 14600}, {8960, 17920}} {
+		if got := initialWindow(tt.mss); got != tt.want {
+			t.Errorf("segments of %d: %d, want %d", tt.mss, got, tt.want)
+		}
+	}
+}
+
+// RFC 7661: a window that is not used does not grow.
+func TestUnusedWindowDoesNotGrow(t *testing.T) {
+	s := established(t, nil)
+	for i := range 50 {
+		s.write(100)
+		s.flush()
+		s.inOut(1, 101+100*i, wire.ACK, nil)
+	}
+	if s.c.cc.cwnd != initialWindow(testMSS) {
+		t.Errorf("cwnd %d", s.c.cc.cwnd)
+	}
+	s.write(10 * testMSS)
+	s.flush()
+	s.inOut(1, 5001+10*testMSS, wire.ACK, nil)
+	if s.c.cc.cwnd != 2*initialWindow(testMSS) {
+		t.Errorf("cwnd %d after a full window", s.c.cc.cwnd)
+	}
+}
+
+// RFC 5681 section 4.1.
+func TestIdleRestart(t *testing.T) {
+	s := established(t, nil)
+	s.c.cc.cwnd = 100 * testMSS
+	s.advance(minRTO + 1)
+	s.write(50 * testMSS)
+	s.expect("after a pause", s.flush(), seg(1, 1, wire.ACK, 10*testMSS))
+	s = established(t, nil)
+	s.c.cc.cwnd = 100 * testMSS
+	s.advance(minRTO / 2)
+	s.write(20 * testMSS)
+	s.expect("without", s.flush(), seg(1, 1, wire.ACK, 20*testMSS))
+}

@@ -1,0 +1,48 @@
+package tcp
+
+import "sync"
+
+// Sizes of send blocks: a small one for the request or answer that fits, large
+// ones, of the length of a super-segment, for bulk.
+const (
+	smallBlock = 4 << 10
+	largeBlock = 64 << 10
+)
+
+// A sendBlock is memory of a SendBuffer.
+type sendBlock struct {
+	mem   []byte     // writers fill it once, in order
+	start uint64     // stream offset of mem[0]
+	next  *sendBlock // set by a writer before anything in next is published
+}
+
+var smallBlocks, largeBlocks = blockPool(smallBlock), blockPool(largeBlock)
+
+func blockPool(size int) *sync.Pool {
+	return &sync.Pool{New: func() any { return &sendBlock{mem: make([]byte, size)} }}
+}
+
+// newSendBlock makes a block that starts at stream offset start, for n bytes to
+// begin with. first: there is nothing else in the buffer.
+func newSendBlock(start uint64, n int, first bool) *sendBlock {
+	pool := largeBlocks
+	if first && n <= smallBlock {
+		pool = smallBlocks
+	}
+	b := pool.Get().(*sendBlock)
+	b.start = start
+	return b
+}
+
+// end is the stream offset behind the block.
+func (b *sendBlock) end() uint64 { return b.start + uint64(len(b.mem)) }
+
+// release gives the memory back.
+func (b *sendBlock) release() {
+	b.next = nil
+	if len(b.mem) == smallBlock {
+		smallBlocks.Put(b)
+	} else {
+		largeBlocks.Put(b)
+	}
+}

@@ -1,0 +1,110 @@
+package tcp
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/zctap/zctap/internal/buf"
+	"github.com/zctap/zctap/internal/sockq"
+	"github.com/zctap/zctap/internal/wire"
+)
+
+// Defaults of Config.
+const (
+	DefaultRecvWindow  = 4 << 20
+	DefaultSendSpace   = 1 << 20
+	DefaultMaxSuper    = 60 << 10
+	DefaultMaxTimeWait = 16384
+	DefaultTimeWait    = 60 * time.Second
+	DefaultUserTimeout = 5 * time.Minute // RFC 9293 section 3.9.1.1, OPEN
+)
+
+// maxWindow is the largest window that can be expressed (RFC 7323 section 2.3).
+const maxWindow = (1<<16 - 1) << wire.MaxWindowScale
+
+// Config is what the connections of a stack have in common.
+type Config struct {
+	// Pool has the buffers that payload arrives in.
+	Pool *buf.Pool
+
+	// Transmit sends a segment, or, with more payload than mss, a
+	// super-segment to be cut into segments of mss payload bytes of which the
+	// last alone has h's FIN and PSH. h is Transmit's only until it returns. The
+	// payload stays unchanged until the connections have put out all that they
+	// have for this round (ip.Tx.Flush comes right then). It is ip.Tx's TCP
+	// method; a function, so that a test can be the wire.
+	Transmit func(src, dst netip.Addr, h *wire.TCP, payload [2][]byte, mss int)
+
+	// Wakes, if not nil, gathers the wakes of those who block on a connection's
+	// Recv, for the caller to wake; nil: they are woken at once.
+	Wakes *sockq.Wakes
+
+	// Hasher has the secret of initial sequence numbers and timestamps.
+	Hasher wire.Hasher
+
+	// MaxHeld is the most buffers that one connection may keep from the others,
+	// 0: no bound but the share of what is free (see window.go).
+	MaxHeld int
+	// MaxRecvWindow is the largest window to offer, in bytes, at most as large
+	// as the region; 0: DefaultRecvWindow.
+	MaxRecvWindow int
+	// SendSpace bounds what a connection buffers to send, in bytes; 0:
+	// DefaultSendSpace.
+	SendSpace int
+	// MaxSuper is the most payload bytes that one call of Transmit takes; 0:
+	// DefaultMaxSuper.
+	MaxSuper int
+	// TimeWait is how long a connection stays in TIME-WAIT: 2 MSL; 0:
+	// DefaultTimeWait.
+	TimeWait time.Duration
+	// MaxTimeWait bounds the connections in TIME-WAIT; 0: DefaultMaxTimeWait.
+	MaxTimeWait int
+	// UserTimeout is how long to retransmit without an answer before the
+	// connection is given up with ETIMEDOUT; 0: DefaultUserTimeout.
+	UserTimeout time.Duration
+}
+
+// Shared is the common state of a stack's connections. Engine goroutine only.
+type Shared struct {
+	Config
+	Stats Stats
+
+	dirty       dirtyList
+	conns       int       // connections but for those in TIME-WAIT
+	timeWaits   int       // connections in TIME-WAIT
+	constrained []*Conn   // offer less window than they might; see window.go
+	spareLists  [][]held  // reassembly lists that no connection needs now
+	header      wire.TCP  // scratch of the segment being sent
+	one         [1]uint16 // scratch of Pool.Alloc
+}
+
+// NewShared makes the common state; zero fields of c get their defaults.
+func NewShared(c Config) *Shared {
+	setDefault(&c.MaxRecvWindow, DefaultRecvWindow)
+	c.MaxRecvWindow = min(c.MaxRecvWindow, maxWindow, c.Pool.Region().Count()*c.Pool.Region().BufferSize())
+	setDefault(&c.SendSpace, DefaultSendSpace)
+	setDefault(&c.MaxSuper, DefaultMaxSuper)
+	setDefault(&c.MaxTimeWait, DefaultMaxTimeWait)
+	setDefault(&c.TimeWait, DefaultTimeWait)
+	setDefault(&c.UserTimeout, DefaultUserTimeout)
+	return &Shared{Config: c}
+}
+
+func setDefault[T int | time.Duration](v *T, d T) {
+	if *v == 0 {
+		*v = d
+	}
+}
+
+// A Segment is a received TCP segment, or super-segment, with its checksum
+// verified.
+type Segment struct {
+	// TCP is the header; the caller's, read until Input returns.
+	TCP *wire.TCP
+	// Frags is the payload and nothing else, each frag with one kernel
+	// reference that Input takes over. The slice itself stays the caller's; its
+	// elements mean nothing after Input.
+	Frags []buf.Frag
+	// Len is the payload's length: of all frags together, in bytes.
+	Len int
+}

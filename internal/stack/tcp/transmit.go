@@ -1,0 +1,97 @@
+package tcp
+
+import (
+	"github.com/zctap/zctap/internal/mono"
+	"github.com/zctap/zctap/internal/wire"
+)
+
+// newHeader begins a segment in the stack's scratch header; transmit ends it.
+func (c *Conn) newHeader(now mono.Time, seq wire.Seq, flags wire.Flags) *wire.TCP {
+	h := &c.sh.header
+	*h = wire.TCP{
+		SrcPort: c.tuple.Local.Port(),
+		DstPort: c.tuple.Remote.Port(),
+		Seq:     seq,
+		Flags:   flags,
+	}
+	if c.opt.timestamps {
+		h.Options.HasTimestamps = true
+		h.Options.TSVal = c.timestamp(now)
+		h.Options.TSEcr = c.opt.tsRecent
+	}
+	if c.state.synchronized() {
+		h.Ack = c.rcv.nxt
+		h.Window = c.offer()
+	}
+	return h
+}
+
+// transmit sends the segment, and notes that it carried an ACK.
+func (c *Conn) transmit(h *wire.TCP, payload [2][]byte) {
+	if n := len(payload[0]) + len(payload[1]); n > 0 {
+		c.sh.Stats.Supers++
+		c.sh.Stats.SentBytes += uint64(n)
+	} else {
+		c.sh.Stats.PureAcks++
+	}
+	if h.Flags.Has(wire.ACK) {
+		c.opt.lastAck = c.rcv.nxt
+		c.acks.sent()
+		c.timers.stop(timerDelayedAck)
+	}
+	c.sh.Transmit(c.tuple.Local.Addr(), c.tuple.Remote.Addr(), h, payload, int(c.snd.mss))
+}
+
+// sendAck sends an ACK without payload.
+func (c *Conn) sendAck(now mono.Time) {
+	c.transmit(c.newHeader(now, c.bareSeq(), wire.ACK), [2][]byte{})
+}
+
+// bareSeq is the sequence number of segments without payload: SND.NXT, where it
+// was highest, but within the peer's window, or they would not be acceptable.
+func (c *Conn) bareSeq() wire.Seq {
+	if edge := c.snd.una.Add(c.snd.wnd); edge.LessThan(c.snd.max) {
+		return edge
+	}
+	return c.snd.max
+}
+
+// sendReset sends the RST of a connection that is closed already.
+func (c *Conn) sendReset(now mono.Time) {
+	c.resetDue = false
+	c.sh.Stats.ResetsSent++
+	h := c.newHeader(now, c.bareSeq(), wire.RST|wire.ACK)
+	h.Ack = c.rcv.nxt
+	c.transmit(h, [2][]byte{})
+}
+
+// Refuse answers a segment that belongs to no connection with a RST (RFC 9293
+// section 3.10.7.1), or with nothing if it is one itself, and takes over its
+// frags. The caller limits the rate.
+func (sh *Shared) Refuse(s *Segment, t wire.Tuple) {
+	sh.sendRefusal(s, t)
+	sh.Pool.PutFrags(s.Frags)
+}
+
+func (sh *Shared) sendRefusal(s *Segment, t wire.Tuple) {
+	in := s.TCP
+	if in.Flags.Has(wire.RST) {
+		return
+	}
+	h := &sh.header
+	*h = wire.TCP{SrcPort: t.Local.Port(), DstPort: t.Remote.Port(), Flags: wire.RST}
+	if in.Flags.Has(wire.ACK) {
+		h.Seq = in.Ack
+	} else {
+		h.Flags |= wire.ACK
+		h.Ack = in.Seq.Add(uint32(s.Len))
+		if in.Flags.Has(wire.SYN) {
+			h.Ack++
+		}
+		if in.Flags.Has(wire.FIN) {
+			h.Ack++
+		}
+	}
+	sh.Stats.ResetsSent++
+	sh.Transmit(t.Local.Addr(), t.Remote.Addr(), h, [2][]byte{}, 0)
+}

@@ -1,0 +1,111 @@
+package udp
+
+import (
+	"net/netip"
+
+	"github.com/zctap/zctap/internal/buf"
+	"github.com/zctap/zctap/internal/sockq"
+	"github.com/zctap/zctap/internal/wire"
+)
+
+// maxQueued bounds the datagrams that wait in one socket, so that empty ones,
+// which hold no buffer, are bounded too.
+const maxQueued = 4096
+
+// A Socket is one UDP socket. All but Queue and Send belongs to the engine's
+// goroutine.
+type Socket struct {
+	// Queue is what was received.
+	Queue *sockq.Datagrams
+	// Send is what is to be sent.
+	Send *SendQueue
+	// Local is the socket's own end; its address is unspecified if it receives
+	// on all of a version's. Remote is invalid unless the socket is connected.
+	Local, Remote netip.AddrPort
+	// Keys are what the stack finds the socket by.
+	Keys []wire.Tuple
+	// Sending: the stack has listed the socket as one with datagrams to send.
+	Sending bool
+	// Owner is whatever the engine keeps with the socket.
+	Owner any
+
+	shared  *Shared
+	account *buf.Account // apart, since buffers remember it for long
+
+	// limit is how many buffers the socket may hold in this batch, and queued
+	// how many datagrams it was given in it. Both begin with the first one.
+	limit, queued int
+	touched       bool
+}
+
+// Shared is what all sockets of a stack have in common.
+type Shared struct {
+	Pool *buf.Pool
+	// MaxHeld is the most buffers that one socket may hold, queued or in the
+	// application's hands. 0: as many as are free, which leaves the other half
+	// to the others.
+	MaxHeld int
+	// Stats counts for all of them.
+	Stats Stats
+}
+
+// Stats are counters of received datagrams.
+type Stats struct {
+	Datagrams     uint64 // queued
+	ZeroCopyBytes uint64 // their payload, left where the driver put it
+	CopiedBytes   uint64 // their payload that had to be copied
+}
+
+// NewSocket makes a socket. See Socket for local and remote.
+func NewSocket(sh *Shared, local, remote netip.AddrPort) *Socket {
+	return &Socket{
+		Queue: sockq.NewDatagrams(sh.Pool),
+		Send:  newSendQueue(),
+		Local: local, Remote: remote,
+		shared: sh, account: new(buf.Account),
+	}
+}
+
+// Input queues one datagram, whose references it takes over, or reports that the
+// socket is full: then the references stay the caller's. It is seen by the
+// application after Publish. first says that the socket was not touched since
+// the last Publish.
+func (s *Socket) Input(m sockq.Message, frags []buf.Frag) (ok, first bool) {
+	first = !s.touched
+	if first {
+		s.touched = true
+		// Dynamic thresholds (Choudhury and Hahne 1998): a queue may hold as
+		// much as is free, so that one slow reader leaves half to the others.
+		s.limit = s.shared.Pool.Free()
+		if s.shared.MaxHeld > 0 {
+			s.limit = min(s.limit, s.shared.MaxHeld)
+		}
+		s.queued = s.Queue.Len()
+	}
+	if s.queued >= maxQueued || s.account.Held()+len(frags) > s.limit {
+		return false, first
+	}
+	stats := &s.shared.Stats
+	s.shared.Pool.ChargeFrags(frags, s.account)
+	for _, f := range frags {
+		if f.Copied() {
+			stats.CopiedBytes += uint64(f.Len())
+		} else {
+			stats.ZeroCopyBytes += uint64(f.Len())
+		}
+	}
+	s.Queue.Push(m, frags)
+	s.queued++
+	stats.Datagrams++
+	return true, first
+}
+
+// Publish shows the application what was queued since the last call.
+func (s *Socket) Publish() {
+	s.touched = false
+	s.Queue.Publish()
+}
+
+// Held is the number of buffers that the socket and the application's views of
+// its datagrams keep.
+func (s *Socket) Held() int { return s.account.Held() }

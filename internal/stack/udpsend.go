@@ -1,0 +1,86 @@
+package stack
+
+import (
+	"net/netip"
+	"slices"
+	"syscall"
+
+	"github.com/zctap/zctap/internal/stack/udp"
+	"github.com/zctap/zctap/internal/wire"
+)
+
+// CheckDatagram says what keeps u from sending n bytes to the address to, which
+// is ignored if u is connected: EDESTADDRREQ, EINVAL, EAFNOSUPPORT, ENETUNREACH,
+// EMSGSIZE. Any goroutine.
+func (s *Stack) CheckDatagram(u *udp.Socket, to netip.AddrPort, n int) error {
+	if u.Remote.IsValid() {
+		to = u.Remote
+	}
+	a := to.Addr()
+	sameVersion := func(k wire.Tuple) bool { return k.Local.Addr().Is6() == a.Is6() }
+	switch {
+	case !to.IsValid():
+		return syscall.EDESTADDRREQ
+	case a.Is4In6() || a.Zone() != "" || a.IsUnspecified() || to.Port() == 0:
+		return syscall.EINVAL
+	case !slices.ContainsFunc(u.Keys, sameVersion):
+		return syscall.EAFNOSUPPORT
+	case s.addrs.martian(a):
+		return syscall.ENETUNREACH
+	case n > s.tx.MaxUDP(a.Is6()):
+		return syscall.EMSGSIZE
+	}
+	return nil
+}
+
+// SendDatagrams makes Flush send what waits in u's send queue.
+func (s *Stack) SendDatagrams(u *udp.Socket) {
+	if !u.Sending {
+		u.Sending = true
+		s.sending = append(s.sending, u)
+	}
+}
+
+// flushUDP shows what was received, and puts what is to be sent behind TCP's.
+func (s *Stack) flushUDP() {
+	for i, u := range s.received {
+		u.Publish()
+		s.received[i] = nil
+	}
+	s.received = s.received[:0]
+	for _, u := range s.sending {
+		for !s.tx.Stalled() {
+			payload, to, ok := u.Send.Next()
+			if !ok {
+				break
+			}
+			s.sendDatagram(u, payload, to)
+		}
+	}
+}
+
+func (s *Stack) sendDatagram(u *udp.Socket, payload []byte, to netip.AddrPort) {
+	if u.Remote.IsValid() {
+		to = u.Remote
+	}
+	from := u.Local
+	if from.Addr().IsUnspecified() {
+		a, _ := s.addrs.source(to.Addr())
+		from = netip.AddrPortFrom(a, from.Port())
+	}
+	// What cannot be sent CheckDatagram has refused, and Tx counts.
+	if s.tx.UDP(from, to, payload) == nil {
+		s.stats.DatagramsSent++
+		s.stats.DatagramBytesSent += uint64(len(payload))
+	}
+}
+
+// freeUDP runs after the frames have gone: their payload is not needed any more.
+// Sockets with more to send stay listed, for when the wire has room.
+func (s *Stack) freeUDP() {
+	s.sending = slices.DeleteFunc(s.sending, func(u *udp.Socket) bool {
+		u.Send.Free()
+		u.Sending = !u.Send.Empty()
+		return !u.Sending
+	})
+}

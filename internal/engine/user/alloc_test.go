@@ -1,0 +1,69 @@
+package user
+
+import (
+	"runtime"
+	"testing"
+
+	"github.com/zctap/zctap/internal/buf"
+	"github.com/zctap/zctap/internal/driver/mem"
+)
+
+// TestTransferDoesNotAllocate counts what a whole transfer allocates, engines,
+// writer and reader together: about nothing, however much is sent.
+func TestTransferDoesNotAllocate(t *testing.T) {
+	if raceEnabled || buf.Invariants {
+		t.Skip("this build allocates to check itself")
+	}
+	for _, tt := range []struct {
+		name string
+		o    options
+	}{
+		{"MTU", options{}},
+		{"super-segments", options{mem: mem.Config{MaxGSO: 65535}}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			a, b := newHosts(t, tt.o)
+			client, server := connect(t, a, b)
+			const chunk, chunks = 1 << 20, 64
+			p := make([]byte, chunk)
+			iovs := make([]buf.Iov, 64)
+			received := make(chan error)
+			go func() {
+				for left := (1 + chunks) * chunk; left > 0; {
+					n, err := server.Queue().Recv(iovs, 1<<30)
+					for i := range iovs[:n] {
+						left -= len(iovs[i].Bytes())
+					}
+					b.pool.Return(iovs[:n])
+					if err != nil {
+						received <- err
+						return
+					}
+				}
+				received <- nil
+			}()
+			// The first megabyte takes the blocks and chunks that the rest uses.
+			if _, err := client.Write(p); err != nil {
+				t.Fatal(err)
+			}
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			for range chunks {
+				if _, err := client.Write(p); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := <-received; err != nil {
+				t.Fatal(err)
+			}
+			runtime.ReadMemStats(&after)
+			n := after.Mallocs - before.Mallocs
+			t.Logf("%d allocations of %d bytes for %d MiB in %d frames", n, after.TotalAlloc-before.TotalAlloc, chunks, b.stats().Frames)
+			if perMiB := float64(n) / chunks; perMiB > 3 {
+				t.Errorf("%.1f allocations a MiB", perMiB)
+			}
+			closeConn(t, client)
+			closeConn(t, server)
+		})
+	}
+}

@@ -1,0 +1,119 @@
+package user
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/zctap/zctap/internal/buf"
+	"github.com/zctap/zctap/internal/driver"
+	"github.com/zctap/zctap/internal/engine"
+	"github.com/zctap/zctap/internal/mono"
+	"github.com/zctap/zctap/internal/sockq"
+	"github.com/zctap/zctap/internal/stack"
+)
+
+// Options are what this engine needs beyond what all engines do.
+type Options struct {
+	// Driver is the wire. It belongs to the engine from New's success on, and is
+	// closed by it.
+	Driver driver.Driver
+	// Prefixes are the addresses that the engine answers to, with the networks
+	// that they are in.
+	Prefixes []netip.Prefix
+	// TimeWait is how long a closed connection's ends are kept (2 MSL); 0: 60 s.
+	TimeWait time.Duration
+}
+
+// Engine is an engine.Engine over a driver.
+type Engine struct {
+	config engine.Config
+	driver driver.Driver
+	pool   *buf.Pool
+
+	// The loop's, and after its end of whoever holds after.
+	stack       *stack.Stack
+	batch       *driver.Batch
+	wakes       sockq.Wakes        // of those who block on a connection
+	wakeSince   mono.Time          // when the first of them came in; 0: not known
+	conns       map[*Conn]struct{} // not yet given up by the application
+	listeners   map[*Listener]struct{}
+	packets     map[*PacketConn]struct{}
+	cause       error        // why it does not run: net.ErrClosed, or what went wrong
+	driverStats driver.Stats // taken when the driver was closed
+	rounds      rounds
+
+	commands commandQueue
+	sleeping atomic.Bool // the loop sets it, whoever wakes it takes it back
+	returned atomic.Bool // buffers came back: set by who returns, taken back by the loop
+
+	ended atomic.Bool   // the loop runs no commands any more; the loop sets it
+	after sync.Mutex    // who runs commands when the loop has ended
+	done  chan struct{} // closed when the loop's goroutine is as good as gone
+
+	closeErr error // the driver's, of its Close; read after done
+
+	// failure is what went wrong, until Close; for other goroutines.
+	failure atomic.Pointer[error]
+}
+
+var _ engine.Engine = (*Engine)(nil)
+
+// New starts an engine: its goroutine runs until Close. Errors: EADDRNOTAVAIL
+// for addresses that no interface can have, EINVAL without a pool or a driver.
+func New(c engine.Config, o Options) (*Engine, error) {
+	if c.Pool == nil || o.Driver == nil {
+		return nil, fmt.Errorf("user: no pool or no driver: %w", syscall.EINVAL)
+	}
+	e := &Engine{
+		config:    c,
+		driver:    o.Driver,
+		pool:      c.Pool,
+		batch:     driver.NewBatch(batchFrames, batchFrags),
+		conns:     map[*Conn]struct{}{},
+		listeners: map[*Listener]struct{}{},
+		packets:   map[*PacketConn]struct{}{},
+		done:      make(chan struct{}),
+	}
+	e.batch.MaxBytes = batchBytes
+	sc := stack.Config{
+		Pool: c.Pool, CQ: c.CQ, Driver: o.Driver, Wakes: &e.wakes,
+		Prefixes: o.Prefixes, MaxHeld: c.MaxHeld, TimeWait: o.TimeWait,
+	}
+	rand.Read(sc.Seed[:]) // never fails: see its documentation
+	var err error
+	if e.stack, err = stack.New(sc); err != nil {
+		return nil, fmt.Errorf("user: %w", err)
+	}
+	c.Pool.OnReturn(func() {
+		e.returned.Store(true)
+		e.wake()
+	})
+	go e.loop()
+	return e, nil
+}
+
+// Name is "user".
+func (e *Engine) Name() string { return "user" }
+
+// Err is why the engine does not run any more: net.ErrClosed after Close, what
+// went wrong if its driver failed, or nil.
+func (e *Engine) Err() (err error) {
+	e.do(func(mono.Time) { err = e.cause })
+	return err
+}
+
+// explain is err, as a call that failed with it has to report it: what was closed
+// by the engine because it failed, not by the application, says so.
+func (e *Engine) explain(err error, closed bool) error {
+	if f := e.failure.Load(); f != nil && !closed && errors.Is(err, net.ErrClosed) {
+		return *f
+	}
+	return err
+}

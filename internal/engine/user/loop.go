@@ -1,0 +1,128 @@
+package user
+
+import (
+	"runtime"
+	"time"
+
+	"github.com/zctap/zctap/internal/mono"
+)
+
+// What one round takes in before it acknowledges and wakes: enough to make one
+// ACK and one wake worth while, few enough bytes that they stay in the cache
+// until the application has them and that the sender does not run dry meanwhile.
+const (
+	batchFrames = 256
+	batchFrags  = 512 // each driver needs room for its largest frame: up to 18
+	batchBytes  = 512 << 10
+)
+
+// rounds counts what the loop did; the loop's.
+type rounds struct {
+	batches uint64 // that brought frames
+	sleeps  uint64
+	kicks   uint64 // sleeps that another goroutine ended
+}
+
+// loop is the engine's goroutine. It keeps its thread: what it works on stays in
+// one core's cache as long as the system leaves it there, and its blocking in the
+// driver takes no thread from the scheduler's hands.
+func (e *Engine) loop() {
+	runtime.LockOSThread()
+	defer close(e.done)
+	e.end(e.serve())
+	e.wakes.Stop()
+}
+
+// serve runs rounds until there is a cause to stop, and sleeps only after one
+// that found nothing to do. The error is the driver's.
+func (e *Engine) serve() error {
+	for {
+		now := mono.Now()
+		busy, err := e.round(now)
+		if err != nil || e.cause != nil {
+			return err
+		}
+		if busy {
+			e.wakeInTime(now)
+			continue
+		}
+		e.wakeAll()
+		if err := e.sleep(now); err != nil {
+			return err
+		}
+	}
+}
+
+// wakeDelay bounds how long somebody who blocks on a connection may wait for his
+// wake while the engine finds more to do.
+const wakeDelay = 200 * time.Microsecond
+
+// wakeInTime wakes those whose time has come, after a round that was busy: the
+// next one will most likely bring them more.
+func (e *Engine) wakeInTime(now mono.Time) {
+	switch {
+	case !e.wakes.Waiting():
+	case e.wakeSince == 0:
+		e.wakeSince = now
+	case now.Sub(e.wakeSince) >= wakeDelay:
+		e.wakeAll()
+	}
+}
+
+// wakeAll wakes whoever is to be woken.
+func (e *Engine) wakeAll() {
+	e.wakes.Wake()
+	e.wakeSince = 0
+}
+
+// round does what there is to do, and reports whether there was anything.
+func (e *Engine) round(now mono.Time) (busy bool, err error) {
+	e.pool.Reclaim()
+	err = e.driver.Poll(now, e.batch)
+	if len(e.batch.Frames) > 0 {
+		busy = true
+		e.rounds.batches++
+		e.stack.Deliver(now, e.batch)
+	}
+	if err != nil {
+		return false, err
+	}
+	if e.commands.run(now) {
+		busy = true
+		if e.cause != nil {
+			return true, nil // closed
+		}
+	}
+	if e.returned.Load() {
+		// Before the windows are looked at: what comes back later sets it again.
+		e.returned.Store(false)
+		busy = true
+	}
+	e.stack.WindowCheck()
+	e.stack.Advance(now)
+	return busy, e.stack.Flush(now)
+}
+
+// sleep waits for something to do: frames, room on the wire, a command, a
+// timer, or buffers, if the lack of them keeps a window closed.
+func (e *Engine) sleep(now mono.Time) error {
+	e.sleeping.Store(true)
+	// Only now the last looks: see wake.
+	if e.stack.Constrained() {
+		e.pool.WantReturn()
+		e.stack.WindowCheck()
+		if err := e.stack.Flush(now); err != nil {
+			return err
+		}
+	}
+	if !e.commands.empty() || e.returned.Load() {
+		e.sleeping.Store(false)
+		return nil
+	}
+	e.rounds.sleeps++
+	err := e.driver.Wait(e.stack.Next())
+	if !e.sleeping.Swap(false) {
+		e.rounds.kicks++
+	}
+	return err
+}

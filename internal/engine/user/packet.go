@@ -1,0 +1,94 @@
+package user
+
+import (
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"github.com/zctap/zctap/internal/engine"
+	"github.com/zctap/zctap/internal/mono"
+	"github.com/zctap/zctap/internal/sockq"
+	"github.com/zctap/zctap/internal/stack/udp"
+)
+
+// A PacketConn is a UDP socket.
+type PacketConn struct {
+	engine *Engine
+	socket *udp.Socket // the engine's, but for Queue and Send, and its addresses
+	ask    command     // to send
+	closed atomic.Bool // by the application
+}
+
+var _ engine.PacketConn = (*PacketConn)(nil)
+
+// ListenPacket makes a UDP socket; see engine.Engine.
+func (e *Engine) ListenPacket(network string, local, remote netip.AddrPort) (engine.PacketConn, error) {
+	p := &PacketConn{engine: e}
+	var err error
+	e.do(func(mono.Time) {
+		if err = e.cause; err != nil {
+			return
+		}
+		if p.socket, err = e.stack.ListenPacket(network, local, remote); err == nil {
+			e.packets[p] = struct{}{}
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	p.ask.run = func(mono.Time, uint32) { e.stack.SendDatagrams(p.socket) }
+	return p, nil
+}
+
+// Queue is where received datagrams are.
+func (p *PacketConn) Queue() *sockq.Datagrams { return p.socket.Queue }
+
+// WriteTo sends one datagram; see engine.PacketConn. It blocks while many wait
+// to be sent.
+func (p *PacketConn) WriteTo(b []byte, to netip.AddrPort) (int, error) {
+	if err := p.engine.stack.CheckDatagram(p.socket, to, len(b)); err != nil {
+		return 0, err
+	}
+	if err := p.socket.Send.Write(b, to); err != nil {
+		return 0, p.engine.explain(err, p.closed.Load())
+	}
+	p.engine.post(&p.ask, 1)
+	return len(b), nil
+}
+
+// SetWriteDeadline makes WriteTo fail from t on, also one that waits.
+func (p *PacketConn) SetWriteDeadline(t time.Time) { p.socket.Send.SetDeadline(t) }
+
+// LocalAddr is our end; its address is unspecified if the socket is bound to all.
+func (p *PacketConn) LocalAddr() netip.AddrPort { return p.socket.Local }
+
+// RemoteAddr is the peer's end; invalid if the socket is not connected.
+func (p *PacketConn) RemoteAddr() netip.AddrPort { return p.socket.Remote }
+
+// Close gives the socket up. What was written is still sent, what was not
+// received is dropped. When it returns the address is free again.
+func (p *PacketConn) Close() error {
+	if p.closed.Swap(true) {
+		return nil
+	}
+	p.shut()
+	p.engine.do(p.drain)
+	return nil
+}
+
+// shut makes every call of the application fail with net.ErrClosed.
+func (p *PacketConn) shut() {
+	p.socket.Send.Close()
+	p.socket.Queue.Close()
+}
+
+// drain takes the socket out of the stack and drops what nobody will receive; the
+// queue is closed. Engine.
+func (p *PacketConn) drain(mono.Time) {
+	if _, open := p.engine.packets[p]; !open {
+		return
+	}
+	delete(p.engine.packets, p)
+	p.engine.stack.CloseSocket(p.socket)
+	p.socket.Queue.Drain()
+}

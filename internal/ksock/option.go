@@ -1,0 +1,76 @@
+//go:build linux
+
+package ksock
+
+import (
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// SetNoDelay switches Nagle's algorithm off, which is the default, or on
+// (RFC 9293, 3.7.4).
+func (s *Socket) SetNoDelay(on bool) error {
+	return s.setInt("TCP_NODELAY", unix.IPPROTO_TCP, unix.TCP_NODELAY, toInt(on))
+}
+
+// SetLinger says what Close does with data that was written and not sent yet:
+// sec < 0 sends it behind Close's back, 0 drops it and resets the connection,
+// more makes Close wait that many seconds for it.
+func (s *Socket) SetLinger(sec int) error {
+	l := unix.Linger{}
+	if sec >= 0 {
+		l = unix.Linger{Onoff: 1, Linger: int32(sec)}
+	}
+	return s.use(func(fd int) error {
+		return os.NewSyscallError("setsockopt SO_LINGER", unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &l))
+	})
+}
+
+// SetKeepAlive switches keep-alive probes (RFC 9293, 3.8.4). With idle > 0 the
+// first is sent after idle without traffic, and further ones as often; both are
+// rounded up to seconds. Otherwise the system's times stay.
+func (s *Socket) SetKeepAlive(on bool, idle time.Duration) error {
+	if on && idle > 0 {
+		sec := int((idle + time.Second - 1) / time.Second)
+		if err := s.setInt("TCP_KEEPIDLE", unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, sec); err != nil {
+			return err
+		}
+		if err := s.setInt("TCP_KEEPINTVL", unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, sec); err != nil {
+			return err
+		}
+	}
+	return s.setInt("SO_KEEPALIVE", unix.SOL_SOCKET, unix.SO_KEEPALIVE, toInt(on))
+}
+
+// memInfoDrops is the index of SK_MEMINFO_DROPS in what SO_MEMINFO returns
+// (linux/sock_diag.h).
+const memInfoDrops = 8
+
+// KernelDrops is how many datagrams the kernel dropped at this socket, above all
+// for want of room in its receive buffer, since it was made. It wraps at 2^32.
+func (s *Socket) KernelDrops() (n uint32, err error) {
+	err = s.use(func(fd int) error {
+		var info [memInfoDrops + 1]uint32
+		if errno := getMemInfo(fd, &info); errno != 0 {
+			return os.NewSyscallError("getsockopt SO_MEMINFO", errno)
+		}
+		n = info[memInfoDrops]
+		return nil
+	})
+	return n, err
+}
+
+func (s *Socket) setInt(name string, level, option, value int) error {
+	return s.use(func(fd int) error {
+		return os.NewSyscallError("setsockopt "+name, unix.SetsockoptInt(fd, level, option, value))
+	})
+}
+
+func toInt(on bool) int {
+	if on {
+		return 1
+	}
+	return 0
+}

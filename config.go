@@ -1,0 +1,115 @@
+package zctap
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"strings"
+	"time"
+)
+
+// Names of the engines, for Config.Engine.
+const (
+	Auto = "auto" // the first that works, in the order of the list
+	ZCRX = "zcrx" // the kernel's zero-copy receive (io_uring)
+	User = "user" // zctap's own TCP and UDP over a driver
+	Copy = "copy" // the kernel's sockets, copying
+)
+
+// Config says what to open. The zero value is valid: it opens the best engine
+// that needs no interface, which is Copy.
+type Config struct {
+	// Engine is one of the names above; empty means Auto, which tries them in
+	// their order and keeps the reason for each that it passed over
+	// (Queue.Why). An engine that is named here is opened or Open fails: there
+	// is no falling back.
+	Engine string
+
+	// Interface is the network device that the queue belongs to, and RxQueue
+	// its receive queue. Engine Copy needs none.
+	Interface string
+	RxQueue   int
+
+	// TUN makes engine User receive from a TUN device.
+	TUN *TUN
+
+	// Buffers is the size of the region in buffers: 1 to 65,536, by default as
+	// many as 32 MiB hold. With Memory it is taken from there.
+	Buffers int
+
+	// BufferSize is the size of a buffer in bytes: a power of two, by default
+	// and at least a page (4 KiB). Larger ones make fewer pieces of the same
+	// stream, and waste more on small payloads. They suit wires that carry
+	// super-segments: a TUN device's are up to 64 KiB.
+	BufferSize int
+
+	// Memory, if not nil, is the region: page-aligned memory of the
+	// application's own, such as a mapping, a whole number of buffers long. It
+	// has to stay mapped until the queue is closed and every Iov released.
+	Memory []byte
+
+	// NoHugePages keeps a region that zctap maps on ordinary pages.
+	NoHugePages bool
+
+	// MaxHeld is the most buffers that one connection may keep from the
+	// others, queued and in the application's hands. 0 adapts: as many as are
+	// free at the moment, so that one slow reader keeps at most half.
+	MaxHeld int
+
+	// CloseTimeout bounds how long Close waits for the driver and the stack to
+	// give their buffers back; by default 10 s, as in the RFC. When it is over
+	// Close reports what is missing and keeps the memory.
+	CloseTimeout time.Duration
+
+	// wire is OpenPair's.
+	wire *wireEnd
+}
+
+// A TUN is a virtual link to this machine's kernel: what the kernel sends to
+// Addresses comes to engine User. The device is made, and gone after Close, if
+// it does not exist; making it needs CAP_NET_ADMIN in the network namespace,
+// which an ordinary user has in one of his own.
+type TUN struct {
+	// Name of the device, such as "zctap0".
+	Name string
+	// Addresses are those that zctap answers for.
+	Addresses []netip.Prefix
+	// Host are addresses to give to the kernel's side, and if there are any the
+	// device is set up. Without, that is left to the administrator.
+	Host []netip.Prefix
+	// MTU of the device in bytes; by default left as it is (1,500).
+	MTU int
+	// Device is the character device, by default /dev/net/tun.
+	Device string
+}
+
+const (
+	defaultRegion       = 32 << 20 // bytes
+	defaultCloseTimeout = 10 * time.Second
+)
+
+// engines is the list of engines to try, in order.
+func (c *Config) engines() ([]string, error) {
+	all := []string{ZCRX, User, Copy}
+	switch c.Engine {
+	case "", Auto:
+		return all, nil
+	case ZCRX, User, Copy:
+		return []string{c.Engine}, nil
+	}
+	return nil, fmt.Errorf("no engine %q: there are %s and %s", c.Engine, Auto, strings.Join(all, ", "))
+}
+
+func (c *Config) buffers() int {
+	if c.Buffers == 0 && c.Memory == nil {
+		return max(1, defaultRegion/max(c.BufferSize, os.Getpagesize()))
+	}
+	return c.Buffers
+}
+
+func (c *Config) closeTimeout() time.Duration {
+	if c.CloseTimeout == 0 {
+		return defaultCloseTimeout
+	}
+	return c.CloseTimeout
+}

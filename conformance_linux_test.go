@@ -1,0 +1,27 @@
+package zctap_test
+
+import (
+	"testing"
+
+	"github.com/zctap/zctap/internal/enginetest"
+)
+
+func TestConformanceCopy(t *testing.T) {
+	enginetest.Run(t, enginetest.Setup{Open: openCopy, Copies: true})
+}
+
+func TestConformanceUserMem(t *testing.T) {
+	enginetest.Run(t, enginetest.Setup{Open: openMem(pairA4, pairB4)})
+}
+
+func TestConformanceUserMemIPv6(t *testing.T) {
+	enginetest.Run(t, enginetest.Setup{Open: openMem(pairA6, pairB6), Conns: 100})
+}
+
+func TestNSConformanceUserTUN(t *testing.T) {
+	enginetest.Run(t, enginetest.Setup{Open: openTUN(newNS(t), tunOurs4.Addr(), tunHost4.Addr())})
+}
+
+func TestNSConformanceUserTUNIPv6(t *testing.T) {
+	enginetest.Run(t, enginetest.Setup{Open: openTUN(newNS(t), tunOurs6.Addr(), tunHost6.Addr()), Conns: 100})
+}

@@ -1,0 +1,49 @@
+package zctap
+
+import (
+	"errors"
+	"net/netip"
+
+	"github.com/zctap/zctap/internal/driver"
+	"github.com/zctap/zctap/internal/engine"
+	"github.com/zctap/zctap/internal/engine/user"
+	"github.com/zctap/zctap/internal/ifq"
+	"github.com/zctap/zctap/internal/sockq"
+)
+
+// A device is the ifq's side of an engine: setting up the queue starts the
+// engine on the queue's pool, and closing it stops the engine.
+type device struct {
+	name    string
+	cq      *sockq.CQ
+	maxHeld int
+	start   func(engine.Config) (engine.Engine, error)
+	engine  engine.Engine
+}
+
+// Name is the key of the device in the table of queues in use.
+func (d *device) Name() string { return d.name }
+
+// SetupQueue starts the engine.
+func (d *device) SetupQueue(q *ifq.Queue) (err error) {
+	d.engine, err = d.start(engine.Config{Pool: q.Pool(), CQ: d.cq, MaxHeld: d.maxHeld})
+	return err
+}
+
+// CloseQueue stops the engine; afterwards it holds no buffer. There is none in
+// a wire's end whose other end could not be opened.
+func (d *device) CloseQueue(*ifq.Queue) error {
+	if d.engine == nil {
+		return nil
+	}
+	return d.engine.Close()
+}
+
+// startUser starts the user engine on a driver, which it owns from here on.
+func startUser(e engine.Config, d driver.Driver, addrs []netip.Prefix) (engine.Engine, error) {
+	u, err := user.New(e, user.Options{Driver: d, Prefixes: addrs})
+	if err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return u, nil
+}

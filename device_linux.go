@@ -1,0 +1,85 @@
+package zctap
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/zctap/zctap/internal/driver/tun"
+	"github.com/zctap/zctap/internal/engine"
+	"github.com/zctap/zctap/internal/engine/copyeng"
+	"github.com/zctap/zctap/internal/netns"
+)
+
+// newDevice says how the named engine would be started for c, or why it can't.
+func newDevice(c *Config, name string) (*device, error) {
+	switch name {
+	case ZCRX:
+		return nil, fmt.Errorf("%w: this version of zctap has no zcrx engine", ErrNotSupported)
+	case User:
+		return userDevice(c)
+	default:
+		return copyDevice(c)
+	}
+}
+
+// sockets numbers the queues of engine Copy: they belong to no device, and any
+// number of them can be open.
+var sockets atomic.Uint64
+
+func copyDevice(c *Config) (*device, error) {
+	if c.wire != nil {
+		return nil, fmt.Errorf("%w: a wire in memory has no kernel sockets", ErrNotSupported)
+	}
+	return &device{
+		name: fmt.Sprintf("sockets %d", sockets.Add(1)),
+		start: func(e engine.Config) (engine.Engine, error) {
+			return copyeng.New(e, copyeng.Options{})
+		},
+	}, nil
+}
+
+func userDevice(c *Config) (*device, error) {
+	switch {
+	case c.wire != nil:
+		return c.wire.device(), nil
+	case c.TUN != nil:
+		return tunDevice(c.TUN)
+	case c.Interface != "":
+		return nil, fmt.Errorf("%w: this version of zctap receives from TUN devices only (Config.TUN), not from %s by AF_XDP", ErrNotSupported, c.Interface)
+	}
+	return nil, fmt.Errorf("%w: no device is named (Config.TUN)", ErrNotSupported)
+}
+
+func tunDevice(t *TUN) (*device, error) {
+	if t.Name == "" || len(t.Addresses) == 0 {
+		return nil, errors.New("Config.TUN needs a Name and Addresses")
+	}
+	return &device{
+		name: t.Name,
+		start: func(e engine.Config) (engine.Engine, error) {
+			d, err := tun.Open(tun.Config{Name: t.Name, Device: t.Device, MTU: t.MTU, Pool: e.Pool})
+			if err != nil {
+				return nil, err
+			}
+			if len(t.Host) > 0 {
+				if err := configureHost(t); err != nil {
+					return nil, errors.Join(err, d.Close())
+				}
+			}
+			return startUser(e, d, t.Addresses)
+		},
+	}, nil
+}
+
+// hostTimeout bounds the wait for the kernel to use the addresses it was given.
+const hostTimeout = 5 * time.Second
+
+// configureHost sets up the kernel's side of a TUN device.
+func configureHost(t *TUN) error {
+	if err := netns.ConfigureLink(t.Name, t.Host, 0); err != nil {
+		return err
+	}
+	return netns.WaitAddresses(t.Host, hostTimeout)
+}

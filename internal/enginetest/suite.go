@@ -1,0 +1,238 @@
+// Package enginetest is the conformance suite that every engine passes: the one
+// contract of the root API, exercised from the other end of a real connection.
+// An engine's test calls Run with a way to open a queue and a peer to talk to.
+package enginetest
+
+import (
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/zctap/zctap"
+	"github.com/zctap/zctap/internal/buf"
+	"github.com/zctap/zctap/internal/pattern"
+)
+
+// A Peer is what the queue under test talks to, over whatever wire joins them.
+type Peer interface {
+	// Dial connects to the queue.
+	Dial(network, address string) (net.Conn, error)
+	// Listen listens on the peer's own address, on a free port.
+	Listen(network string) (net.Listener, error)
+	// ListenPacket makes a UDP socket on the peer's own address.
+	ListenPacket(network string) (net.PacketConn, error)
+	// Host is the address of the queue under test, as the peer dials it.
+	Host() string
+}
+
+// A Setup is one engine to test.
+type Setup struct {
+	// Open opens a queue and its peer, and arranges for the peer to be closed
+	// with the test. The suite closes the queue.
+	Open func(t testing.TB, c zctap.Config) (*zctap.Queue, Peer)
+	// Conns bounds the cases with very many connections; 0: 1,000.
+	Conns int
+	// Copies: every byte counts as copied. Otherwise bulk payload counts as
+	// zero-copy, but for what shares memory with headers (under 0.1 %).
+	Copies bool
+}
+
+// Run runs every case of the suite.
+func Run(t *testing.T, s Setup) {
+	if s.Conns == 0 {
+		s.Conns = 1000
+	}
+	for _, c := range []struct {
+		name string
+		run  func(*fixture)
+	}{
+		{"Transfer", testTransfer},
+		{"Dial", testDial},
+		{"DialRefused", testDialRefused},
+		{"IovCounts", testIovCounts},
+		{"ReadLength", testReadLength},
+		{"PartialConsumption", testPartialConsumption},
+		{"BadArguments", testBadArguments},
+		{"ReadAndRecvMixed", testMixed},
+		{"WriteTo", testWriteTo},
+		{"EOFOnceAndLast", testEOF},
+		{"HalfClose", testHalfClose},
+		{"Reset", testReset},
+		{"Deadlines", testDeadlines},
+		{"CloseWhileBlocked", testCloseWhileBlocked},
+		{"ReleaseElsewhere", testReleaseElsewhere},
+		{"ReleaseRefused", testReleaseRefused},
+		{"ViewsNeverChange", testViewsNeverChange},
+		{"Exhaustion", testExhaustion},
+		{"SlowReader", testSlowReader},
+		{"SmallMessages", testSmallMessages},
+		{"Completions", testCompletions},
+		{"CompletionEnds", testCompletionEnds},
+		{"ArmedExcludes", testArmedExcludes},
+		{"Notices", testNotices},
+		{"ShortConnections", testShortConnections},
+		{"Datagrams", testDatagrams},
+		{"DatagramTruncation", testDatagramTruncation},
+		{"CloseWithDataQueued", testCloseWithDataQueued},
+	} {
+		t.Run(c.name, func(t *testing.T) { c.run(&fixture{T: t, Setup: s}) })
+	}
+}
+
+// patience bounds every wait of the suite: far beyond what a slow machine
+// needs, so that only a hang runs into it.
+const patience = 60 * time.Second
+
+// A fixture is one case's world: its queue and peer, opened by open, and the
+// check at its end that nothing leaked.
+type fixture struct {
+	*testing.T
+	Setup
+	q    *zctap.Queue
+	peer Peer
+	pat  *pattern.Pattern
+}
+
+// open opens the queue; its end checks that no buffer and no region is left.
+func (f *fixture) open(c zctap.Config) {
+	f.Helper()
+	f.pat = pattern.New(uint64(len(f.Name())))
+	before := buf.LiveRegions()
+	f.q, f.peer = f.Open(f, c)
+	f.Cleanup(func() {
+		if err := f.q.Close(); err != nil {
+			f.Errorf("close of the queue: %v", err)
+		}
+		if n := f.q.Leaked(); n != 0 {
+			f.Errorf("%d buffers leaked", n)
+		}
+		// The peer may have a queue of its own, closed later.
+		if n := buf.LiveRegions(); n > before+1 {
+			f.Errorf("%d regions live, %d before", n, before)
+		}
+	})
+}
+
+// connect returns a connection accepted by the queue and the peer's end of it.
+func (f *fixture) connect() (*zctap.Conn, net.Conn) {
+	f.Helper()
+	ln := f.listen()
+	defer ln.Close()
+	p := f.dialQueue(ln)
+	c, err := ln.AcceptZC()
+	f.ok(err)
+	f.Cleanup(func() { c.Close() })
+	f.ok(c.SetDeadline(time.Now().Add(patience)))
+	return c, p
+}
+
+func (f *fixture) listen() *zctap.Listener {
+	f.Helper()
+	ln, err := f.q.Listen("tcp", ":0")
+	f.ok(err)
+	f.Cleanup(func() { ln.Close() })
+	f.ok(ln.SetDeadline(time.Now().Add(patience)))
+	return ln
+}
+
+// dialQueue connects the peer to the queue's listener.
+func (f *fixture) dialQueue(ln *zctap.Listener) net.Conn {
+	f.Helper()
+	p, err := f.peer.Dial("tcp", f.addressOf(ln.Addr()))
+	f.ok(err)
+	f.Cleanup(func() { p.Close() })
+	f.ok(p.SetDeadline(time.Now().Add(patience)))
+	return p
+}
+
+// addressOf is where the peer reaches a socket of the queue that listens on all
+// addresses.
+func (f *fixture) addressOf(a net.Addr) string {
+	_, port, err := net.SplitHostPort(a.String())
+	f.ok(err)
+	return net.JoinHostPort(f.peer.Host(), port)
+}
+
+func (f *fixture) ok(err error) {
+	f.Helper()
+	if err != nil {
+		f.Fatal(err)
+	}
+}
+
+// send writes the pattern's first n bytes in the background, and then half
+// closes; the returned function waits for it.
+func (f *fixture) send(w net.Conn, n int64) (wait func()) {
+	done := make(chan error, 1)
+	go func() {
+		_, err := io.Copy(writerOnly{w}, f.pat.Reader(n))
+		if err == nil {
+			err = closeWrite(w)
+		}
+		done <- err
+	}()
+	return func() {
+		f.Helper()
+		if err := <-done; err != nil {
+			f.Errorf("sender: %v", err)
+		}
+	}
+}
+
+// writerOnly hides ReadFrom, so that every engine's sender is Write.
+type writerOnly struct{ io.Writer }
+
+func closeWrite(c net.Conn) error {
+	return c.(interface{ CloseWrite() error }).CloseWrite()
+}
+
+// receive takes everything until the end with views of up to k iovs, checks it
+// against the pattern from off on, and returns the offset of the end.
+func (f *fixture) receive(c *zctap.Conn, k int, off int64) int64 {
+	f.Helper()
+	iovs := make([]zctap.Iov, k)
+	for {
+		n, err := c.RecvZC(iovs)
+		if err == io.EOF {
+			return off
+		}
+		f.ok(err)
+		off = f.check(iovs[:n], off)
+		f.release(iovs[:n])
+	}
+}
+
+// check compares iovs with the pattern from off on and returns the offset
+// behind them.
+func (f *fixture) check(iovs []zctap.Iov, off int64) int64 {
+	f.Helper()
+	for i := range iovs {
+		b := iovs[i].Bytes()
+		if len(b) == 0 || cap(b) != len(b) {
+			f.Fatalf("a view of len %d and cap %d", len(b), cap(b))
+		}
+		if bad := f.pat.Mismatches(b, off); bad != 0 {
+			f.Fatalf("%d of %d bytes are wrong at %d", bad, len(b), off)
+		}
+		off += int64(len(b))
+	}
+	return off
+}
+
+func (f *fixture) release(iovs []zctap.Iov) {
+	f.Helper()
+	if n, err := f.q.Release(iovs); n != len(iovs) || err != nil {
+		f.Fatalf("released %d of %d iovs: %v", n, len(iovs), err)
+	}
+}
+
+// eventually waits until cond holds.
+func (f *fixture) eventually(what string, cond func() bool) {
+	f.Helper()
+	for end := time.Now().Add(patience); !cond(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			f.Fatalf("still not: %s", what)
+		}
+	}
+}

@@ -1,0 +1,141 @@
+package zctap
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/zctap/zctap/internal/engine"
+	"github.com/zctap/zctap/internal/sockq"
+)
+
+// defaultBacklog is the number of connections that may wait to be accepted, as
+// the kernel's default somaxconn.
+const defaultBacklog = 4096
+
+// A Listener accepts TCP connections of a queue. It is a net.Listener, so that
+// net/http and others serve over it.
+type Listener struct {
+	q  *Queue
+	l  engine.Listener
+	bl *sockq.Backlog[engine.Conn]
+
+	closeOnce sync.Once
+}
+
+var _ net.Listener = (*Listener)(nil)
+
+// Listen listens on the queue. network is "tcp", "tcp4" or "tcp6"; address is
+// as for net.Listen, ":9000" for all addresses of the engine.
+func (q *Queue) Listen(network, address string) (*Listener, error) {
+	l, err := q.listen(network, address)
+	return l, q.opError("listen", err)
+}
+
+func (q *Queue) listen(network, address string) (*Listener, error) {
+	if err := isStream(network); err != nil {
+		return nil, err
+	}
+	addrs, err := resolve(context.Background(), network, address)
+	if err != nil {
+		return nil, err
+	}
+	l, err := q.engine.Listen(network, addrs[0], defaultBacklog)
+	if err != nil {
+		return nil, err
+	}
+	ln := &Listener{q: q, l: l, bl: l.Backlog()}
+	ln.bl.Owner = ln
+	return ln, nil
+}
+
+// AcceptZC waits for a connection.
+func (l *Listener) AcceptZC() (*Conn, error) {
+	c, err := l.bl.Accept()
+	if err != nil {
+		return nil, l.q.opError("accept", err)
+	}
+	return newConn(l.q, c), nil
+}
+
+// Accept is AcceptZC for those who want a net.Conn; it is a *Conn.
+func (l *Listener) Accept() (net.Conn, error) {
+	c, err := l.AcceptZC()
+	if err != nil {
+		return nil, err // not c: a nil *Conn in an interface is not nil
+	}
+	return c, nil
+}
+
+// Arm makes every accepted connection complete in Queue.Wait, with userData.
+func (l *Listener) Arm(userData uint64) error {
+	err := l.q.arm(&l.bl.Source, userData, l.bl.Closed())
+	if err == nil && l.bl.Len() > 0 {
+		l.q.raise(&l.bl.Source)
+	}
+	return l.q.opError("arm", err)
+}
+
+func (l *Listener) complete(cqe *Completion) (done, again bool) {
+	c, ok, more, err := l.bl.Poll()
+	if err != nil || !ok {
+		return false, false
+	}
+	cqe.Conn = newConn(l.q, c)
+	return true, more
+}
+
+// SetDeadline makes Accept fail with os.ErrDeadlineExceeded from t on; the zero
+// time means never.
+func (l *Listener) SetDeadline(t time.Time) error {
+	l.bl.SetDeadline(t)
+	return nil
+}
+
+// Addr is a *net.TCPAddr.
+func (l *Listener) Addr() net.Addr { return net.TCPAddrFromAddrPort(l.l.Addr()) }
+
+// Close stops listening. Connections that were not accepted are reset.
+func (l *Listener) Close() error {
+	err := error(net.ErrClosed)
+	l.closeOnce.Do(func() {
+		l.bl.Close()
+		err = l.l.Close()
+	})
+	return l.q.opError("close", err)
+}
+
+// Dial connects to address on network "tcp", "tcp4" or "tcp6".
+func (q *Queue) Dial(network, address string) (*Conn, error) {
+	return q.DialContext(context.Background(), network, address)
+}
+
+// DialContext is Dial with a context; when it ends before the connection is
+// there the attempt is given up. Of several addresses of a name the first that
+// answers is taken, tried in order.
+func (q *Queue) DialContext(ctx context.Context, network, address string) (*Conn, error) {
+	c, err := q.dial(ctx, network, address)
+	return c, q.opError("dial", err)
+}
+
+func (q *Queue) dial(ctx context.Context, network, address string) (*Conn, error) {
+	if err := isStream(network); err != nil {
+		return nil, err
+	}
+	addrs, err := resolve(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range addrs {
+		var c engine.Conn
+		if c, err = q.engine.Dial(ctx, network, netip.AddrPort{}, a); err == nil {
+			return newConn(q, c), nil
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, err
+}

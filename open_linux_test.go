@@ -1,0 +1,123 @@
+package zctap_test
+
+import (
+	"errors"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/zctap/zctap"
+	"github.com/zctap/zctap/internal/buf"
+)
+
+// A wrong Config is refused with the reason, and leaves nothing behind.
+func TestOpenRefuses(t *testing.T) {
+	page := os.Getpagesize()
+	mem, err := unix.Mmap(-1, 0, 64*page, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Munmap(mem)
+	readOnly, err := unix.Mmap(-1, 0, 64*page, unix.PROT_READ, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Munmap(readOnly)
+	tun := &zctap.TUN{Name: "zctap-with-a-long-name", Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.1/24")}}
+	for _, c := range []struct {
+		name   string
+		config zctap.Config
+		is     error
+		says   string
+	}{
+		{"an unknown engine", zctap.Config{Engine: "warp"}, nil, "auto and zcrx, user, copy"},
+		{"zcrx by name", zctap.Config{Engine: zctap.ZCRX}, zctap.ErrNotSupported, "no zcrx engine"},
+		{"user without a device", zctap.Config{Engine: zctap.User}, zctap.ErrNotSupported, "Config.TUN"},
+		{"user on a NIC", zctap.Config{Engine: zctap.User, Interface: "eth9"}, errors.ErrUnsupported, "eth9"},
+		{"a TUN without addresses", zctap.Config{Engine: zctap.User, TUN: &zctap.TUN{Name: "x"}}, nil, "Addresses"},
+		{"a TUN with a bad name", zctap.Config{Engine: zctap.User, TUN: tun}, nil, "zctap-with-a-long-name"},
+		{"no device node", zctap.Config{Engine: zctap.User, TUN: &zctap.TUN{
+			Name: "x", Device: "/nonexistent", Addresses: tun.Addresses}}, os.ErrNotExist, "/nonexistent"},
+		{"too many buffers", zctap.Config{Engine: zctap.Copy, Buffers: 65537}, syscall.EINVAL, "65536"},
+		{"a negative number of buffers", zctap.Config{Engine: zctap.Copy, Buffers: -1}, syscall.EINVAL, "-1 buffers"},
+		{"an odd buffer size", zctap.Config{Engine: zctap.Copy, BufferSize: 5000}, syscall.EINVAL, "5000"},
+		{"memory that is not aligned", zctap.Config{Engine: zctap.Copy, Memory: mem[1 : 1+32*page]}, syscall.EINVAL, "aligned"},
+		{"memory of half a buffer", zctap.Config{Engine: zctap.Copy, Memory: mem[:page+page/2]}, syscall.EINVAL, "whole number"},
+		{"memory that can't be written", zctap.Config{Engine: zctap.Copy, Memory: readOnly}, syscall.EFAULT, "writable"},
+		{"queue out of range", zctap.Config{Engine: zctap.Copy, RxQueue: 1 << 16}, syscall.EINVAL, "65536"},
+	} {
+		regions := buf.LiveRegions()
+		q, err := zctap.Open(c.config)
+		if err == nil {
+			q.Close()
+			t.Errorf("%s: opened", c.name)
+			continue
+		}
+		var oe *zctap.OpError
+		if !errors.As(err, &oe) || oe.Op != "open" || c.is != nil && !errors.Is(err, c.is) || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		if n := buf.LiveRegions(); n != regions {
+			t.Errorf("%s: %d regions left", c.name, n-regions)
+		}
+	}
+	// What was refused can be used still.
+	q, err := zctap.Open(zctap.Config{Engine: zctap.Copy, Memory: mem})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if &q.Region()[0] != &mem[0] || len(q.Region()) != len(mem) {
+		t.Error("the region is not the caller's memory")
+	}
+	if _, err := zctap.Open(zctap.Config{Engine: zctap.Copy, Memory: mem}); !errors.Is(err, syscall.EEXIST) {
+		t.Errorf("memory of another queue: %v, want EEXIST", err)
+	}
+	if err := q.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// Auto falls back, and says why for each engine that it passed over, in order.
+func TestAutoSaysWhy(t *testing.T) {
+	q, err := zctap.Open(zctap.Config{Buffers: 64})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer q.Close()
+	var passed []string
+	for _, r := range q.Why() {
+		passed = append(passed, r.Engine)
+		if r.Err == nil || !strings.HasPrefix(r.String(), r.Engine+": ") {
+			t.Errorf("no reason against %s: %v", r.Engine, r)
+		}
+	}
+	if q.Engine() != zctap.Copy || !slices.Equal(passed, []string{zctap.ZCRX, zctap.User}) {
+		t.Errorf("engine %s, passed over %v", q.Engine(), passed)
+	}
+}
+
+// Releases of one queue's iovs on a closed one, and the region's end with them,
+// are in the conformance suite; here only that Close is once.
+func TestCloseTwice(t *testing.T) {
+	q, err := zctap.Open(zctap.Config{Engine: zctap.Copy, Buffers: 64})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := q.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := q.Close(); err == nil {
+		t.Error("second Close succeeded")
+	}
+	if _, err := q.Listen("tcp", ":0"); err == nil {
+		t.Error("Listen on a closed queue")
+	}
+	if _, err := q.Dial("tcp", "127.0.0.1:1"); err == nil {
+		t.Error("Dial on a closed queue")
+	}
+}

@@ -1,0 +1,87 @@
+package zctap
+
+import (
+	"net"
+	"sync"
+	"sync/atomic"
+
+	"github.com/zctap/zctap/internal/buf"
+	"github.com/zctap/zctap/internal/engine"
+	"github.com/zctap/zctap/internal/ifq"
+	"github.com/zctap/zctap/internal/sockq"
+)
+
+// A Queue is an interface queue, the RFC's ifq: a region of the application's
+// memory, a fill ring by which the application gives buffers back, and the
+// engine that receives into the region. Its methods may be called from several
+// goroutines.
+type Queue struct {
+	iface   string
+	rxQueue int
+	why     []Reason
+
+	ifq    *ifq.Queue
+	pool   *buf.Pool
+	engine engine.Engine
+	cq     *sockq.CQ
+
+	notices   sockq.Source // the fill ring's notices
+	recvCalls atomic.Uint64
+	readBytes atomic.Uint64
+
+	closed    atomic.Bool
+	closeOnce sync.Once
+	closeErr  error
+}
+
+// A Reason says why an engine was passed over.
+type Reason struct {
+	Engine string
+	Err    error
+}
+
+// String is "engine: reason".
+func (r Reason) String() string { return r.Engine + ": " + r.Err.Error() }
+
+// Engine is the name of the engine that was chosen: "zcrx", "user" or "copy".
+func (q *Queue) Engine() string { return q.engine.Name() }
+
+// Why lists the engines that Auto passed over, in its order, and the reasons.
+// Empty when the first one works, or the engine was asked for by name.
+func (q *Queue) Why() []Reason { return append([]Reason(nil), q.why...) }
+
+// Region is the memory that payload lands in, all buffers of it. What may be
+// read of it is what Iovs name.
+func (q *Queue) Region() []byte { return q.pool.Region().Memory() }
+
+// Release gives iovs back: each drops the reference that it held, and a buffer
+// that nobody refers to any more goes into the fill ring, to be received into
+// again. Released Iovs are zeroed. Iovs of several connections of the queue may
+// be mixed, in any order and from any goroutine, also after Close.
+//
+// An Iov that was released before, is of another queue, or is the zero Iov is
+// refused and left as it is: it changes nothing, and the others are released.
+// n counts those; err is of the first refused one, EINVAL to errors.Is. Builds
+// with the tag invariants panic instead, showing both releases.
+func (q *Queue) Release(iovs []Iov) (n int, err error) {
+	n, err = q.pool.Return(inner(iovs))
+	return n, q.opError("release", err)
+}
+
+// Close resets the queue's connections, closes its sockets and the engine, and
+// waits (Config.CloseTimeout) until the driver and the stack hold no buffer.
+// Every blocked call returns net.ErrClosed. Iovs that are out stay valid and
+// are to be released still; the region is unmapped with the last one.
+func (q *Queue) Close() error {
+	err := error(net.ErrClosed)
+	q.closeOnce.Do(func() {
+		q.closed.Store(true)
+		q.cq.Close()
+		err = q.ifq.Close()
+	})
+	return q.opError("close", err)
+}
+
+// Leaked is the number of buffers that somebody still holds: after Close, and
+// after everything was released, a number other than 0 is a leak.
+func (q *Queue) Leaked() int { return q.pool.Region().Count() - q.pool.Free() }

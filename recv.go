@@ -1,0 +1,121 @@
+package zctap
+
+import (
+	"io"
+	"math"
+	"net"
+	"os"
+	"syscall"
+)
+
+// RecvZC receives without a copy: it fills iovs with views of payload where it
+// landed, in stream order, and returns how many. It blocks until there is
+// some; then it takes what is there. An empty iovs is EINVAL.
+//
+// The Iovs are the caller's until Queue.Release, which any goroutine may call.
+// Keeping them is keeping buffers of the region: when a connection keeps more
+// than its share its TCP window closes, and the others go on.
+//
+// The error comes when no payload is left, and then every time: io.EOF after
+// the peer's orderly end, ECONNRESET, os.ErrDeadlineExceeded, net.ErrClosed.
+// EBUSY while the connection is armed.
+func (c *Conn) RecvZC(iovs []Iov) (n int, err error) { return c.RecvZCMax(iovs, math.MaxInt) }
+
+// RecvZCMax is RecvZC with a bound on the bytes of all iovs together, the RFC's
+// read length: a fragment that does not fit is cut there, and its rest comes
+// with the next call, as an Iov of the same buffer. A bound under 1 is EINVAL.
+func (c *Conn) RecvZCMax(iovs []Iov, limit int) (n int, err error) {
+	n, err = c.rx.Recv(inner(iovs), limit)
+	if err != nil {
+		return 0, c.q.opError("recv", err)
+	}
+	c.q.recvCalls.Add(1)
+	return n, nil
+}
+
+// Read receives with a copy, as every net.Conn. It may be mixed with RecvZC;
+// Iovs that are out stay valid.
+func (c *Conn) Read(p []byte) (int, error) {
+	n, err := c.rx.Read(p)
+	c.q.readBytes.Add(uint64(n))
+	return n, c.q.opError("read", err)
+}
+
+// WriteTo hands everything that is received to w, without a copy on the way,
+// until the peer's end: io.Copy(w, conn) calls it. A file or a net.Conn gets
+// many views in one writev; other writers get one Write a view and must not
+// keep it, as the io.Writer contract says anyhow.
+func (c *Conn) WriteTo(w io.Writer) (total int64, err error) {
+	var (
+		iovs  [64]Iov
+		store [64][]byte
+	)
+	for {
+		n, err := c.RecvZC(iovs[:])
+		if err == io.EOF {
+			return total, nil
+		}
+		if err != nil {
+			return total, err
+		}
+		views := net.Buffers(store[:n])
+		for i := range iovs[:n] {
+			views[i] = iovs[i].Bytes()
+		}
+		k, err := writeViews(w, views)
+		total += k
+		if _, rerr := c.q.Release(iovs[:n]); err == nil {
+			err = rerr
+		}
+		if err != nil {
+			return total, err
+		}
+	}
+}
+
+// writeViews writes all views. net.Buffers knows writev for connections of
+// package net only; a file has it through its raw descriptor.
+func writeViews(w io.Writer, views net.Buffers) (int64, error) {
+	f, ok := w.(*os.File)
+	if !ok {
+		return views.WriteTo(w)
+	}
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var total int64
+	for len(views) > 0 {
+		var n int
+		var werr error
+		err := raw.Write(func(fd uintptr) bool {
+			for {
+				n, werr = writev(int(fd), views)
+				if werr != syscall.EINTR {
+					return werr != syscall.EAGAIN
+				}
+			}
+		})
+		if err == nil {
+			err = werr
+		}
+		if err != nil {
+			return total, &os.PathError{Op: "writev", Path: f.Name(), Err: err}
+		}
+		total += int64(n)
+		views = consumeViews(views, n)
+	}
+	return total, nil
+}
+
+// consumeViews drops the first n bytes of views.
+func consumeViews(views net.Buffers, n int) net.Buffers {
+	for len(views) > 0 && n >= len(views[0]) {
+		n -= len(views[0])
+		views = views[1:]
+	}
+	if n > 0 {
+		views[0] = views[0][n:]
+	}
+	return views
+}

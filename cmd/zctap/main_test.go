@@ -1,0 +1,174 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/zctap/zctap/internal/testenv"
+)
+
+// TestMain makes the test binary the command too: the demo starts its own
+// executable as the sender.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 {
+		for _, v := range verbs {
+			if os.Args[1] == v.name {
+				main()
+			}
+		}
+	}
+	testenv.Main(m)
+}
+
+// command runs a command line in this process.
+func command(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	code = run(context.Background(), &environ{stdin: strings.NewReader(""), stdout: &out, stderr: &errs}, args)
+	return code, out.String(), errs.String()
+}
+
+func TestWrongCommandLines(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		want string // in the one line on stderr
+	}{
+		{[]string{"fly"}, `no command "fly"`},
+		{[]string{"demo", "--size", "lots"}, "not a size"},
+		{[]string{"demo", "--size", "-4"}, "a size is"},
+		{[]string{"demo", "--size", "0"}, "a size is"},
+		{[]string{"demo", "--engine", "warp"}, "not one of auto, user, copy"},
+		{[]string{"demo", "--engine", "copy", "--wire", "mem"}, "--wire is for engine user"},
+		{[]string{"demo", "--speed"}, "not defined: -speed"},
+		{[]string{"demo", "now"}, `unexpected argument "now"`},
+		{[]string{"recv"}, "--listen is missing"},
+		{[]string{"recv", "--listen", ":0", "--json", "--out", "-"}, "both want standard output"},
+		{[]string{"recv", "--listen", ":0", "--tun-addr", "10.0.0.1"}, "prefix length"},
+		{[]string{"send"}, "ADDRESS is missing"},
+		{[]string{"send", "127.0.0.1:1", "--in", "-", "--pattern", "1"}, "exclude each other"},
+		{[]string{"bench", "tea"}, `no benchmark "tea"`},
+		{[]string{"bench", "tcp", "--rounds", "0"}, "--rounds is"},
+	} {
+		code, out, errs := command(t, c.args...)
+		if code != exitUsage || out != "" || !strings.Contains(errs, c.want) || strings.Count(errs, "\n") != 1 {
+			t.Errorf("zctap %s: exit %d, stdout %q, stderr %q", strings.Join(c.args, " "), code, out, errs)
+		}
+	}
+}
+
+func TestFailures(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"send", "127.0.0.1:1"}, "connection refused"},
+		{[]string{"send", "nonsense"}, "missing port"},
+		{[]string{"recv", "--listen", "nonsense"}, "missing port"},
+		{[]string{"recv", "--listen", "192.0.2.1:9", "--engine", "copy"}, "cannot assign"},
+		{[]string{"recv", "--listen", ":0", "--out", "/nonexistent/file"}, "no such file"},
+		{[]string{"recv", "--listen", ":0", "--engine", "zcrx"}, "no zcrx engine"},
+		{[]string{"recv", "--listen", ":0", "--engine", "user"}, "no device is named"},
+		{[]string{"recv", "--listen", ":0", "--tun", "name/with/slash", "--engine", "user"}, "name/with/slash"},
+	} {
+		code, out, errs := command(t, c.args...)
+		if code != exitFailed || out != "" || !strings.Contains(errs, c.want) {
+			t.Errorf("zctap %s: exit %d, stdout %q, stderr %q", strings.Join(c.args, " "), code, out, errs)
+		}
+	}
+}
+
+func TestHelp(t *testing.T) {
+	code, out, _ := command(t, "help")
+	for _, v := range verbs {
+		if code != exitOK || !strings.Contains(out, v.name) {
+			t.Errorf("help: exit %d, without %s", code, v.name)
+		}
+		if code, out, errs := command(t, v.name, "--help"); code != exitOK || !strings.Contains(out, "Usage: zctap "+v.name) || errs != "" {
+			t.Errorf("%s --help: exit %d, %q, %q", v.name, code, out, errs)
+		}
+	}
+}
+
+func TestByteSize(t *testing.T) {
+	for in, want := range map[string]int64{
+		"1": 1, "4096": 4096, "64KiB": 64 << 10, "4GiB": 4 << 30, "1.5MiB": 3 << 19, "10GB": 1e10, "2 M": 2 << 20, "7B": 7,
+	} {
+		var b byteSize
+		if err := b.Set(in); err != nil || int64(b) != want {
+			t.Errorf("%q: %d, %v, want %d", in, b, err, want)
+		}
+	}
+	for _, in := range []string{"", "x", "4XB", "-1", "NaN", "inf", "1e400", "KiB"} {
+		var b byteSize
+		if err := b.Set(in); err == nil {
+			t.Errorf("%q is taken as %d", in, b)
+		}
+	}
+	b := byteSize(4 << 30)
+	if b.String() != "4GiB" {
+		t.Errorf("4 GiB prints as %s", b.String())
+	}
+}
+
+// demoReport runs the demo and decodes what --json prints.
+func demoReport(t *testing.T, args ...string) report {
+	t.Helper()
+	code, out, errs := command(t, append([]string{"demo", "--json", "--size", "64MiB"}, args...)...)
+	if code != exitOK {
+		t.Fatalf("exit %d: %s", code, errs)
+	}
+	var r report
+	if err := json.Unmarshal([]byte(out), &r); err != nil {
+		t.Fatalf("%v in %s", err, out)
+	}
+	for _, r := range []*report{&r, r.Comparison} {
+		if r == nil || !r.Verified || r.Mismatches != 0 || r.Leaked != 0 || r.Bytes != 64<<20 || r.Seconds <= 0 || r.CPUSeconds <= 0 {
+			t.Fatalf("%+v", r)
+		}
+	}
+	if r.ZeroCopyBytes+r.CopiedBytes != 64<<20 {
+		t.Errorf("%d zero-copy and %d copied bytes", r.ZeroCopyBytes, r.CopiedBytes)
+	}
+	return r
+}
+
+func TestDemoMem(t *testing.T) {
+	r := demoReport(t, "--wire", "mem")
+	if r.Engine != "user" || r.CopiedBytes > 64<<20/1000 {
+		t.Errorf("engine %s, %d copied bytes", r.Engine, r.CopiedBytes)
+	}
+}
+
+func TestNSDemoTUN(t *testing.T) {
+	testenv.NeedRoot(t)
+	testenv.NeedTUN(t)
+	r := demoReport(t, "--wire", "tun")
+	if r.Engine != "user" || r.Wire != "tun" || r.CopiedBytes > 64<<20/1000 {
+		t.Errorf("engine %s over %s, %d copied bytes", r.Engine, r.Wire, r.CopiedBytes)
+	}
+}
+
+func TestNSDemoCopy(t *testing.T) {
+	testenv.NeedRoot(t)
+	r := demoReport(t, "--engine", "copy")
+	if r.Engine != "copy" || r.ZeroCopyBytes != 0 {
+		t.Errorf("engine %s, %d zero-copy bytes", r.Engine, r.ZeroCopyBytes)
+	}
+}
+
+// The table is for people: it names both receivers and what was found.
+func TestDemoTable(t *testing.T) {
+	code, out, errs := command(t, "demo", "--wire", "mem", "--size", "1MiB")
+	if code != exitOK {
+		t.Fatalf("exit %d: %s", code, errs)
+	}
+	for _, want := range []string{"net.Conn", "GB/s", "CPU s/GB", "zero-copy bytes", "copied bytes", "receive calls", "buffers leaked"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in:\n%s", want, out)
+		}
+	}
+}

@@ -1,0 +1,215 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"flag"
+	"fmt"
+	"net/netip"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/zctap/zctap"
+	"github.com/zctap/zctap/internal/pattern"
+)
+
+// queueFlags are the flags that say which queue to open.
+type queueFlags struct {
+	engine  choice
+	tun     string
+	addr    prefix
+	host    prefix
+	buffers int
+	size    *byteSize
+}
+
+// A prefix is a flag for an address with its network's length.
+type prefix struct{ netip.Prefix }
+
+// Set parses s.
+func (p *prefix) Set(s string) (err error) {
+	if p.Prefix, err = netip.ParsePrefix(s); err != nil {
+		return errors.New("not an address with a prefix length, such as 10.88.0.2/24")
+	}
+	return nil
+}
+
+func (f *queueFlags) add(fs *flag.FlagSet) {
+	f.engine = choice{zctap.Auto, []string{zctap.Auto, zctap.ZCRX, zctap.User, zctap.Copy}}
+	f.addr.Prefix = netip.MustParsePrefix("10.88.0.2/24")
+	f.host.Prefix = netip.MustParsePrefix("10.88.0.1/24")
+	fs.Var(&f.engine, "engine", "`ENGINE`: auto, zcrx, user or copy")
+	fs.StringVar(&f.tun, "tun", "", "receive from the TUN device `NAME`, which is made if there is none")
+	fs.Var(&f.addr, "tun-addr", "zctap's `ADDRESS` on the TUN device")
+	fs.Var(&f.host, "tun-host", "the kernel's `ADDRESS` on the TUN device")
+	fs.IntVar(&f.buffers, "buffers", 0, "`NUMBER` of buffers of the region (default: 32 MiB of them)")
+	f.size = bufferSizeFlag(fs)
+}
+
+func (f *queueFlags) config() zctap.Config {
+	c := zctap.Config{Engine: f.engine.value, Buffers: f.buffers, BufferSize: int(*f.size)}
+	if f.tun != "" {
+		c.Interface = f.tun
+		c.TUN = &zctap.TUN{Name: f.tun, Addresses: []netip.Prefix{f.addr.Prefix}, Host: []netip.Prefix{f.host.Prefix}}
+	}
+	return c
+}
+
+// runRecv receives one stream.
+func runRecv(ctx context.Context, env *environ, args []string) error {
+	fs := newFlags("recv")
+	var qf queueFlags
+	qf.add(fs)
+	listen := fs.String("listen", "", "`ADDRESS` to listen on, such as :9000")
+	out := fs.String("out", "none", "write the stream to `FILE`, to - (standard output), or to none")
+	hash := fs.Bool("sha256", false, "print the stream's SHA-256")
+	seed := fs.Uint64("pattern", 0, "verify the stream of send --pattern `SEED`")
+	asJSON := fs.Bool("json", false, "print the result as JSON")
+	if _, err := parseFlags(env, fs, args); err != nil {
+		return err
+	}
+	if *listen == "" {
+		return usagef("--listen is missing")
+	}
+	if *out == "-" && *asJSON {
+		return usagef("--out - and --json both want standard output")
+	}
+
+	r := &report{Receiver: "zctap", Wire: "network"}
+	if qf.tun != "" {
+		r.Wire = "tun " + qf.tun
+	}
+	s, finish, err := recvSink(env, *out, *hash, *seed, r)
+	if err != nil {
+		return err
+	}
+	q, err := zctap.Open(qf.config())
+	if err != nil {
+		return err
+	}
+	err = recvOne(ctx, env, q, *listen, s, r)
+	err = errors.Join(err, finish(), r.addQueue(q))
+	if ctx.Err() != nil {
+		return errors.New("interrupted")
+	}
+	if err == nil {
+		err = r.check(0, *seed != 0)
+	}
+	if err != nil {
+		return err
+	}
+	if *asJSON {
+		return writeJSON(env.stdout, r)
+	}
+	w := env.stdout
+	if *out == "-" {
+		w = env.stderr
+	}
+	if r.SHA256 != "" {
+		fmt.Fprintf(w, "%s  (SHA-256)\n", r.SHA256)
+	}
+	return writeTable(w, r)
+}
+
+// recvOne accepts one connection of q and receives it to its end.
+func recvOne(ctx context.Context, env *environ, q *zctap.Queue, addr string, s sink, r *report) error {
+	ln, err := q.Listen("tcp", addr)
+	if err != nil {
+		return err
+	}
+	defer ln.Close()
+	defer context.AfterFunc(ctx, func() { ln.Close() })()
+	fmt.Fprintf(env.stderr, "engine %s, listening on %s\n", q.Engine(), ln.Addr())
+	for _, w := range q.Why() {
+		fmt.Fprintf(env.stderr, "  not %s\n", w)
+	}
+	c, err := ln.AcceptZC()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	defer context.AfterFunc(ctx, func() { c.Close() })()
+	p := startProgress(env.stderr, "received", 0)
+	defer p.end()
+	return receiveZC(q, c, s, p, r)
+}
+
+// recvSink is what recv does with the stream; finish ends it.
+func recvSink(env *environ, out string, hash bool, seed uint64, r *report) (s sink, finish func() error, err error) {
+	var sinks []sink
+	finish = func() error { return nil }
+	switch out {
+	case "none":
+	case "-":
+		f, ok := env.stdout.(*os.File)
+		if !ok {
+			return nil, nil, errors.New("standard output is not a file")
+		}
+		sinks = append(sinks, fileSink(f))
+	default:
+		f, err := os.Create(out)
+		if err != nil {
+			return nil, nil, err
+		}
+		sinks, finish = append(sinks, fileSink(f)), f.Close
+	}
+	if hash {
+		h := sha256.New()
+		sinks = append(sinks, func(views [][]byte) error {
+			for _, v := range views {
+				h.Write(v)
+			}
+			return nil
+		})
+		closeFile := finish
+		finish = func() error {
+			r.SHA256 = hex.EncodeToString(h.Sum(nil))
+			return closeFile()
+		}
+	}
+	if seed != 0 {
+		sinks = append(sinks, verifier(pattern.New(seed), &r.Mismatches))
+	}
+	if len(sinks) == 0 {
+		return nil, finish, nil
+	}
+	return func(views [][]byte) error {
+		for _, s := range sinks {
+			if err := s(views); err != nil {
+				return err
+			}
+		}
+		return nil
+	}, finish, nil
+}
+
+// fileSink writes views with writev: from the region to the file, without a
+// copy in between.
+func fileSink(f *os.File) sink {
+	fd := int(f.Fd())
+	var rest [][]byte
+	return func(views [][]byte) error {
+		rest = append(rest[:0], views...)
+		for todo := rest; len(todo) > 0; {
+			n, err := unix.Writev(fd, todo)
+			if err == unix.EINTR || err == unix.EAGAIN {
+				continue
+			}
+			if err != nil {
+				return &os.PathError{Op: "writev", Path: strings.TrimSpace(f.Name()), Err: err}
+			}
+			for len(todo) > 0 && n >= len(todo[0]) {
+				n -= len(todo[0])
+				todo = todo[1:]
+			}
+			if n > 0 {
+				todo[0] = todo[0][n:]
+			}
+		}
+		return nil
+	}
+}

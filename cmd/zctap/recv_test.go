@@ -1,0 +1,146 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/zctap/zctap/internal/pattern"
+)
+
+// freePort is an address on loopback that nobody listens on.
+func freePort(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return ln.Addr().String()
+}
+
+// listening is a stderr that tells when recv has begun to listen.
+type listening struct {
+	bytes.Buffer
+	ready chan struct{}
+}
+
+func (l *listening) Write(p []byte) (int, error) {
+	if strings.Contains(string(p), "listening") {
+		close(l.ready)
+	}
+	return l.Buffer.Write(p)
+}
+
+// What send sends recv receives: to a file, with its hash, verified.
+func TestSendAndRecv(t *testing.T) {
+	const size = 3<<20 + 11
+	addr := freePort(t)
+	file := filepath.Join(t.TempDir(), "out")
+	errs := &listening{ready: make(chan struct{})}
+	var out bytes.Buffer
+	done := make(chan int)
+	go func() {
+		done <- run(context.Background(), &environ{stdout: &out, stderr: errs},
+			[]string{"recv", "--engine", "copy", "--listen", addr, "--out", file, "--sha256", "--pattern", "5", "--json"})
+	}()
+	<-errs.ready
+	if code, _, errs := command(t, "send", addr, "--pattern", "5", "--size", "3145739"); code != exitOK {
+		t.Fatalf("send: exit %d: %s", code, errs)
+	}
+	if code := <-done; code != exitOK {
+		t.Fatalf("recv: exit %d: %s", code, errs.String())
+	}
+	var r report
+	if err := json.Unmarshal(out.Bytes(), &r); err != nil {
+		t.Fatal(err)
+	}
+	h := sha256.New()
+	io.Copy(h, pattern.New(5).Reader(size))
+	if r.Bytes != size || !r.Verified || r.Leaked != 0 || r.SHA256 != hex.EncodeToString(h.Sum(nil)) || r.Engine != "copy" {
+		t.Errorf("%+v", r)
+	}
+	b, err := os.ReadFile(file)
+	if err != nil || len(b) != size || pattern.New(5).Mismatches(b, 0) != 0 {
+		t.Errorf("the file has %d bytes, %v", len(b), err)
+	}
+}
+
+// A stream that differs from the pattern fails recv.
+func TestRecvSeesMismatch(t *testing.T) {
+	addr := freePort(t)
+	errs := &listening{ready: make(chan struct{})}
+	done := make(chan int)
+	go func() {
+		done <- run(context.Background(), &environ{stdout: io.Discard, stderr: errs},
+			[]string{"recv", "--engine", "copy", "--listen", addr, "--pattern", "5"})
+	}()
+	<-errs.ready
+	if code, _, errs := command(t, "send", addr, "--pattern", "6", "--size", "1MiB"); code != exitOK {
+		t.Fatalf("send: exit %d: %s", code, errs)
+	}
+	if code := <-done; code != exitFailed || !strings.Contains(errs.String(), "wrong bytes") {
+		t.Errorf("recv of another stream: exit %d: %s", code, errs.String())
+	}
+}
+
+// An interrupt ends recv, and nothing is left.
+func TestRecvInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	errs := &listening{ready: make(chan struct{})}
+	done := make(chan int)
+	go func() {
+		done <- run(ctx, &environ{stdout: io.Discard, stderr: errs}, []string{"recv", "--engine", "copy", "--listen", "127.0.0.1:0"})
+	}()
+	<-errs.ready
+	cancel()
+	if code := <-done; code != exitFailed || !strings.Contains(errs.String(), "interrupted") {
+		t.Errorf("exit %d: %s", code, errs.String())
+	}
+}
+
+func TestSendFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "in")
+	body := make([]byte, 600_001)
+	pattern.New(9).Fill(body, 0)
+	if err := os.WriteFile(file, body, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	for _, c := range []struct {
+		args []string
+		want []byte
+	}{
+		{[]string{"--in", file}, body},
+		{[]string{"--in", file, "--size", "1000"}, body[:1000]},
+	} {
+		got := make(chan []byte)
+		go func() {
+			conn, err := ln.Accept()
+			if err != nil {
+				t.Error(err)
+				close(got)
+				return
+			}
+			b, _ := io.ReadAll(conn)
+			conn.Close()
+			got <- b
+		}()
+		code, _, errs := command(t, append([]string{"send", ln.Addr().String()}, c.args...)...)
+		if b := <-got; code != exitOK || !bytes.Equal(b, c.want) {
+			t.Errorf("%v: exit %d, %d bytes, %s", c.args, code, len(b), errs)
+		}
+	}
+}

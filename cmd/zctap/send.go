@@ -1,0 +1,123 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+
+	"github.com/zctap/zctap/internal/pattern"
+)
+
+// sendChunk is what send writes at a time.
+const sendChunk = 256 << 10
+
+// runSend sends a stream by the kernel's sockets: the peer of recv and demo.
+func runSend(ctx context.Context, env *environ, args []string) error {
+	fs := newFlags("send")
+	var size byteSize
+	fs.Var(&size, "size", "`BYTES` to send; without --in the default is 1GiB")
+	in := fs.String("in", "", "send a `FILE`, or - for standard input, instead of a made-up stream")
+	seed := fs.Uint64("pattern", 0, "send the verifiable stream of `SEED`, not the same block again and again")
+	operands, err := parseFlags(env, fs, args, "ADDRESS")
+	if err != nil {
+		return err
+	}
+	if *in != "" && *seed != 0 {
+		return usagef("--in and --pattern exclude each other")
+	}
+	src, total, closeSrc, err := openSource(env, *in, *seed, int64(size))
+	if err != nil {
+		return err
+	}
+	defer closeSrc()
+
+	var d net.Dialer
+	c, err := d.DialContext(ctx, "tcp", operands[0])
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	defer context.AfterFunc(ctx, func() { c.Close() })()
+
+	p := startProgress(env.stderr, "sent", total)
+	n, err := copyChunks(c, src, p)
+	p.end()
+	if err != nil {
+		if ctx.Err() != nil {
+			err = ctx.Err()
+		}
+		return fmt.Errorf("after %s: %w", humanBytes(n), err)
+	}
+	// Wait for the receiver's own end: its close tells that it has everything.
+	if err := c.(*net.TCPConn).CloseWrite(); err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, c)
+	return err
+}
+
+// openSource is the stream to send and its length in bytes, 0 if not known.
+func openSource(env *environ, in string, seed uint64, size int64) (r io.Reader, total int64, done func(), err error) {
+	done = func() {}
+	limit := size
+	switch {
+	case in == "-":
+		r = env.stdin
+	case in != "":
+		f, err := os.Open(in)
+		if err != nil {
+			return nil, 0, nil, err
+		}
+		if st, err := f.Stat(); err == nil && st.Mode().IsRegular() {
+			total = st.Size()
+		}
+		r, done = f, func() { f.Close() }
+	default:
+		if size == 0 {
+			size = 1 << 30
+		}
+		if seed != 0 {
+			return pattern.New(seed).Reader(size), size, done, nil
+		}
+		return &repeated{left: size}, size, done, nil
+	}
+	if limit > 0 {
+		r, total = io.LimitReader(r, limit), limit
+	}
+	return r, total, done, nil
+}
+
+// repeated is left bytes of whatever the reader's buffer holds already: the
+// sender of a benchmark touches no memory of its own.
+type repeated struct{ left int64 }
+
+func (r *repeated) Read(b []byte) (int, error) {
+	if r.left == 0 {
+		return 0, io.EOF
+	}
+	n := int(min(int64(len(b)), r.left))
+	r.left -= int64(n)
+	return n, nil
+}
+
+// copyChunks copies src to w in large writes; io.Copy would take 32 KiB a time.
+func copyChunks(w io.Writer, src io.Reader, p *progress) (total int64, err error) {
+	b := make([]byte, sendChunk)
+	for {
+		n, rerr := io.ReadFull(src, b)
+		k, err := w.Write(b[:n])
+		total += int64(k)
+		p.add(k)
+		switch {
+		case err != nil:
+			return total, err
+		case rerr == io.EOF || errors.Is(rerr, io.ErrUnexpectedEOF):
+			return total, nil
+		case rerr != nil:
+			return total, rerr
+		}
+	}
+}

@@ -1,0 +1,288 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strconv"
+	"time"
+
+	"github.com/zctap/zctap"
+	"github.com/zctap/zctap/internal/netns"
+	"github.com/zctap/zctap/internal/pattern"
+)
+
+// Addresses inside the namespaces of demo and bench.
+var (
+	tunOurs   = netip.MustParsePrefix("10.88.0.2/24") // zctap's end of the TUN device
+	tunKernel = netip.MustParsePrefix("10.88.0.1/24")
+	vethRecv  = netip.MustParsePrefix("10.89.0.2/24")
+	vethSend  = netip.MustParsePrefix("10.89.0.1/24")
+)
+
+// senderControl is the sender's congestion control, in front of every receiver
+// alike. Where BBR is the system's default it paces the sender by a model of a
+// path of 5 us, to a third of what either receiver can take; and of what does
+// not pace, Reno is what every namespace is allowed to use.
+const senderControl = "reno"
+
+// acceptTimeout bounds the wait for the sender's connection.
+const acceptTimeout = 30 * time.Second
+
+// A transfer is one stream to receive and measure.
+type transfer struct {
+	env  *environ
+	size int64
+	seed uint64 // 0: the sender repeats one block, and nothing is verified
+	// bufferSize is that of the region's buffers, in bytes.
+	bufferSize int
+}
+
+func (t *transfer) sink(r *report) sink {
+	if t.seed == 0 {
+		return nil
+	}
+	return verifier(pattern.New(t.seed), &r.Mismatches)
+}
+
+// hosts are two network namespaces joined by veth, as two machines would be by
+// a cable; a TUN device is made in the first. They vanish with the process.
+type hosts struct {
+	sender, receiver *netns.NS
+}
+
+func newHosts() (*hosts, error) {
+	s, err := netns.New()
+	if err != nil {
+		return nil, err
+	}
+	r, err := netns.New()
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	h := &hosts{s, r}
+	err = netns.Veth(s, r, netns.VethOptions{
+		AddrA: []netip.Prefix{vethSend}, AddrB: []netip.Prefix{vethRecv},
+	})
+	if err == nil {
+		err = s.SetSysctl("net/ipv4/tcp_congestion_control", senderControl)
+	}
+	if err != nil {
+		return nil, errors.Join(err, h.close())
+	}
+	return h, nil
+}
+
+func (h *hosts) close() error { return errors.Join(h.sender.Close(), h.receiver.Close()) }
+
+// startSender starts `zctap send` as a process of its own, in ns (nil: ours).
+// wait waits for its end; the context's end kills it.
+func (t *transfer) startSender(ctx context.Context, ns *netns.NS, to string) (wait func() error, err error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	args := []string{"send", to, "--size", strconv.FormatInt(t.size, 10)}
+	if t.seed != 0 {
+		args = append(args, "--pattern", strconv.FormatUint(t.seed, 10))
+	}
+	cmd := exec.CommandContext(ctx, self, args...)
+	var complaint bytes.Buffer
+	cmd.Stderr = &complaint
+	start := netns.Start
+	if ns != nil {
+		start = ns.Start
+	}
+	if err := start(cmd); err != nil {
+		return nil, fmt.Errorf("start the sender: %w", err)
+	}
+	return func() error {
+		if err := cmd.Wait(); err != nil {
+			return fmt.Errorf("sender: %w: %s", err, bytes.TrimSpace(complaint.Bytes()))
+		}
+		return nil
+	}, nil
+}
+
+// queue receives the stream by a queue that listens at addr; the sender is
+// started in ns. It closes q.
+func (t *transfer) queue(ctx context.Context, q *zctap.Queue, ln *zctap.Listener, ns *netns.NS, addr string, r *report) error {
+	err := func() error {
+		defer ln.Close()
+		wait, err := t.startSender(ctx, ns, addr)
+		if err != nil {
+			return err
+		}
+		if err := ln.SetDeadline(time.Now().Add(acceptTimeout)); err != nil {
+			return err
+		}
+		c, err := ln.AcceptZC()
+		if err != nil {
+			return errors.Join(err, wait())
+		}
+		defer context.AfterFunc(ctx, func() { c.Close() })()
+		p := startProgress(t.env.stderr, "received by "+q.Engine()+" over "+r.Wire, t.size)
+		err = receiveZC(q, c, t.sink(r), p, r)
+		p.end()
+		return errors.Join(err, c.Close(), wait())
+	}()
+	return errors.Join(err, r.addQueue(q))
+}
+
+// overTUN receives with engine user from a TUN device in the sender's
+// namespace: the sender's kernel hands its segments over to zctap.
+func (t *transfer) overTUN(ctx context.Context, h *hosts) (*report, error) {
+	r := &report{Receiver: "zctap", Wire: "tun"}
+	var q *zctap.Queue
+	err := h.sender.Do(func() (err error) {
+		q, err = zctap.Open(zctap.Config{
+			Engine: zctap.User, Interface: "zctap0", BufferSize: t.bufferSize,
+			TUN: &zctap.TUN{Name: "zctap0", Addresses: []netip.Prefix{tunOurs}, Host: []netip.Prefix{tunKernel}},
+		})
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	ln, err := q.Listen("tcp", ":0")
+	if err != nil {
+		return nil, errors.Join(err, q.Close())
+	}
+	return r, t.queue(ctx, q, ln, h.sender, atPort(tunOurs.Addr(), ln.Addr()), r)
+}
+
+// byCopy receives with engine copy, over veth or, without hosts, loopback.
+func (t *transfer) byCopy(ctx context.Context, h *hosts) (*report, error) {
+	r := &report{Receiver: "zctap", Wire: wireOf(h)}
+	q, err := zctap.Open(zctap.Config{Engine: zctap.Copy, BufferSize: t.bufferSize})
+	if err != nil {
+		return nil, err
+	}
+	var ln *zctap.Listener
+	err = h.inReceiver(func() (err error) {
+		ln, err = q.Listen("tcp", atPort(h.receiverAddr(), nil))
+		return err
+	})
+	if err != nil {
+		return nil, errors.Join(err, q.Close())
+	}
+	return r, t.queue(ctx, q, ln, h.senderNS(), ln.Addr().String(), r)
+}
+
+// byNetConn receives with net.Conn.Read, over veth or, without hosts, loopback.
+func (t *transfer) byNetConn(ctx context.Context, h *hosts) (*report, error) {
+	r := &report{Receiver: "net.Conn", Wire: wireOf(h), Drops: map[string]uint64{}}
+	var ln net.Listener
+	err := h.inReceiver(func() (err error) {
+		ln, err = net.Listen("tcp", atPort(h.receiverAddr(), nil))
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer ln.Close()
+	wait, err := t.startSender(ctx, h.senderNS(), ln.Addr().String())
+	if err != nil {
+		return nil, err
+	}
+	if err := ln.(*net.TCPListener).SetDeadline(time.Now().Add(acceptTimeout)); err != nil {
+		return nil, err
+	}
+	c, err := ln.Accept()
+	if err != nil {
+		return nil, errors.Join(err, wait())
+	}
+	defer context.AfterFunc(ctx, func() { c.Close() })()
+	p := startProgress(t.env.stderr, "received by net.Conn over "+r.Wire, t.size)
+	err = receivePlain(c, t.sink(r), p, r)
+	p.end()
+	return r, errors.Join(err, c.Close(), wait())
+}
+
+// overMemory receives with engine user from a sender in this process, itself
+// zctap's: what can be had without any privilege.
+func (t *transfer) overMemory(ctx context.Context) (*report, error) {
+	r := &report{Receiver: "zctap", Wire: "mem (sender in this process)"}
+	q, peer, err := zctap.OpenPair(zctap.Config{BufferSize: t.bufferSize}, zctap.Config{})
+	if err != nil {
+		return nil, err
+	}
+	err = func() error {
+		ln, err := q.Listen("tcp", ":0")
+		if err != nil {
+			return err
+		}
+		defer ln.Close()
+		out, err := peer.DialContext(ctx, "tcp", atPort(netip.MustParseAddr("192.0.2.1"), ln.Addr()))
+		if err != nil {
+			return err
+		}
+		defer out.Close()
+		c, err := ln.AcceptZC()
+		if err != nil {
+			return err
+		}
+		defer context.AfterFunc(ctx, func() { c.Close(); out.Close() })()
+		src, _, _, err := openSource(t.env, "", t.seed, t.size)
+		if err != nil {
+			return err
+		}
+		sent := make(chan error, 1)
+		go func() {
+			_, err := copyChunks(out, src, &progress{})
+			sent <- errors.Join(err, out.CloseWrite())
+		}()
+		p := startProgress(t.env.stderr, "received by user over mem", t.size)
+		err = receiveZC(q, c, t.sink(r), p, r)
+		p.end()
+		if err != nil {
+			out.Close() // or the sender would wait for ever
+		}
+		return errors.Join(err, <-sent, c.Close())
+	}()
+	err = errors.Join(err, r.addQueue(q), peer.Close())
+	r.Leaked += peer.Leaked()
+	return r, err
+}
+
+func (h *hosts) inReceiver(f func() error) error {
+	if h == nil {
+		return f()
+	}
+	return h.receiver.Do(f)
+}
+
+func (h *hosts) receiverAddr() netip.Addr {
+	if h == nil {
+		return netip.MustParseAddr("127.0.0.1")
+	}
+	return vethRecv.Addr()
+}
+
+func (h *hosts) senderNS() *netns.NS {
+	if h == nil {
+		return nil
+	}
+	return h.sender
+}
+
+func wireOf(h *hosts) string {
+	if h == nil {
+		return "loopback"
+	}
+	return "veth"
+}
+
+// atPort is a with the port of a listener's address, or port 0.
+func atPort(a netip.Addr, ln net.Addr) string {
+	port := "0"
+	if ln != nil {
+		_, port, _ = net.SplitHostPort(ln.String()) // a net.TCPAddr always splits
+	}
+	return net.JoinHostPort(a.String(), port)
+}

@@ -1,0 +1,40 @@
+# The verbs of this repository. Each is what CI runs, too (.ci/run).
+
+GO       ?= go
+FUZZTIME ?= 10s
+GOLANGCI ?= github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+.PHONY: help test race invariants fuzz bench ns lint ci
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-12s%s\n", $$1, $$2 }' Makefile
+
+test: ## all tests that this machine and user can run
+	$(GO) test ./...
+
+race: ## the same under the race detector, in random order
+	$(GO) test -race -shuffle=on ./...
+
+invariants: ## the same with the checks of the build tag invariants
+	$(GO) test -tags invariants ./...
+
+fuzz: ## each fuzz target for FUZZTIME (default 10s)
+	GO=$(GO) FUZZTIME=$(FUZZTIME) .ci/fuzz
+
+bench: ## the benchmarks
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+ns: ## the tests against the Linux kernel, in network namespaces (as root)
+	$(GO) test -count=1 -run '^TestNS' ./...
+
+lint: ## gofmt, vet, other systems, golangci-lint and internal/lint
+	@bad=$$(gofmt -l .); test -z "$$bad" || { echo "not formatted: run gofmt -w"; echo "$$bad"; exit 1; }
+	$(GO) vet ./...
+	$(GO) vet -tags invariants ./...
+	GOOS=darwin $(GO) vet . ./internal/...
+	GOOS=darwin $(GO) build .
+	$(GO) run $(GOLANGCI) run ./...
+	$(GO) test ./internal/lint
+
+ci: ## all of it, as CI does
+	.ci/run

@@ -67,7 +67,7 @@ func TestInvariant10_EndComesOnceAndLast(t *testing.T) {
 						t.Fatalf("at the end: %d, %v; want %v", n, err, end)
 					}
 				}
-				if IsEnd(end) != (end == io.EOF) {
+				if errors.Is(end, io.EOF) != (end == io.EOF) {
 					t.Fatal("IsEnd")
 				}
 			})
@@ -114,7 +114,7 @@ func TestInvariant10_EndRacesWithConsumer(t *testing.T) {
 						n, err := receive(q, e.p)
 						sum += n
 						if err != nil {
-							if !IsEnd(err) {
+							if !errors.Is(err, io.EOF) {
 								t.Errorf("end: %v", err)
 							}
 							break

@@ -1,8 +1,6 @@
 package sockq
 
 import (
-	"errors"
-	"io"
 	"net"
 	"os"
 	"sync"
@@ -235,6 +233,3 @@ func (q *Queue) Drain() (dropped int) {
 	q.outBytes.Store(q.pushed)
 	return dropped
 }
-
-// IsEnd reports whether err is an orderly end.
-func IsEnd(err error) bool { return errors.Is(err, io.EOF) }

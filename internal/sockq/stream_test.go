@@ -218,7 +218,7 @@ func TestPublishShowsAll(t *testing.T) {
 		t.Fatalf("after Publish: %d iovs, %d bytes, %v, %v", n, bytes, more, err)
 	}
 	giveBack(t, e.p, dst[:n])
-	if n, _, more, err := q.Poll(dst, 100); n != 0 || more || !IsEnd(err) {
+	if n, _, more, err := q.Poll(dst, 100); n != 0 || more || !errors.Is(err, io.EOF) {
 		t.Fatalf("at the end: %d, %v, %v", n, more, err)
 	}
 }

@@ -159,7 +159,7 @@ func TestNoLostWake(t *testing.T) {
 				for {
 					k, err := receivers[way](q, e.p)
 					if got += k; err != nil {
-						if !IsEnd(err) {
+						if !errors.Is(err, io.EOF) {
 							t.Errorf("after %d bytes: %v", got, err)
 						}
 						return

@@ -1,7 +1,9 @@
 package user
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"testing"
 	"time"
 
@@ -60,7 +62,7 @@ func drain(b *host, servers map[*sockq.Source]*check, n int) (failed error) {
 				failed = err
 			}
 			if err != nil {
-				if !sockq.IsEnd(err) || c.got != n {
+				if !errors.Is(err, io.EOF) || c.got != n {
 					failed = fmt.Errorf("%d bytes, then %w", c.got, err)
 				}
 				c.conn.Queue().Close()

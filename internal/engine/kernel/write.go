@@ -1,0 +1,97 @@
+//go:build linux
+
+package kernel
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"syscall"
+
+	"github.com/zctap/zctap/internal/ksock"
+)
+
+// Write implements engine.Conn. The kernel copies p to the socket's send buffer.
+func (c *conn) Write(p []byte) (n int, err error) {
+	c.wmu.Lock()
+	defer c.wmu.Unlock()
+	for {
+		k, err := c.attempt(func() (int, error) {
+			if n == len(p) {
+				return 0, nil // nothing to send, but the deadline and Close count
+			}
+			return c.sock.Send(p[n:])
+		})
+		n += k
+		if err != nil {
+			return n, c.sendError(err)
+		}
+		c.l.stats.sent.Add(uint64(k))
+		if n == len(p) {
+			return n, nil
+		}
+	}
+}
+
+// WriteTo implements engine.PacketConn.
+func (p *packetConn) WriteTo(b []byte, to netip.AddrPort) (int, error) {
+	p.wmu.Lock()
+	defer p.wmu.Unlock()
+	n, err := p.attempt(func() (int, error) {
+		if p.sock.RemoteAddr().IsValid() {
+			return p.sock.Send(b)
+		}
+		return p.sock.SendTo(b, to)
+	})
+	if err != nil {
+		return 0, wrapSend(err)
+	}
+	p.l.stats.sent.Add(uint64(n))
+	return n, nil
+}
+
+// attempt calls send, and again when there is space if there is none, until the
+// write deadline or the end of s. The caller holds wmu.
+func (s *socket) attempt(send func() (int, error)) (int, error) {
+	for {
+		// Waits only if the attempt before found no space.
+		if err := s.writer.Park(); err != nil {
+			return 0, err
+		}
+		// Before the attempt: space that appears after it sets the flag again.
+		s.writable.Store(false)
+		n, err := send()
+		s.l.stats.syscalls.Add(1)
+		if !ksock.IsWouldBlock(err) {
+			s.writable.Store(true)
+			return n, err
+		}
+		if s.conn == nil || !s.l.streamEdges {
+			if !s.l.post(command{op: opArmWrite, s: s}) {
+				return 0, net.ErrClosed
+			}
+		}
+	}
+}
+
+// sendError turns what a send said into what engine.Conn promises. After a
+// reset the kernel says ECONNRESET only once, to whichever call comes first,
+// be it a receive, and EPIPE from then on.
+func (c *conn) sendError(err error) error {
+	if err == syscall.EPIPE && !c.finished.Load() {
+		err = syscall.ECONNRESET
+		if errno := c.failed.Load(); errno != 0 {
+			err = syscall.Errno(errno)
+		}
+	}
+	return wrapSend(err)
+}
+
+func wrapSend(err error) error {
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		return os.NewSyscallError("send", errno)
+	}
+	return err
+}

@@ -19,7 +19,8 @@ func (a *Account) uncharge(n int) {
 }
 
 // Charge lays buffer b on a until it is free again. The caller is the engine
-// and holds b's only reference; a buffer is charged once.
+// and holds b's only reference; a buffer is charged once. Lent buffers are not:
+// what lands in one can be of several connections.
 func (p *Pool) Charge(b uint16, a *Account) {
 	p.charge(b, a)
 	a.held.Add(1)
@@ -36,8 +37,8 @@ func (p *Pool) ChargeFrags(frags []Frag, a *Account) {
 func (p *Pool) charge(b uint16, a *Account) {
 	w := &p.words[b]
 	v := w.Load()
-	if v&charged != 0 {
-		panic("buf: buffer charged twice")
+	if v&charged != 0 || p.isLent(b) {
+		panic("buf: buffer charged twice, or lent")
 	}
 	// Who frees a buffer reads its owner and leaves it there: in a bulk stream
 	// the owner is the same each time, and the line that has it stays in both

@@ -47,8 +47,8 @@ func (p *Pool) Alloc(dst []uint16) int {
 func (p *Pool) Reclaim() {
 	n := len(p.cache)
 	if k := p.fill.pop(p.cache[n:cacheSize]); k > 0 {
-		p.cache = p.cache[:n+k]
 		p.notices.drained(k)
+		p.cache = p.cache[:n+p.sortLent(p.cache[n:n+k])]
 	}
 }
 
@@ -57,13 +57,25 @@ func (p *Pool) refill() bool {
 	in := p.cache[:refillBatch]
 	n := p.recycle.pop(in)
 	if n == 0 {
-		if n = p.fill.pop(in); n > 0 {
-			p.notices.drained(n)
-		}
+		n = p.refillFromRing(in)
 	}
 	if n == 0 {
 		n = len(p.free.pop(p.cache[:0], cacheSize))
 	}
 	p.cache = p.cache[:n]
 	return n > 0
+}
+
+// refillFromRing takes buffers from the fill ring, but for lent ones.
+func (p *Pool) refillFromRing(in []uint16) int {
+	for {
+		k := p.fill.pop(in)
+		if k == 0 {
+			return 0
+		}
+		p.notices.drained(k)
+		if n := p.sortLent(in[:k]); n > 0 {
+			return n
+		}
+	}
 }

@@ -9,11 +9,12 @@ type Census struct {
 	Driver                             int // kernel reference, charged to nobody
 	Stack                              int // kernel reference, charged to a connection
 	User                               int // user references only
+	Lent                               int // lent, and held by nobody: with the device, or on the way back
 }
 
 // Total is the number of buffers counted.
 func (c Census) Total() int {
-	return c.Cache + c.Recycle + c.Freelist + c.FillRing + c.Driver + c.Stack + c.User
+	return c.Cache + c.Recycle + c.Freelist + c.FillRing + c.Driver + c.Stack + c.User + c.Lent
 }
 
 // Out is the number of buffers that are not free.
@@ -26,6 +27,9 @@ func (p *Pool) Census() (c Census, err error) {
 	seen := make([]string, len(p.words))
 	mark := func(place string, count *int) func(uint16) {
 		return func(b uint16) {
+			if p.isLent(b) {
+				return // it may be here and held, or not be here
+			}
 			*count++
 			w := p.words[b].Load()
 			switch {
@@ -51,13 +55,15 @@ func (p *Pool) Census() (c Census, err error) {
 	}
 	for b := range p.words {
 		switch w := p.words[b].Load(); {
+		case p.isLent(uint16(b)) && w&refMask == 0:
+			c.Lent++
 		case w&refMask == 0:
 			if seen[b] == "" && err == nil {
 				err = fmt.Errorf("buf: buffer %d is free and in no list", b)
 			}
 		case kernelRefs(w) == 0:
 			c.User++
-		case w&charged == 0:
+		case w&charged == 0 && !p.isLent(uint16(b)):
 			c.Driver++
 		default:
 			c.Stack++

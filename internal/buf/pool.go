@@ -32,6 +32,8 @@ type Pool struct {
 	fill    slotRing // ← Return; → engine
 	free    freelist // ← Put when recycle is full, and at the start; → engine
 
+	lending lending // empty but for devices that refill themselves
+
 	allocs  atomic.Uint64 // buffers ever allocated; stored by the engine only
 	notices notices
 	kick    kick
@@ -71,7 +73,7 @@ func NewPool(r *Region) *Pool {
 func (p *Pool) Region() *Region { return p.region }
 
 // Free is the number of buffers that no one holds a reference to: in the cache,
-// the recycle ring, the freelist or the fill ring. While other goroutines put
+// the recycle ring, the freelist or the fill ring; of lent ones see FreeLent. While other goroutines put
 // and return buffers it is a moment's reading, never too high by more than what
 // the engine is allocating just now. A buffer that is just being given back may
 // count before Alloc can find it.
@@ -79,8 +81,9 @@ func (p *Pool) Free() int {
 	// What came back is read first: buffers that go out and come back between
 	// the two readings would otherwise count as free twice over.
 	back := p.fill.pushed() + p.recycle.pushed() + p.free.pushed.Load()
+	back -= p.lending.pushed.Load() // after fill's, which it may not fall behind
 	allocs := p.allocs.Load()
-	return max(0, int(p.region.count)-int(allocs-back))
+	return max(0, int(p.region.count-p.lending.n)-int(allocs-back))
 }
 
 // Rejected is how many returns were refused.
@@ -136,6 +139,13 @@ func (l *freelist) push(id uint16) {
 	l.ids = append(l.ids, id)
 	l.mu.Unlock()
 	l.pushed.Add(1)
+}
+
+// putBack adds an id that counts as free already: it came out of a ring.
+func (l *freelist) putBack(id uint16) {
+	l.mu.Lock()
+	l.ids = append(l.ids, id)
+	l.mu.Unlock()
 }
 
 // pop appends up to n ids to dst, the last pushed last.

@@ -23,6 +23,10 @@ func (p *Pool) Get(f Frag) error {
 // the application holds none. The caller must own the reference: a Put without
 // one is a bug in zctap, and panics.
 func (p *Pool) Put(b uint16) {
+	if p.isLent(b) {
+		p.putLent(b)
+		return
+	}
 	w := &p.words[b]
 	for {
 		v := w.Load()

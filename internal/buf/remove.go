@@ -56,7 +56,7 @@ func (p *Pool) Abandon() error {
 
 // afterClose frees the region when nothing refers to it any more.
 func (p *Pool) afterClose() {
-	if p.state.Load() == poolRemoved && p.Free() == int(p.region.count) && p.state.CompareAndSwap(poolRemoved, poolFreed) {
+	if p.state.Load() == poolRemoved && p.Free()+p.FreeLent() == int(p.region.count) && p.state.CompareAndSwap(poolRemoved, poolFreed) {
 		// An error of munmap would mean that the mapping was not ours.
 		if err := p.region.Free(); err != nil {
 			panic("buf: " + err.Error())

@@ -34,6 +34,9 @@ func (p *Pool) Return(iovs []Iov) (n int, err error) {
 		if (o-userOne)&refMask != 0 {
 			continue // others still hold it
 		}
+		if p.isLent(b) && !p.comesBack(b) {
+			continue
+		}
 		if o&charged != 0 {
 			if a := p.owners[b]; a != run {
 				run.uncharge(runLen)

@@ -1,0 +1,174 @@
+package buf
+
+import "sync/atomic"
+
+// lending is the part of a region that is lent to a device which refills
+// itself: the kernel's page pool, for io_uring zcrx (the area). Which buffer
+// comes next the device decides, and the engine learns of it when payload has
+// landed; so these buffers are never allocated, and one that nobody holds is
+// with the device, or in the fill ring on the way there.
+//
+// The device may put payload into one buffer several times, and go on while the
+// application holds or gives back what landed first. Therefore a lent buffer
+// can get a reference while it is in the fill ring, which no other buffer can.
+type lending struct {
+	n uint32 // buffers 0 to n-1 are lent; constant once something was lent
+
+	// queued[b]: b is in the fill ring or in back. Whoever frees a buffer that
+	// is queued already does not queue it again: the ring has one slot a buffer.
+	queued []atomic.Bool
+	pushed atomic.Uint64 // lent buffers ever put into the fill ring, counted before they are
+	freed  atomic.Uint64 // last references dropped
+	landed atomic.Uint64 // first references taken; the engine alone stores it
+
+	back []uint16 // came out of the fill ring while Alloc looked there; engine only
+}
+
+// Lend gives buffers 0 to n-1 to a device that refills itself, and leaves the
+// others to Alloc. It is called once, before anything was allocated. Engine
+// only.
+func (p *Pool) Lend(n int) {
+	if n < 0 || n > p.region.Count() || p.lending.n != 0 || p.allocs.Load() != 0 {
+		panic("buf: Lend of more than there is, or too late")
+	}
+	p.lending.n = uint32(n)
+	p.lending.queued = make([]atomic.Bool, n)
+	p.lending.back = make([]uint16, 0, n)
+	p.free.ids = p.free.ids[:len(p.free.ids)-n] // buffer 0 is on top
+}
+
+// Lent is the number of buffers that are lent to the device.
+func (p *Pool) Lent() int { return int(p.lending.n) }
+
+// FreeLent is the number of lent buffers that no one holds: with the device, or
+// on the way back to it. A moment's reading, never too high.
+func (p *Pool) FreeLent() int {
+	l := &p.lending
+	// What came back is read first, as in Free.
+	freed := l.freed.Load()
+	return int(l.n) - int(l.landed.Load()-freed)
+}
+
+func (p *Pool) isLent(b uint16) bool { return uint32(b) < p.lending.n }
+
+// Land takes one kernel reference, the caller's, to lent buffer b, into which
+// the device has put payload. The buffer may be in any state. The frag is made
+// afterwards: only then has it the right generation. ErrOverflow leaves the
+// count as it was. Engine only.
+func (p *Pool) Land(b uint16) error {
+	if !p.isLent(b) {
+		panic("buf: a buffer landed that was not lent")
+	}
+	w := &p.words[b]
+	for {
+		v := w.Load()
+		if v&kernelMask == kernelMask {
+			return ErrOverflow
+		}
+		if w.CompareAndSwap(v, v+kernelOne) {
+			if v&refMask == 0 {
+				p.lending.landed.Store(p.lending.landed.Load() + 1)
+			}
+			return nil
+		}
+	}
+}
+
+// TakeBack moves lent buffers that came back, and that nobody holds, into dst
+// and returns how many. One that went out once may be given twice: what the
+// device is due for it, the engine's own records say. It ends an episode of
+// exhaustion (see Starved). Engine only.
+func (p *Pool) TakeBack(dst []uint16) int {
+	l := &p.lending
+	n := 0
+	for n < len(dst) {
+		in := dst[n:]
+		k := copy(in, l.back)
+		l.back = l.back[:copy(l.back, l.back[k:])]
+		if k == 0 {
+			if k = p.fill.pop(in); k == 0 {
+				break
+			}
+			p.notices.drained(k)
+		}
+		for _, b := range in[:k] {
+			if !p.isLent(b) {
+				p.free.putBack(b)
+				continue
+			}
+			// In this order: who drops the last reference after our look at
+			// the word finds that b is not queued, and queues it.
+			l.queued[b].Store(false)
+			if p.words[b].Load()&refMask == 0 {
+				dst[n] = b
+				n++
+			}
+		}
+	}
+	if n > 0 {
+		p.notices.relieved()
+	}
+	return n
+}
+
+// Starved says that the device has no free buffer: it begins an episode of
+// exhaustion (see Notice) if none is on. Engine only.
+func (p *Pool) Starved() { p.notices.exhausted() }
+
+// putLent is Put of a lent buffer.
+func (p *Pool) putLent(b uint16) {
+	w := &p.words[b]
+	for {
+		v := w.Load()
+		if kernelRefs(v) == 0 {
+			panic("buf: Put of a buffer without a kernel reference")
+		}
+		n := v - kernelOne
+		if n&refMask == 0 {
+			n = freed(v)
+		}
+		if !w.CompareAndSwap(v, n) {
+			continue
+		}
+		switch {
+		case n&refMask == 0:
+			if p.comesBack(b) {
+				p.fill.push([]uint16{b})
+			}
+			p.returned()
+		case kernelRefs(v) == 1:
+			p.kernelDone()
+		}
+		return
+	}
+}
+
+// comesBack notes that the last reference to lent buffer b was dropped, and
+// reports whether the caller has to push it into the fill ring.
+func (p *Pool) comesBack(b uint16) bool {
+	l := &p.lending
+	l.freed.Add(1)
+	if l.queued[b].Swap(true) {
+		return false
+	}
+	l.pushed.Add(1)
+	return true
+}
+
+// sortLent removes from ids, which came out of the fill ring, those that are
+// lent, and keeps them for TakeBack. It returns how many are left.
+func (p *Pool) sortLent(ids []uint16) int {
+	if p.lending.n == 0 {
+		return len(ids)
+	}
+	n := 0
+	for _, b := range ids {
+		if p.isLent(b) {
+			p.lending.back = append(p.lending.back, b)
+			continue
+		}
+		ids[n] = b
+		n++
+	}
+	return n
+}

@@ -22,8 +22,9 @@ var layers = []layer{
 	{"cmd/zctap/...", []string{".", "cmd/zctap/...", "internal/...", "lab/..."}},
 	{"lab/vfiouser", nil},
 	{"lab/vfiouser/vfiousertest", []string{"lab/vfiouser"}},
-	{"lab/gvnic", []string{"lab/vfiouser", "internal/wire", "internal/driver/..."}},
+	{"lab/gvnic", []string{"lab/vfiouser", "internal/wire", "internal/driver/...", "internal/buf"}},
 	{"lab/internal/...", nil},
+	{"lab/scenario", []string{"lab/..."}},
 	{"lab", []string{"lab/vfiouser", "lab/gvnic", "lab/internal/...", "internal/pattern", "internal/testenv"}},
 	{"internal/enginetest", []string{".", "internal/buf", "internal/pattern"}},
 	{".", []string{
@@ -63,6 +64,7 @@ var layers = []layer{
 
 	{"internal/buf", nil},
 	{"internal/uring", []string{"internal/shring"}},
+	{"internal/uring/uringtest", []string{"internal/uring", "internal/shring"}},
 	{"internal/ksock", nil},
 	{"internal/nic", nil},
 	{"internal/wire", nil},
@@ -80,7 +82,7 @@ var layers = []layer{
 var testSupport = []string{
 	"internal/testenv", "internal/netns", "internal/enginetest", "internal/pattern",
 	"internal/driver/mem", "internal/driver/impair", // a wire, good and bad
-	"lab/vfiouser/vfiousertest", // a guest's driver, of a PCI device
+	"internal/uring/uringtest", "lab/vfiouser/vfiousertest", // a kernel, and a guest's driver
 }
 
 // matches reports whether a package's path below the module's is one of a

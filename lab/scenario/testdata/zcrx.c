@@ -241,8 +241,7 @@ static void receive(struct receiver *r, int fd)
 {
 	bool more = true;
 
-	control(r, ZCRX_CTRL_ARM_EVENT, ZCRX_EVENT_ALLOC_FAIL);
-	arm(r, fd);
+	arm(r, fd); // the event is armed since the registration
 	while (more) {
 		struct io_uring_cqe *cqe;
 		unsigned head, n = 0;

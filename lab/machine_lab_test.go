@@ -1,0 +1,230 @@
+//go:build linux
+
+package lab
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/zctap/zctap/lab/vfiouser"
+)
+
+// leftovers fails the test if a machine left a folder of its own.
+func leftovers(t *testing.T) {
+	t.Helper()
+	dirs, err := filepath.Glob(filepath.Join(os.TempDir(), tempPattern))
+	if err != nil || len(dirs) > 0 {
+		t.Errorf("left behind: %v, %v", dirs, err)
+	}
+}
+
+func TestLabPanic(t *testing.T) {
+	Need(t)
+	t.Setenv("TMPDIR", t.TempDir())
+	res, err := Run(t.Context(), Machine{}, Job{Steps: []Step{as("echo", "before", ""), as("panic"), as("exit", "0")}})
+	var died *MachineError
+	if !errors.Is(err, ErrPanic) || !errors.As(err, &died) || !strings.Contains(err.Error(), "sysrq triggered crash") {
+		t.Fatalf("error %v", err)
+	}
+	if strings.Count(err.Error(), "the guest's kernel panicked") != 1 || !strings.Contains(err.Error(), "sysrq_handle_crash") {
+		t.Errorf("the error tells it more than once, or not where: %v", err)
+	}
+	if !bytes.Contains(died.Console, []byte("Call Trace")) || !bytes.Contains(res.KernelLog, []byte("Kernel panic")) || len(res.Splats) == 0 {
+		t.Errorf("the log of the end is not there: %v", err)
+	}
+	if string(res.Steps[0].Stdout) != "before" || !res.Steps[1].Started || res.Steps[2].Started {
+		t.Errorf("steps: %+v", res.Steps)
+	}
+	leftovers(t)
+}
+
+// TestLabSplats has the kernel complain: of what is not known, and of what is.
+func TestLabSplats(t *testing.T) {
+	Need(t)
+	t.Setenv("TMPDIR", t.TempDir())
+	m := Machine{Known: []Known{{regexp.MustCompile(`^BUG: a test's own`), "the test wrote it"}}}
+	res, err := Run(t.Context(), m, Job{Steps: []Step{
+		as("kmsg", "WARNING: CPU: 0 PID: 1 at net/core/dev.h:398 at page_pool_disable_direct_recycling+0x5b/0x80"),
+		as("kmsg", "---[ end trace 0000000000000000 ]---"),
+		as("kmsg", "BUG: a test's own"),
+		as("kmsg", "WARNING: something else"),
+	}})
+	var splats *SplatError
+	if !errors.As(err, &splats) || len(splats.Splats) != 1 || !strings.HasPrefix(splats.Splats[0].Text, "WARNING: something else") {
+		t.Fatalf("error %v", err)
+	}
+	if errors.As(err, new(*StepError)) || errors.As(err, new(*MachineError)) {
+		t.Errorf("the steps and the machine were good: %v", err)
+	}
+	if len(res.Splats) != 3 || res.Splats[0].Known == "" || res.Splats[1].Known != "the test wrote it" || res.Splats[2].Known != "" {
+		t.Errorf("splats: %+v", res.Splats)
+	}
+	leftovers(t)
+}
+
+// TestLabDeaths ends machines in the middle of a job, from outside and from inside.
+func TestLabDeaths(t *testing.T) {
+	cases := []struct {
+		name string
+		step Step
+		kill func(t *testing.T, vm *VM, cancel context.CancelCauseFunc)
+		is   error
+		says string
+	}{
+		{
+			name: "QEMU is killed", step: as("serve"), is: ErrQEMU, says: "killed by signal 9",
+			kill: func(t *testing.T, vm *VM, _ context.CancelCauseFunc) {
+				if err := syscall.Kill(vm.qemu.pid, syscall.SIGKILL); err != nil {
+					t.Error(err)
+				}
+			},
+		},
+		{name: "the guest switches itself off", step: as("poweroff"), is: ErrGuest, says: "switched itself off"},
+		{
+			name: "the context ends", step: as("serve"), is: syscall.EXDEV, says: "EXDEV",
+			kill: func(_ *testing.T, _ *VM, cancel context.CancelCauseFunc) {
+				cancel(errors.Join(syscall.EXDEV, errors.New("EXDEV")))
+			},
+		},
+	}
+	Need(t)
+	t.Setenv("TMPDIR", t.TempDir())
+	t.Cleanup(func() { leftovers(t) })
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithCancelCause(t.Context())
+			defer cancel(nil)
+			vm, err := Boot(ctx, Machine{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer vm.Kill()
+			serving := make(chan struct{})
+			go func() {
+				<-serving
+				if c.kill != nil {
+					c.kill(t, vm, cancel)
+				}
+			}()
+			job := Job{Steps: []Step{c.step}, OnEvent: func(context.Context, Event) ([]byte, error) { close(serving); return nil, nil }}
+			if c.kill == nil {
+				close(serving)
+			}
+			res, err := vm.Run(t.Context(), job)
+			if !errors.Is(err, c.is) || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("error %v", err)
+			}
+			if res == nil || !res.Steps[0].Started {
+				t.Errorf("the result: %+v", res)
+			}
+			if err := vm.Close(); !errors.Is(err, c.is) {
+				t.Errorf("Close: %v", err)
+			}
+		})
+	}
+}
+
+func TestLabBootTimeout(t *testing.T) {
+	Need(t)
+	t.Setenv("TMPDIR", t.TempDir())
+	_, err := Boot(t.Context(), Machine{BootTimeout: 300 * time.Millisecond})
+	if !errors.Is(err, os.ErrDeadlineExceeded) || !strings.Contains(err.Error(), "not ready 300ms after") {
+		t.Errorf("error %v", err)
+	}
+	leftovers(t)
+}
+
+func TestLabQEMUFails(t *testing.T) {
+	Need(t)
+	t.Setenv("TMPDIR", t.TempDir())
+	_, err := Boot(t.Context(), Machine{Accel: "kvm", Memory: 1 << 50})
+	if !errors.Is(err, ErrQEMU) || !strings.Contains(err.Error(), "QEMU said:") {
+		t.Errorf("error %v", err)
+	}
+	leftovers(t)
+}
+
+// TestLabDeterministic runs the same twice, on a machine that counts instructions.
+func TestLabDeterministic(t *testing.T) {
+	Need(t)
+	type run struct{ user, system, start time.Duration }
+	var runs [2]run
+	var wg sync.WaitGroup
+	for i := range runs {
+		wg.Go(func() {
+			res, err := Run(t.Context(), Machine{Deterministic: true}, Job{Steps: []Step{as("count")}})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			s := res.Steps[0]
+			runs[i] = run{s.User, s.System, s.Start}
+		})
+	}
+	wg.Wait()
+	// The loop has some instructions a round, each of them a nanosecond.
+	if cpu := runs[0].user + runs[0].system; runs[0] != runs[1] || cpu < countRounds || cpu > 100*countRounds {
+		t.Errorf("two runs took %+v and %+v", runs[0], runs[1])
+	}
+}
+
+// aDevice is a device with nothing in it.
+type aDevice struct{ attached, detached atomic.Bool }
+
+func (d *aDevice) Info() vfiouser.Info {
+	return vfiouser.Info{Vendor: 0x1af4, Device: 0x10f0, Revision: 7, Class: 0xff0000, BARs: [6]uint64{1: 4096}, Vectors: 1, TableBAR: 1, PBABAR: 1, PBAOff: 2048}
+}
+func (d *aDevice) Attach(*vfiouser.Bus)               { d.attached.Store(true) }
+func (d *aDevice) Detach()                            { d.detached.Store(true) }
+func (d *aDevice) ReadBAR(int, uint64, []byte) error  { return nil }
+func (d *aDevice) WriteBAR(int, uint64, []byte) error { return nil }
+func (d *aDevice) Reset()                             {}
+
+// TestLabPackage runs the tests of another package in the guest, on two CPUs, with two devices plugged in.
+func TestLabPackage(t *testing.T) {
+	Need(t)
+	program, err := BuildTest(t.Context(), t.TempDir(), "../internal/uring")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var devices [2]aDevice
+	m := Machine{
+		CPUs: 2, Devices: []vfiouser.Device{&devices[0], &devices[1]},
+		Files: []File{{Path: "/bin/uring.test", Source: program}}, Tools: []string{"busybox"},
+	}
+	res, err := Run(t.Context(), m, Job{Steps: []Step{
+		{Name: "cpus", Args: []string{"nproc"}},
+		{Name: "devices", Args: []string{"sh", "-c", "cat /sys/bus/pci/devices/0000:00:10.0/device /sys/bus/pci/devices/0000:00:11.0/revision"}},
+		{Name: "uring", Args: []string{"uring.test", "-test.v", "-test.skip=^TestAgainstKernelHeader$"}, Env: []string{"ZCTAP_CI=1"}},
+	}})
+	if err != nil {
+		t.Fatalf("%v\n%s", err, res.Steps[2].Stdout)
+	}
+	for _, passed := range []string{"TestWake", "TestHave", "TestRecvMultishot"} {
+		if !bytes.Contains(res.Steps[2].Stdout, []byte("--- PASS: "+passed)) {
+			t.Errorf("%s did not run:\n%s", passed, res.Steps[2].Stdout)
+		}
+	}
+	if got := string(res.Steps[0].Stdout); got != "2\n" {
+		t.Errorf("nproc: %q", got)
+	}
+	if got := string(res.Steps[1].Stdout); got != "0x10f0\n0x07\n" {
+		t.Errorf("the devices: %q", got)
+	}
+	for i := range devices {
+		if !devices[i].attached.Load() || !devices[i].detached.Load() {
+			t.Errorf("device %d: attached %v, detached %v", i, devices[i].attached.Load(), devices[i].detached.Load())
+		}
+	}
+}

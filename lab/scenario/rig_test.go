@@ -1,0 +1,220 @@
+//go:build linux
+
+package scenario
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/zctap/zctap/internal/testenv"
+	"github.com/zctap/zctap/lab"
+	"github.com/zctap/zctap/lab/gvnic"
+	"github.com/zctap/zctap/lab/vfiouser"
+)
+
+func TestMain(m *testing.M) {
+	lab.Main()
+	testenv.Main(m)
+}
+
+const (
+	receiverAddr = "10.77.0.1"
+	senderAddr   = "10.77.0.2"
+	senderNetns  = "peer"
+	port         = 9999
+	queue        = 1 // for zero-copy receive
+
+	jobTimeout = 2 * time.Minute
+)
+
+// A rig is a machine with two NICs joined by a wire: eth0, and eth1 in the
+// namespace senderNetns.
+type rig struct {
+	*testing.T
+	nic, peer *gvnic.Device
+	machine   lab.Machine
+	job       lab.Job // sets up the network
+	vm        *lab.VM // after boot
+	mayDie    bool    // the test kills it
+}
+
+func newRig(t *testing.T, c gvnic.Config) *rig {
+	t.Helper()
+	lab.Need(t)
+	r := &rig{T: t}
+	r.nic = r.device(c, 0)
+	r.peer = r.device(gvnic.Config{MTU: c.MTU}, 1)
+	gvnic.Join(r.nic, r.peer)
+	r.machine = lab.Machine{
+		Devices: []vfiouser.Device{r.nic, r.peer},
+		Modules: []string{"gve"},
+		Tools:   []string{"busybox", "ethtool", "ip"},
+		Files:   []lab.File{{Path: "/usr/local/bin/zcrx", Source: receiver(t), Program: true}},
+	}
+	if testing.Verbose() {
+		r.machine.Console = &logWriter{t}
+	}
+	r.job.Interfaces = []lab.Interface{
+		{MAC: mac(r.nic), Name: "eth0", Addresses: prefixes(receiverAddr + "/24"), MTU: c.MTU},
+		{MAC: mac(r.peer), Name: "eth1", Addresses: prefixes(senderAddr + "/24"), MTU: c.MTU, Netns: senderNetns},
+	}
+	return r
+}
+
+func (r *rig) device(c gvnic.Config, index int) *gvnic.Device {
+	r.Helper()
+	c.Index = index
+	d, err := gvnic.New(c)
+	if err != nil {
+		r.Fatal(err)
+	}
+	r.Cleanup(func() {
+		if err := d.Close(); err != nil {
+			r.Error(err)
+		}
+	})
+	return d
+}
+
+func mac(d *gvnic.Device) string {
+	m := d.MAC()
+	return net.HardwareAddr(m[:]).String()
+}
+
+func prefixes(s ...string) (out []netip.Prefix) {
+	for _, p := range s {
+		out = append(out, netip.MustParsePrefix(p))
+	}
+	return out
+}
+
+// A logWriter writes to the test's log.
+type logWriter struct{ t *testing.T }
+
+func (w *logWriter) Write(p []byte) (int, error) {
+	w.t.Logf("guest: %s", strings.TrimRight(string(p), "\r\n"))
+	return len(p), nil
+}
+
+// receiver compiles the receiver in C.
+func receiver(t *testing.T) string {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), "zcrx")
+	if err := lab.CompileC(t.Context(), out, "-Wall", "-Wextra", "-Werror", "testdata/zcrx.c"); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// script is a step that runs shell commands; the first that fails ends it.
+func script(lines ...string) lab.Step {
+	return lab.Step{Name: "script", Args: []string{"/bin/sh", "-ec", strings.Join(lines, "\n")}}
+}
+
+// A steering is how flows get to the queue for zero-copy receive.
+const steer = "ethtool -N eth0 flow-type tcp4 dst-port 9999 action 1"
+
+// prepare is what has to be set before the queue can be registered.
+var prepare = []string{
+	"ethtool -G eth0 tcp-data-split on",
+	"ethtool -K eth0 ntuple on",
+	"ethtool -X eth0 equal 1",
+	steer,
+}
+
+// A transfer is a stream to receive in the guest.
+type transfer struct {
+	iface string // empty: eth0
+	bytes int
+	pages int // of the area
+}
+
+// steps are the receiver, in the background, and the sender.
+func (x transfer) steps() []lab.Step {
+	iface, q, to, netns := "eth0", queue, receiverAddr, senderNetns
+	if x.iface == "nodev" {
+		iface, q, to, netns = "nodev", 0, "127.0.0.1", ""
+	}
+	return []lab.Step{
+		{
+			Name: "receiver", Background: true,
+			Args: []string{"zcrx", "recv", iface, fmt.Sprint(q), fmt.Sprint(port), fmt.Sprint(x.bytes), fmt.Sprint(x.pages), "/out/frames"},
+		},
+		{Name: "sender", Netns: netns, Args: []string{"zcrx", "send", to, fmt.Sprint(port), fmt.Sprint(x.bytes)}},
+	}
+}
+
+// A received is what the receiver in C reports.
+type received struct {
+	Bytes       int    `json:"bytes"`
+	Mismatches  int    `json:"mismatches"`
+	Completions int    `json:"completions"`
+	CopyCount   uint64 `json:"copy_count"`
+	CopiedBytes uint64 `json:"copied_bytes"`
+	AllocFail   int    `json:"alloc_fail"`
+	Rearmed     int    `json:"rearmed"`
+	frames      []uint64
+}
+
+// boot starts the machine, prepared for zero-copy receive. It ends with the test,
+// which fails if the kernel has complained.
+func (r *rig) boot() {
+	r.Helper()
+	vm, err := lab.Boot(context.Background(), r.machine) // the test's context ends before its cleanups
+	if err != nil {
+		r.Fatal(err)
+	}
+	r.vm = vm
+	r.Cleanup(func() {
+		if err := vm.Close(); err != nil && !r.Failed() && !r.mayDie {
+			r.Error(err)
+		}
+	})
+	setup := r.job
+	setup.Steps = append(setup.Steps, script(prepare...))
+	if _, err := vm.Run(r.Context(), setup); err != nil {
+		r.Fatal(err)
+	}
+}
+
+// do runs steps on the machine, all of which have to succeed.
+func (r *rig) do(steps ...lab.Step) *lab.Result {
+	r.Helper()
+	return r.doing(lab.Job{Steps: steps})
+}
+
+// doing runs a job, and collects what it writes to /out.
+func (r *rig) doing(j lab.Job) *lab.Result {
+	r.Helper()
+	j.Collect, j.Timeout = []string{"/out/*"}, jobTimeout
+	res, err := r.vm.Run(r.Context(), j)
+	if err != nil {
+		r.Fatalf("%v\nNIC: %+v", err, r.nic.Stats())
+	}
+	return res
+}
+
+func (r *rig) result(res *lab.Result) *received {
+	r.Helper()
+	got := new(received)
+	if err := json.Unmarshal(res.Step("receiver").Stdout, got); err != nil {
+		r.Fatalf("the receiver's report: %v\n%s", err, res.Step("receiver").Stdout)
+	}
+	if b, ok := res.File("/out/frames"); ok {
+		got.frames = make([]uint64, len(b)/8)
+		if _, err := binary.Decode(b, binary.LittleEndian, got.frames); err != nil {
+			r.Fatal(err)
+		}
+	}
+	r.Logf("booted Linux %s in %v, ran for %v: %d bytes, %d completions, %d page frames, copied %d, allocation failures %d", res.Release, res.Boot.Round(time.Millisecond),
+		res.Duration.Round(time.Millisecond), got.Bytes, got.Completions, len(got.frames), got.CopiedBytes, got.AllocFail)
+	return got
+}

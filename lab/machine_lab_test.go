@@ -6,7 +6,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -90,6 +92,7 @@ func TestLabDeaths(t *testing.T) {
 			},
 		},
 		{name: "the guest switches itself off", step: as("poweroff"), is: ErrGuest, says: "switched itself off"},
+		{name: "the guest hangs", step: as("stop the agent"), is: os.ErrDeadlineExceeded, says: "did not end its processes"},
 		{
 			name: "the context ends", step: as("serve"), is: syscall.EXDEV, says: "EXDEV",
 			kill: func(_ *testing.T, _ *VM, cancel context.CancelCauseFunc) {
@@ -110,6 +113,7 @@ func TestLabDeaths(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer vm.Kill()
+			vm.grace = time.Second
 			serving := make(chan struct{})
 			go func() {
 				<-serving
@@ -117,9 +121,10 @@ func TestLabDeaths(t *testing.T) {
 					c.kill(t, vm, cancel)
 				}
 			}()
-			job := Job{Steps: []Step{c.step}, OnEvent: func(context.Context, Event) ([]byte, error) { close(serving); return nil, nil }}
+			job := Job{Timeout: 20 * time.Second, Steps: []Step{c.step}, OnEvent: func(context.Context, Event) ([]byte, error) { close(serving); return nil, nil }}
 			if c.kill == nil {
 				close(serving)
+				job.Timeout = 3 * time.Second
 			}
 			res, err := vm.Run(t.Context(), job)
 			if !errors.Is(err, c.is) || !strings.Contains(err.Error(), c.says) {
@@ -132,6 +137,51 @@ func TestLabDeaths(t *testing.T) {
 				t.Errorf("Close: %v", err)
 			}
 		})
+	}
+}
+
+// TestLabHostIsKilled: a QEMU does not outlive the process that started it.
+func TestLabHostIsKilled(t *testing.T) {
+	Need(t)
+	t.Setenv("TMPDIR", t.TempDir())
+	t.Setenv(roleVar, "host")
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	host := exec.Command(program)
+	out, err := host.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	host.Stderr = os.Stderr
+	if err := host.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = host.Wait() }()
+	defer func() { _ = host.Process.Kill() }()
+	var pid int
+	if _, err := fmt.Fscan(out, &pid); err != nil {
+		t.Fatal(err)
+	}
+	state := func() string {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil {
+			return "gone"
+		}
+		return string(text[bytes.LastIndexByte(text, ')')+2])
+	}
+	if s := state(); s == "gone" || s == "Z" {
+		t.Fatalf("QEMU %d is in state %s before", pid, s)
+	}
+	if err := host.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	// Whoever takes care of orphans may leave it as a zombie.
+	for deadline := time.Now().Add(20 * time.Second); state() != "gone" && state() != "Z"; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("QEMU %d lives on", pid)
+		}
 	}
 }
 
@@ -200,7 +250,7 @@ func TestLabPackage(t *testing.T) {
 	}
 	var devices [2]aDevice
 	m := Machine{
-		CPUs: 2, Devices: []vfiouser.Device{&devices[0], &devices[1]},
+		CPUs: 2, Memory: 1 << 30, Cmdline: []string{"hugepages=16"}, Modules: []string{"veth", "tun"}, Devices: []vfiouser.Device{&devices[0], &devices[1]},
 		Files: []File{{Path: "/bin/uring.test", Source: program}}, Tools: []string{"busybox"},
 	}
 	res, err := Run(t.Context(), m, Job{Steps: []Step{

@@ -159,7 +159,7 @@ func TestFetchNotAllowed(t *testing.T) {
 // others wait, also for the one that takes over when the first is killed.
 func TestFetchTogether(t *testing.T) {
 	fake := newFakeApt(t)
-	fake.write("install.sh", "sleep 600 &\necho $$ > $D/pid.new\nmv $D/pid.new $D/pid\nuntil [ -e $D/go ]; do sleep 0.01; done\nkill $!\n")
+	fake.write("install.sh", "echo $$ > $D/pid.new\nmv $D/pid.new $D/pid\nuntil [ -e $D/go ]; do sleep 0.01; done\n")
 	dir, pid := t.TempDir(), filepath.Join(fake.dir, "pid")
 	uid := os.Geteuid()
 

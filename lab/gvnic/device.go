@@ -182,9 +182,8 @@ func (d *Device) Stats() Stats {
 // PayloadFrames returns the guest page frame numbers (physical address >> 12) of
 // all pages of receive buffers that the queue wrote packets to, in ascending
 // order: since the driver made the queue last or, until something was written
-// since then, of the queue before. Headers
-// that went to header buffers do not count. Nil for a queue that the device
-// can't have.
+// since then, of the queue before. Headers that went to header buffers do not
+// count. Nil for a queue that the device can't have.
 func (d *Device) PayloadFrames(queue int) []uint64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()

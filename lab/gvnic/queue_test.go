@@ -47,7 +47,7 @@ func TestNoBuffers(t *testing.T) {
 }
 
 // TestPayloadFrames: exactly the pages of the buffers that were written to, kept
-// when the queue goes, and forgotten when it is made anew.
+// when the queue goes and until a new one has written something.
 func TestPayloadFrames(t *testing.T) {
 	x, y := pair(t, Config{MTU: 9000}, Config{MTU: 9000})
 	x.up(setup{})
@@ -82,6 +82,7 @@ func TestPayloadFrames(t *testing.T) {
 	if got := y.dev.PayloadFrames(0); !slices.Equal(got, want) {
 		t.Errorf("the queue is new and was not written to: %x, want %x", got, want)
 	}
+	q.post(1)
 	x.tx[0].done(x.tx[0].send(spec{payload: pattern(1, 100)}.frame(t), sending{}))
 	q.wait()
 	if got := y.dev.PayloadFrames(0); len(got) != 1 {
@@ -114,11 +115,11 @@ func TestResize(t *testing.T) {
 	x, y := pair(t, Config{}, Config{})
 	x.up(setup{})
 	y.up(setup{ring: 64})
-	for _, s := range []setup{{ring: 128, buffer: 2048}, {ring: 64, buffer: 4096, noSplit: true}, {ring: 512, buffer: 4096}} {
+	for i, s := range []setup{{ring: 128, buffer: 2048}, {ring: 64, buffer: 4096, noSplit: true}, {ring: 512, buffer: 4096}} {
 		y.oneQueue()
 		y.must(opDestroyRx, 0)
 		x.tx[0].done(x.tx[0].send(spec{}.frame(t), sending{})) // to no queue
-		x.eventually("a frame to no queue", func() bool { return y.dev.Stats().DropNoQueue > 0 })
+		x.eventually("a frame to no queue", func() bool { return y.dev.Stats().DropNoQueue == uint64(i+1) })
 		y.must(opDestroyTx, 0)
 		y.rx[0], y.tx[0] = y.createRx(0, s), y.createTx(0, s.ring)
 		y.rx[0].post(s.ring)

@@ -99,18 +99,19 @@ func TestRSCFewBuffers(t *testing.T) {
 		y.oneQueue()
 		q := y.rx[0]
 		s := spec{payload: pattern(1, 40_000), partial: true, flags: wire.PSH}
-		x.tx[0].send(s.frame(t), sending{mss: 1460, header: 54})
+		const mss = 1024 // four are as long as a buffer, and with a header longer
+		x.tx[0].send(s.frame(t), sending{mss: mss, header: 54})
 		q.idle(20 * time.Millisecond)
 		var got []byte
 		for i := 0; len(got) < len(s.payload); i++ {
 			q.post(1 + i%5) // buffers of 4 KiB
 			r := q.wait()
 			p, tcp, payload := checkFrame(t, r.frame())
-			segments := len(got) / 1460
+			segments := len(got) / mss
 			if r.badL4 || uint32(tcp.Seq) != uint32(len(got)) || p.ID != uint32(100+segments) || tcp.Flags.Has(wire.PSH) != (len(got)+len(payload) == len(s.payload)) {
 				t.Fatalf("after %d bytes: %+v, %+v, %+v", len(got), r, p, tcp)
 			}
-			if len(payload) > 1460 != (r.segment == 1460) {
+			if len(payload) > mss != (r.segment == mss) {
 				t.Errorf("%d bytes, segment size %d", len(payload), r.segment)
 			}
 			got = append(got, payload...)
@@ -192,6 +193,8 @@ func TestMalformedTSO(t *testing.T) {
 		"header too short":       {good.frame(t), sending{mss: 1000, header: 53}, 0},
 		"header too long":        {good.frame(t), sending{mss: 1000, header: 66}, 0},
 		"total too small":        {good.frame(t), sending{mss: 1000, header: 54}, -1},
+		"another header":         {good.frame(t), sending{mss: 1000, header: 53}, -1},
+		"another end":            {append(good.frame(t), 1, 2, 3), sending{mss: 1000, header: 54}, -3},
 		"total too large":        {good.frame(t), sending{mss: 1000, header: 54}, 1 << 20},
 		"segments too small":     {good.frame(t), sending{mss: 87, header: 54}, 0},
 		"segments over the MTU":  {good.frame(t), sending{mss: 1600, header: 54}, 0},

@@ -3,6 +3,7 @@
 package tun
 
 import (
+	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -19,17 +20,21 @@ func setIovec(v *unix.Iovec, b []byte) {
 	v.SetLen(len(b))
 }
 
-// readv reads one packet.
+// readv reads one packet into the count iovecs from first on.
 //
-// RawSyscall: the call never blocks, for fd is in non-blocking mode, and takes a
+// RawSyscall6: the call never blocks, for fd is in non-blocking mode, and takes a
 // bounded time, the 10 to 30 us of copying 64 KiB at the most. Syscall would
 // tell the scheduler each time, which saves a quarter of our user CPU time in a
 // bulk stream when left out (no difference in throughput was found), and let it
 // take our P away in the middle of a batch when a copy passes 20 us. The price
 // is that a collection's stop of the world may have to wait for one such copy.
-func readv(fd int, iov []unix.Iovec) (int, unix.Errno) {
-	n, _, errno := unix.RawSyscall(unix.SYS_READV, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(iov))), uintptr(len(iov)))
-	return int(n), errno
+//
+// And syscall's, not unix's, in a function that is just small enough for the
+// compiler to inline: straight after a system call each function to return from
+// was measured to cost 6 ns, and this leaves out three.
+func readv(fd int, first *unix.Iovec, count int) (n int, errno unix.Errno) {
+	r, _, errno := syscall.RawSyscall6(unix.SYS_READV, uintptr(fd), uintptr(unsafe.Pointer(first)), uintptr(count), 0, 0, 0)
+	return int(r), errno
 }
 
 // writev writes one packet.

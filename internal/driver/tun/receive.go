@@ -83,7 +83,7 @@ func (d *Driver) Poll(_ mono.Time, b *driver.Batch) error {
 		}
 		slot := r.heads[len(b.Frames)*headRoom:][:headRoom]
 		setIovec(&r.iov[0], slot[:vnetLen+r.predict.length])
-		n, errno := readv(d.fd, r.iov)
+		n, errno := readv(d.fd, &r.iov[0], len(r.iov))
 		d.stats.RxCalls++
 		switch {
 		case errno == unix.EAGAIN:
@@ -182,6 +182,9 @@ func (r *receiver) accept(slot []byte, n int, b *driver.Batch) bool {
 func (r *receiver) split(slot []byte, length int) (head []byte, headers int) {
 	guess := r.predict.length
 	head = slot[:min(guess, length):min(guess, length)]
+	if headers = segmentHeaders(head, length); headers > 0 {
+		return head, headers
+	}
 	headers = driver.HeaderLen(head, length, 0)
 	if headers > 0 || length <= guess {
 		return head, headers

@@ -384,7 +384,13 @@ func TestAdminFlows(t *testing.T) {
 			t.Fatalf("ids %v", ids)
 		}
 	}
+	for i := range g.at(answer, 4096) {
+		g.at(answer, 4096)[i] = 0xff
+	}
 	b, n := query(queryRules, 7, 4096)
+	if !bytes.Equal(b[4+4+37:4+4+40], []byte{0, 0, 0}) {
+		t.Errorf("padding %x", b[4+4+37:4+4+40])
+	}
 	if n != 46 {
 		t.Errorf("%d rules in a page", n)
 	}

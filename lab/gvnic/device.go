@@ -151,7 +151,6 @@ func (d *Device) reset() {
 		d.destroyRx(i)
 		d.destroyTx(i)
 	}
-	clear(d.irqs)
 	d.isReset = false
 	d.admin = adminQueue{}
 	d.res = resources{}

@@ -207,8 +207,10 @@ func TestNeighbors(t *testing.T) {
 	mac := [6]byte{2, 0, 0, 0, 0, 9}
 	w := newIPWire(t, mem.Config{}, IPConfig{MAC: mac, Addrs: []netip.Addr{dst4, dst6}}, setup{})
 	other4, other6 := netip.MustParseAddr("192.0.2.77"), netip.MustParseAddr("2001:db8::77")
+	routed := solicitation(t, src6, dst6)
+	routed[14+7]-- // RFC 4861 section 7.1.1: a router has been between
 	for _, f := range [][]byte{
-		arpRequest(src4, other4), arpRequest(netip.MustParseAddr("0.0.0.0"), dst4), arpRequest(dst4, dst4), arpRequest(src4, dst4)[:40],
+		routed, arpRequest(src4, other4), arpRequest(netip.MustParseAddr("0.0.0.0"), dst4), arpRequest(dst4, dst4), arpRequest(src4, dst4)[:40],
 		solicitation(t, src6, other6), solicitation(t, netip.MustParseAddr("::"), dst6), {0: 1, 59: 0},
 	} {
 		w.tx[0].done(w.tx[0].send(f, sending{}))

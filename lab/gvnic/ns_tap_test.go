@@ -111,6 +111,17 @@ func TestNSTapUDP(t *testing.T) {
 				t.Fatalf("%d bytes from %v, %v; %+v", n, peer, err, h.tap.Stats())
 			}
 		}
+		super := spec{v6: v6, proto: wire.ProtoUDP, dport: 7000, payload: pattern(9, 2500), partial: true}
+		header := 42
+		if v6 {
+			header = 62
+		}
+		h.tx[0].done(h.tx[0].send(h.to(super.frame(t)), sending{mss: 1000, header: header}))
+		for i := 0; i < 2500; i += 1000 {
+			if n, _, err := c.ReadFromUDPAddrPort(buf); err != nil || !bytes.Equal(buf[:n], super.payload[i:min(i+1000, 2500)]) {
+				t.Fatalf("%d bytes of a super-frame, %v; %+v", n, err, h.tap.Stats())
+			}
+		}
 		if _, err := c.WriteToUDPAddrPort([]byte("answer"), from); err != nil {
 			t.Fatal(err)
 		}
@@ -119,7 +130,7 @@ func TestNSTapUDP(t *testing.T) {
 			t.Errorf("%q, %+v", payload, r)
 		}
 	}
-	if s := h.tap.Stats(); s.ToKernel < 4 || s.FromKernel < 2 || s.Dropped != 0 {
+	if s := h.tap.Stats(); s.ToKernel < 10 || s.FromKernel < 2 || s.Dropped != 0 {
 		t.Errorf("%+v", s)
 	}
 }

@@ -197,22 +197,41 @@ func (t *TAP) transmit() {
 			}
 		}
 		for _, f := range frames {
-			var ok bool
-			if buf, ok = appendTAP(buf[:0], f); !ok {
-				t.dropped.Add(1)
-				continue
-			}
-			switch _, err := t.file.Write(buf); {
-			case errors.Is(err, os.ErrClosed):
+			var open bool
+			if buf, open = t.write(f, buf); !open {
 				return
-			case err != nil: // EIO: the interface is down
-				t.dropped.Add(1)
-			default:
-				t.toKernel.Add(1)
 			}
 		}
 		clear(frames)
 	}
+}
+
+// write has the kernel receive a frame, and returns the buffer for the next one.
+// It is false if the TAP is closed. UDP is cut up here: kernels before 6.2 do not
+// take it as a super-frame.
+func (t *TAP) write(f Frame, buf []byte) ([]byte, bool) {
+	packets := []Frame{f}
+	if f.SegmentSize > 0 {
+		if s, ok := newSuper(f); ok && s.ip.Proto == wire.ProtoUDP {
+			packets, _ = f.segment()
+		}
+	}
+	for _, p := range packets {
+		var ok bool
+		if buf, ok = appendTAP(buf[:0], p); !ok {
+			t.dropped.Add(1)
+			continue
+		}
+		switch _, err := t.file.Write(buf); {
+		case errors.Is(err, os.ErrClosed):
+			return buf, false
+		case err != nil: // EIO: the interface is down
+			t.dropped.Add(1)
+		default:
+			t.toKernel.Add(1)
+		}
+	}
+	return buf, true
 }
 
 // tapFrame turns what was read into a frame.
@@ -243,7 +262,7 @@ func appendTAP(b []byte, f Frame) ([]byte, bool) {
 	switch {
 	case f.SegmentSize > 0:
 		s, ok := newSuper(Frame{Data: data, SegmentSize: f.SegmentSize})
-		if !ok || s.end != len(data) || !s.offload(&v) {
+		if !ok || s.ip.Proto != wire.ProtoTCP || s.end != len(data) || !s.offload(&v) {
 			return b, false
 		}
 	case f.Checksum == Partial:
@@ -259,21 +278,16 @@ func appendTAP(b []byte, f Frame) ([]byte, bool) {
 	return b, err == nil
 }
 
-// offload leaves the super-frame's segmentation and checksums to the kernel.
+// offload leaves the segmentation and the checksums of a super-frame of TCP to
+// who reads the header v.
 func (s *super) offload(v *wire.VnetHdr) bool {
 	v.NeedsCsum = true
 	v.CsumStart, v.CsumOffset = uint16(s.l4), 16
 	v.HdrLen, v.GSOSize = uint16(s.payload), uint16(s.SegmentSize)
-	switch {
-	case s.ip.Proto == wire.ProtoUDP:
-		v.GSO, v.CsumOffset = wire.GSOUDPL4, 6
-	case s.ip.Version == 6:
-		v.GSO = wire.GSOTCPv6
-	default:
-		v.GSO = wire.GSOTCPv4
-	}
-	v.ECN = s.ip.Proto == wire.ProtoTCP && s.Data[s.l4+13]&byte(wire.CWR) != 0
+	v.GSO = wire.GSOTCPv6
+	v.ECN = s.Data[s.l4+13]&byte(wire.CWR) != 0
 	if s.ip.Version == 4 {
+		v.GSO = wire.GSOTCPv4
 		s.fixIP(s.Data, 0)
 	}
 	return wire.FillPartialChecksum(s.Data[s.l4:], s.ip.Proto, s.ip.PseudoSum()) == nil

@@ -17,7 +17,7 @@ import (
 // working folder. The program takes the flags of test programs: -test.v,
 // -test.run and so on. Files in testdata do not come along: see Machine.Files.
 func BuildTest(ctx context.Context, dir, pkg string) (string, error) {
-	out := filepath.Join(dir, path.Base(strings.TrimSuffix(pkg, "/"))+".test")
+	out := filepath.Join(dir, programName(pkg)+".test")
 	if err := goCommand(ctx, "test", "-c", "-o", out, pkg); err != nil {
 		return "", err
 	}
@@ -30,11 +30,20 @@ func BuildTest(ctx context.Context, dir, pkg string) (string, error) {
 // Build compiles the command pkg to a static program in the folder dir, and
 // returns its file name.
 func Build(ctx context.Context, dir, pkg string) (string, error) {
-	out := filepath.Join(dir, path.Base(strings.TrimSuffix(pkg, "/")))
+	out := filepath.Join(dir, programName(pkg))
 	if err := goCommand(ctx, "build", "-o", out, pkg); err != nil {
 		return "", err
 	}
 	return out, nil
+}
+
+// programName returns the last part of a package's path, or another name if
+// that is relative and says nothing, such as "." and "..".
+func programName(pkg string) string {
+	if name := path.Base(pkg); !strings.HasPrefix(name, ".") && name != "/" {
+		return name
+	}
+	return "package"
 }
 
 // goCommand runs the go command, for programs that need no library of the guest's.

@@ -188,7 +188,7 @@ func (in *Interface) check() error {
 		}
 	}
 	if in.Index < 0 || in.MTU < 0 || len(in.Name) > 15 {
-		return errors.New("Index or MTU is negative, or Name has more than 15 bytes")
+		return errors.New("negative Index or MTU, or a Name of more than 15 bytes")
 	}
 	for _, a := range in.Addresses {
 		if !a.IsValid() {
@@ -217,11 +217,11 @@ func (in *Interface) toGuest() guest.Interface {
 func (s *Step) check() error {
 	switch {
 	case len(s.Args) == 0 || s.Args[0] == "":
-		return errors.New("Args is empty: it begins with the program")
+		return errors.New("no Args: the first is the program")
 	case (s.Ready != "" || s.Stop) && !s.Background:
-		return errors.New("Ready and Stop are for steps in the background")
+		return errors.New("only steps in the background have Ready and Stop")
 	case s.Timeout < 0:
-		return fmt.Errorf("Timeout is %v", s.Timeout)
+		return fmt.Errorf("negative Timeout %v", s.Timeout)
 	}
 	for _, text := range append(append([]string{s.Dir}, s.Args...), s.Env...) {
 		if strings.ContainsRune(text, 0) {

@@ -18,6 +18,7 @@ import (
 
 // TestLabJobs runs jobs on one machine: what can end well or badly without the machine's end.
 func TestLabJobs(t *testing.T) {
+	t.Parallel()
 	var console bytes.Buffer
 	vm := bootTest(t, Machine{
 		Console: &console,

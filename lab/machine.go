@@ -69,6 +69,8 @@ type Machine struct {
 	// BootTimeout bounds the time from QEMU's start until the guest is ready for
 	// jobs; 0 is DefaultBootTimeout.
 	BootTimeout time.Duration
+
+	tempDir string // where the machine's folder is made; a test's
 }
 
 const (
@@ -144,6 +146,8 @@ func (m Machine) check() (Machine, error) {
 		switch {
 		case !path.IsAbs(f.Path) || path.Clean(f.Path) != f.Path || f.Path == "/":
 			return bad("Files: %q is not an absolute path", f.Path)
+		case covered(f.Path):
+			return bad("Files: %s would be covered: the guest mounts a file system there", f.Path)
 		case f.Program && f.Source == "":
 			return bad("Files: %s is a program without a source", f.Path)
 		case f.Source != "" && f.Data != nil:
@@ -158,4 +162,10 @@ func (m Machine) check() (Machine, error) {
 		}
 	}
 	return m, nil
+}
+
+// covered reports whether a path of the initramfs is out of sight later.
+func covered(file string) bool {
+	top, _, _ := strings.Cut(file[1:], "/")
+	return slices.Contains([]string{"proc", "sys", "dev", "run", "tmp"}, top)
 }

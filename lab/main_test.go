@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -75,6 +74,9 @@ func play(role string, args []string) int {
 		time.Sleep(time.Minute)
 	case "poweroff":
 		check(syscall.Reboot(syscall.LINUX_REBOOT_CMD_POWER_OFF))
+	case "stop the agent":
+		check(syscall.Kill(os.Getppid(), syscall.SIGSTOP))
+		select {}
 	case "hang":
 		signal.Ignore(syscall.SIGTERM)
 		fmt.Println("hanging")
@@ -96,6 +98,11 @@ func play(role string, args []string) int {
 			sum = sum*1664525 + uint32(i)
 		}
 		fmt.Print(sum)
+	case "host": // boots, on the host, and waits to be killed
+		vm, err := Boot(context.Background(), Machine{})
+		check(err)
+		fmt.Println(vm.qemu.pid)
+		select {}
 	case "inside":
 		fmt.Print(InGuest())
 	default:
@@ -117,6 +124,7 @@ func pattern(n int) []byte {
 // bootTest boots a machine that the test ends with. Its log is that of a test that fails.
 func bootTest(t *testing.T, m Machine) *VM {
 	t.Helper()
+	testenv.NeedVM(t)
 	Need(t)
 	vm, err := Boot(t.Context(), m)
 	if err != nil {
@@ -125,12 +133,4 @@ func bootTest(t *testing.T, m Machine) *VM {
 	t.Cleanup(vm.Kill)
 	t.Logf("booted in %v, up %v", vm.boot, vm.hello.Uptime)
 	return vm
-}
-
-func firstLine(err error) string {
-	if err == nil {
-		return "no error"
-	}
-	line, _, _ := strings.Cut(err.Error(), "\n")
-	return line
 }

@@ -64,6 +64,15 @@ func (vm *VM) Run(ctx context.Context, j Job) (*Result, error) {
 	return vm.await(ctx, running)
 }
 
+// Exec runs one program, and returns what it wrote to its standard output.
+func (vm *VM) Exec(ctx context.Context, args ...string) ([]byte, error) {
+	res, err := vm.Run(ctx, Job{Steps: []Step{{Args: args}}})
+	if res == nil {
+		return nil, err
+	}
+	return res.Steps[0].Stdout, err
+}
+
 // gone waits for the machine's end, and says why it ended, which is err if
 // nothing is known to be wrong.
 func (vm *VM) gone(err error) error {
@@ -117,8 +126,8 @@ func (vm *VM) cancel(j *job, why error) {
 	go func() { _ = vm.session.out.Write(guest.KindCancel, j.id, nil) }()
 	select {
 	case <-j.over:
-	case <-time.After(cancelGrace):
-		vm.fail(fmt.Errorf("%w (and the guest did not react to that for %v)", why, cancelGrace))
+	case <-time.After(vm.grace):
+		vm.fail(fmt.Errorf("%w, and the guest did not end its processes for %v", why, vm.grace))
 		<-j.over
 	}
 }

@@ -26,9 +26,12 @@ const (
 )
 
 // makeTempDir makes the folder that a machine's files and sockets are in, and
-// returns how to remove it. Folders of processes that were killed are removed, too.
-func makeTempDir() (dir string, remove func() error, err error) {
-	base := os.TempDir()
+// returns how to remove it. It is in base, or if that is empty where temporary
+// files are. Folders there of processes that were killed are removed, too.
+func makeTempDir(base string) (dir string, remove func() error, err error) {
+	if base == "" {
+		base = os.TempDir()
+	}
 	if len(base)+len(tempPattern)+10 > maxSocketDir {
 		base = "/tmp"
 	}

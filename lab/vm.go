@@ -6,14 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/zctap/zctap/lab/internal/guest"
 	"github.com/zctap/zctap/lab/vfiouser"
@@ -24,8 +21,6 @@ const (
 	cancelGrace = 10 * time.Second
 	// closeGrace is how long it has to switch itself off.
 	closeGrace = 20 * time.Second
-	// portGrace is how long the guest may leave the port full.
-	portGrace = time.Minute
 )
 
 // A VM is a lab machine that runs. Its methods may be called from any goroutine.
@@ -40,6 +35,8 @@ type VM struct {
 	started time.Time
 	boot    time.Duration // until hello
 	closing atomic.Bool
+	grace   time.Duration // cancelGrace
+	served  chan struct{} // closed when the port is at its end
 	done    chan struct{} // closed when nothing of the machine is left
 	err     error         // why it ended; for when done is closed
 	cleanup []func() error
@@ -62,7 +59,8 @@ func boot(ctx context.Context, m Machine, first *Job) (*VM, *job, error) {
 	}
 	ctx, fail := context.WithCancelCause(ctx)
 	vm := &VM{
-		machine: m, ctx: ctx, fail: fail, console: newConsole(m.Console, m.Known), done: make(chan struct{}),
+		machine: m, ctx: ctx, fail: fail, console: newConsole(m.Console, m.Known),
+		grace: cancelGrace, served: make(chan struct{}), done: make(chan struct{}),
 	}
 	job, err := vm.start(first)
 	if err != nil {
@@ -84,7 +82,7 @@ func (vm *VM) start(first *Job) (*job, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, remove, err := makeTempDir()
+	dir, remove, err := makeTempDir(m.tempDir)
 	if err != nil {
 		return nil, err
 	}
@@ -138,46 +136,6 @@ func (vm *VM) progress(stage string, percent float64, text string) {
 	}
 }
 
-// socketPair returns the two ends of the port: ours, and the file that is QEMU's.
-func socketPair() (*net.UnixConn, *os.File, error) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil, nil, fmt.Errorf("lab: making the port's socket: %w", err)
-	}
-	theirs := os.NewFile(uintptr(fds[1]), "port")
-	f := os.NewFile(uintptr(fds[0]), "port")
-	defer f.Close()
-	conn, err := net.FileConn(f)
-	if err != nil {
-		theirs.Close()
-		return nil, nil, fmt.Errorf("lab: making the port's socket: %w", err)
-	}
-	return conn.(*net.UnixConn), theirs, nil
-}
-
-// A port is the runner's end of the socket. A guest that does not read makes
-// writing fail after a while.
-type port struct{ *net.UnixConn }
-
-func (p *port) Write(b []byte) (int, error) {
-	if err := p.SetWriteDeadline(time.Now().Add(portGrace)); err != nil {
-		return 0, err
-	}
-	return p.UnixConn.Write(b)
-}
-
-// servePort takes what the guest sends, until QEMU has ended.
-func (vm *VM) servePort(conn io.Reader) {
-	if err := vm.session.serve(conn); err != nil {
-		vm.fail(err)
-	}
-	select {
-	case <-vm.qemu.done:
-	case <-time.After(closeGrace):
-		vm.fail(fmt.Errorf("%w: it closed the port, and goes on running", ErrGuest))
-	}
-}
-
 // serveDevice serves a device at a socket until the machine has ended.
 func (vm *VM) serveDevice(i int, d vfiouser.Device, path string) error {
 	server, err := vfiouser.NewServer(d)
@@ -222,6 +180,7 @@ func (vm *VM) awaitHello() error {
 // reap waits for QEMU's end, and takes away all that belonged to the machine.
 func (vm *VM) reap() {
 	<-vm.qemu.done
+	<-vm.served // the guest may have said why it ends
 	vm.console.flush()
 	err := vm.verdict()
 	vm.fail(ErrClosed) // ends what still serves it

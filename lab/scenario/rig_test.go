@@ -48,6 +48,7 @@ type rig struct {
 
 func newRig(t *testing.T, c gvnic.Config) *rig {
 	t.Helper()
+	testenv.NeedVM(t)
 	lab.Need(t)
 	r := &rig{T: t}
 	r.nic = r.device(c, 0)
@@ -164,9 +165,15 @@ type received struct {
 	frames      []uint64
 }
 
-// boot starts the machine, prepared for zero-copy receive. It ends with the test,
-// which fails if the kernel has complained.
+// boot starts the machine, prepared for zero-copy receive.
 func (r *rig) boot() {
+	r.Helper()
+	r.start(prepare...)
+}
+
+// start starts the machine and runs shell commands. It ends with the test, which
+// fails if the kernel has complained.
+func (r *rig) start(lines ...string) {
 	r.Helper()
 	vm, err := lab.Boot(context.Background(), r.machine) // the test's context ends before its cleanups
 	if err != nil {
@@ -179,7 +186,7 @@ func (r *rig) boot() {
 		}
 	})
 	setup := r.job
-	setup.Steps = append(setup.Steps, script(prepare...))
+	setup.Steps = append(setup.Steps, script(lines...))
 	if _, err := vm.Run(r.Context(), setup); err != nil {
 		r.Fatal(err)
 	}

@@ -20,6 +20,7 @@ import (
 // need be.
 func openLab(t *testing.T, kernel string) *Bundle {
 	t.Helper()
+	testenv.NeedVM(t)
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	var last Stage

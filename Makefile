@@ -4,7 +4,7 @@ GO       ?= go
 FUZZTIME ?= 10s
 GOLANGCI ?= github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: help test race invariants fuzz bench ns lint ci
+.PHONY: help test race invariants fuzz bench ns lab lint ci
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-12s%s\n", $$1, $$2 }' Makefile
@@ -26,6 +26,9 @@ bench: ## the benchmarks
 
 ns: ## the tests against the Linux kernel, in network namespaces (as root)
 	$(GO) test -count=1 -run '^TestNS' ./...
+
+lab: ## the tests in virtual machines with a modelled NIC (fetches about 90 MB once)
+	ZCTAP_VM=1 $(GO) test -count=1 -p 1 -timeout 20m -run '^TestLab' ./lab/...
 
 lint: ## gofmt, vet, other systems, golangci-lint and internal/lint
 	@bad=$$(gofmt -l .); test -z "$$bad" || { echo "not formatted: run gofmt -w"; echo "$$bad"; exit 1; }

@@ -1,6 +1,7 @@
 // Package uring speaks io_uring (io_uring(7)) without cgo: rings, the requests that zctap's engines make, provided-buffer
 // rings, and probes of what the kernel can do. The files are cut by the kernel's verbs: setup, sqe (with prep and args),
-// enter, cqe, register, pbuf, probe, msgring; feature asks the kernel what works.
+// enter, cqe, register, pbuf, probe, msgring; feature asks the kernel what works. The files zcrx_* are the kernel's zero-copy
+// receive, and instance is what stands between an engine and the kernel, so that package uringtest can take its place.
 //
 // # How a ring works
 //
@@ -18,6 +19,20 @@
 // A receive does not name a buffer. The application fills a BufRing with buffers, and the kernel takes one, or for a bundle
 // several, when there is data. BufRing.Consume turns a completion into the segments of buffers that it filled
 // and says which buffers are the application's again.
+//
+// # Zero-copy receive
+//
+// With a NIC that splits headers from payload, the kernel's TCP can leave payload where the NIC put it, in memory of the
+// application's. Ring.RegisterZCRX takes possession of one receive queue of the NIC, an IFQ, and gives it an area for
+// payload. RecvZC on a connection whose packets arrive there completes with places in the area (IFQ.Data), and each goes
+// back through the refill ring (RQ) when it is not needed any more:
+//
+//	NIC ──> area ──RecvZC──> CQE: IFQ.Data ──> application
+//	 ^                                             │
+//	 └── page pool <── consumed when dry, Flush <── RQ.Put, Publish
+//
+// There is no way back for a queue but the ring's Close. Without a NIC (ZCRXConfig.NoDevice) the same can be
+// done on any machine with a new kernel, with copies.
 //
 // # Rules
 //

@@ -22,6 +22,31 @@ const (
 	MsgRingWake
 	// IncrementalBuffers is BufRingConfig.Incremental.
 	IncrementalBuffers
+	// LargeCQEs is SetupCQE32.
+	LargeCQEs
+	// MixedCQEs is SetupCQEMixed, such that completions are right also when the queue overflows: kernels from 6.18 on have
+	// it, those before 7.3 lose and repeat completions then. SetupCQE32 is right everywhere.
+	MixedCQEs
+	// RecvZeroCopy is that the kernel knows RecvZC.
+	RecvZeroCopy
+	// ZCRX is Ring.RegisterZCRX: that the kernel knows it and this process is allowed to.
+	ZCRX
+	// ZCRXFlush is IFQ.Flush.
+	ZCRXFlush
+	// ZCRXExport is IFQ.Export and Ring.ImportZCRX.
+	ZCRXExport
+	// ZCRXBufferSize is ZCRXConfig.BufferSize.
+	ZCRXBufferSize
+	// ZCRXNoDevice is ZCRXConfig.NoDevice.
+	ZCRXNoDevice
+	// ZCRXNotices is ZCRXConfig.Events and Stats, and IFQ.ArmEvent.
+	ZCRXNotices
+	// ZCRXAddArea is IFQ.AddArea.
+	ZCRXAddArea
+	// ZCRXNoStall is that a RecvZC which stops for want of a buffer, or of room in the completion queue, always says so.
+	// Without, it may just wait for more data, with data in the socket: cancel it and push it again after such a shortage.
+	// Can be tried only with ZCRXNoDevice; where that is missing expect it to stall.
+	ZCRXNoStall
 
 	featureCount
 )
@@ -38,6 +63,17 @@ var featureProbes = [featureCount]struct {
 	BundleRecv:         {"bundle receive", "6.10", probeBundleRecv},
 	MsgRingWake:        {"wake by message from outside a ring", "6.13", probeMsgRingWake},
 	IncrementalBuffers: {"incremental provided buffers", "6.12", probeIncrementalBuffers},
+	LargeCQEs:          {"32 byte completions", "5.19", probeSetup(SetupCQE32)},
+	MixedCQEs:          {"mixed completions", "7.3", probeMixed},
+	RecvZeroCopy:       {"zero-copy receive requests", "6.15", probeRecvZC},
+	ZCRX:               {"zero-copy receive queues", "6.15", probeZCRX},
+	ZCRXFlush:          {"flushing of refill rings", "6.19", probeControl(ctrlFlushRQ)},
+	ZCRXExport:         {"sharing of zero-copy receive queues", "6.19", probeExport},
+	ZCRXBufferSize:     {"choice of zero-copy receive buffers", "7.0", probeBufferSize},
+	ZCRXNoDevice:       {"zero-copy receive queues without a device", "7.1", probeRegisterFlag(zcrxRegNodev)},
+	ZCRXNotices:        {"events of zero-copy receive queues", "7.2", probeEvents},
+	ZCRXAddArea:        {"several areas in a zero-copy receive queue", "7.3", probeControl(ctrlAddArea)},
+	ZCRXNoStall:        {"zero-copy receive that never stalls", "7.3", probeNoStall},
 }
 
 // String names the feature.

@@ -14,7 +14,8 @@ import (
 // (Linux 6.13; Have(MsgRingWake) tells). Any number of goroutines may use one Waker at once.
 type Waker struct {
 	gate *wakeGate
-	sqe  SQE // read by the kernel in each Wake, never changed
+	sqe  SQE          // read by the kernel in each Wake, never changed
+	call func() error // of a Waker that is not a Ring's; gate is nil then
 }
 
 // wakeGate stands between a ring's Wakers and Close: the descriptor must not be closed, and its number perhaps given to
@@ -41,6 +42,9 @@ func (r *Ring) Waker(userData uint64, res int32) *Waker {
 // ring's Close, with ErrNotSupported on kernels before 6.13, with EBADFD while the ring is disabled and with EOWNERDEAD when
 // the ring's issuing thread has ended.
 func (w *Waker) Wake() error {
+	if w.call != nil {
+		return w.call()
+	}
 	w.gate.mu.RLock()
 	defer w.gate.mu.RUnlock()
 	if w.gate.fd < 0 {

@@ -136,9 +136,6 @@ func TestOverflow(t *testing.T) {
 	}
 }
 
-// nopCQE32 asks a nop for a large completion (IORING_NOP_CQE32): Off and Addr come back as its second half.
-const nopCQE32 = 1 << 5
-
 func bigNop(userData uint64) SQE {
 	sqe := Nop(userData)
 	sqe.OpFlags, sqe.Off, sqe.Addr = nopCQE32, userData^0xa5a5, ^userData

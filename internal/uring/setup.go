@@ -123,6 +123,7 @@ type Ring struct {
 	ownerTID  int    // the thread that called RegisterRingFD
 
 	bufRings []*BufRing
+	ifqs     []*IFQ
 	gate     *wakeGate
 }
 
@@ -200,7 +201,7 @@ func (r *Ring) SQEntries() int { return int(r.sq.Size()) }
 // slots, of which a large completion takes two.
 func (r *Ring) CQEntries() int { return len(r.cqes) / int(r.stride) }
 
-// Close releases the descriptor and every mapping, those of the ring's BufRings included, and ends its Wakers. Nobody may
+// Close releases the descriptor and every mapping, those of the ring's BufRings and IFQs included, and ends its Wakers. Nobody may
 // be in another method of the ring then. It fails, and changes nothing, only if RegisterRingFD was called by another
 // thread than this one. A second Close does nothing.
 //
@@ -221,6 +222,9 @@ func (r *Ring) Close() error {
 	for _, b := range r.bufRings {
 		err = errors.Join(err, b.unmap())
 	}
+	for _, q := range r.ifqs {
+		err = errors.Join(err, q.close())
+	}
 	err = errors.Join(err, unix.Close(r.fd))
 	r.fd, r.enterFD = -1, -1
 	for _, m := range [][]byte{r.rings, r.sqMem, r.args} {
@@ -229,7 +233,7 @@ func (r *Ring) Close() error {
 		}
 	}
 	r.rings, r.sqMem, r.args = nil, nil, nil
-	r.sqes, r.cqes, r.bufRings = nil, nil, nil
+	r.sqes, r.cqes, r.bufRings, r.ifqs = nil, nil, nil, nil
 	if err != nil {
 		return fmt.Errorf("uring: close: %w", err)
 	}

@@ -26,6 +26,18 @@ type backend interface {
 	// loop.detached, at once or in a later round.
 	detach(s *socket)
 
+	// credit is how many more buffers s may take, or has to do without if it is
+	// not positive; a connection that is paused goes on when it has some.
+	credit(s *socket) int
+
+	// collect takes in what the application has given back, as far as it
+	// concerns the backend.
+	collect()
+
+	// hungry reports whether the kernel may lack buffers that the application
+	// has: then the loop has to be told when some come back.
+	hungry() bool
+
 	// round waits until something happens, for timeout at most (0: does not
 	// wait; negative: no limit), and handles it. Its error is final.
 	round(timeout time.Duration) error
@@ -52,9 +64,9 @@ var (
 	readvCandidate = candidate{BackendReadv, "asked for", openReadv}
 )
 
-// choose lists the backends that o.Backend allows, best first.
-func choose(name string) ([]candidate, error) {
-	switch name {
+// choose lists the backends that o allows, best first.
+func choose(o Options) ([]candidate, error) {
+	switch o.Backend {
 	case "":
 		return []candidate{uringCandidate, readvCandidate}, nil
 	case BackendURing:
@@ -63,6 +75,8 @@ func choose(name string) ([]candidate, error) {
 		return []candidate{c}, nil
 	case BackendReadv:
 		return []candidate{readvCandidate}, nil
+	case BackendZCRX:
+		return []candidate{zcrxCandidate(o.ZCRX)}, nil
 	}
-	return nil, fmt.Errorf("kernel: no backend %q, there are %q and %q: %w", name, BackendURing, BackendReadv, syscall.EINVAL)
+	return nil, fmt.Errorf("kernel: no backend %q, there are %q, %q and %q: %w", o.Backend, BackendURing, BackendReadv, BackendZCRX, syscall.EINVAL)
 }

@@ -21,18 +21,18 @@ func BenchmarkReceive(b *testing.B) {
 	const piece = 1 << 18
 	for _, conns := range []int{1, 16} {
 		name := map[int]string{1: "1conn", 16: "16conns"}[conns]
-		for _, v := range variants {
+		for _, v := range variants() {
 			b.Run(name+"/"+v.name, func(b *testing.B) {
 				region, err := buf.NewRegion(buf.RegionConfig{Buffers: 4096})
 				if err != nil {
 					b.Fatal(err)
 				}
 				cfg := engine.Config{Pool: buf.NewPool(region), CQ: sockq.NewCQ()}
-				candidates, err := choose(v.backend)
+				candidates, err := choose(v.o)
 				if err != nil {
 					b.Fatal(err)
 				}
-				t := defaults(cfg)
+				t := defaults(cfg, v.o)
 				t.plain = v.plain
 				e, err := start(cfg, candidates, t)
 				if err != nil {

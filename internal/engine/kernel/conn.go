@@ -51,6 +51,7 @@ func (c *conn) Close() error {
 	if !c.release() {
 		return nil
 	}
+	defer c.flow.drop()
 	if c.unread > 0 {
 		// The kernel resets by itself for what it still has; this is what we had
 		// taken from it already.
@@ -63,6 +64,7 @@ func (c *conn) Close() error {
 func (c *conn) reset() {
 	c.queue.Close()
 	if c.release() {
+		defer c.flow.drop()
 		// An error would be of a descriptor that is gone already.
 		_ = c.sock.Reset()
 	}
@@ -85,18 +87,30 @@ func (c *conn) RemoteAddr() netip.AddrPort { return c.sock.RemoteAddr() }
 
 // end finishes the receiving side: errno 0 is an orderly end. The loop's.
 func (c *conn) end(errno syscall.Errno) {
+	if errno == 0 {
+		c.finish(io.EOF)
+		return
+	}
+	c.fail(errno, os.NewSyscallError("recv", errno))
+}
+
+// fail ends the connection with errno, which err explains. The loop's.
+func (c *conn) fail(errno syscall.Errno, err error) {
+	if c.ending {
+		return
+	}
+	c.failed.Store(uint32(errno))
+	c.finish(err)
+	c.notifyWritable()
+}
+
+func (c *conn) finish(err error) {
 	if c.ending {
 		return
 	}
 	c.ending = true
 	c.l.closeTail(&c.socket)
-	if errno == 0 {
-		c.queue.End(io.EOF)
-	} else {
-		c.failed.Store(uint32(errno))
-		c.queue.End(os.NewSyscallError("recv", errno))
-		c.notifyWritable()
-	}
+	c.queue.End(err)
 	c.l.touch(&c.socket)
 }
 

@@ -50,6 +50,12 @@ func (e *Engine) dial(ctx context.Context, network string, local, remote netip.A
 		c.reset()
 		return nil, err
 	}
+	if e.steerDials {
+		// Without a rule of its own the connection works too: the kernel copies.
+		if c.flow, err = e.steering.steer(sock.LocalAddr()); err != nil {
+			e.loop.stats.unsteered.Add(1)
+		}
+	}
 	e.loop.post(command{op: opReceive, s: &c.socket})
 	return c, nil
 }

@@ -14,23 +14,29 @@ import (
 const (
 	BackendURing = "uring"
 	BackendReadv = "readv"
+	BackendZCRX  = "zcrx"
 )
 
 // Options are what concerns this engine only. The zero value is right for
 // most.
 type Options struct {
-	// Backend is BackendURing or BackendReadv; empty is uring where the kernel
-	// can do it, else readv.
+	// Backend is BackendURing or BackendReadv, for the engine "copy"; empty is
+	// uring where the kernel can do it, else readv. BackendZCRX is the engine
+	// "zcrx", and needs ZCRX.
 	Backend string
+	ZCRX    ZCRXOptions
 }
 
-// An Engine is the copy engine of one interface queue. It uses its pool and
-// completion queue alone until Close.
+// An Engine is the engine "copy" or "zcrx" of one interface queue. It uses its
+// pool and completion queue alone until Close.
 type Engine struct {
 	loop    *loop
 	backend string
 	why     string
 	done    chan struct{} // closed when the loop has ended
+
+	steering   steering
+	steerDials bool
 }
 
 var _ engine.Engine = (*Engine)(nil)
@@ -44,11 +50,18 @@ func New(cfg engine.Config, o Options) (*Engine, error) {
 	case cfg.MaxHeld < 0:
 		return nil, fmt.Errorf("kernel: MaxHeld %d: %w", cfg.MaxHeld, syscall.EINVAL)
 	}
-	candidates, err := choose(o.Backend)
+	candidates, err := choose(o)
 	if err != nil {
 		return nil, err
 	}
-	return start(cfg, candidates, defaults(cfg))
+	e, err := start(cfg, candidates, defaults(cfg, o))
+	if err != nil {
+		return nil, err
+	}
+	if o.Backend == BackendZCRX {
+		e.steering.put, e.steerDials = o.ZCRX.Steer, o.ZCRX.SteerDials
+	}
+	return e, nil
 }
 
 // start runs the first of the candidates that works.
@@ -87,16 +100,21 @@ func (e *Engine) open(candidates []candidate) error {
 	return errors.Join(failed...)
 }
 
-// Name is "copy".
-func (e *Engine) Name() string { return "copy" }
+// Name is "zcrx" if that is its backend, else "copy".
+func (e *Engine) Name() string {
+	if e.backend == BackendZCRX {
+		return "zcrx"
+	}
+	return "copy"
+}
 
 // Backend says which backend runs, and why that one.
 func (e *Engine) Backend() (name, why string) { return e.backend, e.why }
 
 // Close implements engine.Engine. Its error is why the loop had ended before,
-// if it had.
+// if it had, and what could not be undone.
 func (e *Engine) Close() error {
 	e.loop.post(command{op: opStop})
 	<-e.done
-	return e.loop.failure
+	return errors.Join(e.loop.failure, e.steering.close())
 }

@@ -84,7 +84,7 @@ func TestBackendFallback(t *testing.T) {
 	broken := candidate{"broken", "", func(*loop) (backend, error) { return nil, syscall.ENOSYS }}
 	start := func(candidates ...candidate) (*Engine, error) {
 		cfg := newConfig(t, 16)
-		return start(cfg, candidates, defaults(cfg))
+		return start(cfg, candidates, defaults(cfg, Options{}))
 	}
 	e, err := start(broken, readvCandidate)
 	if err != nil {

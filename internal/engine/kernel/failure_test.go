@@ -15,7 +15,7 @@ import (
 // When the kernel takes away what the loop waits with, everything ends as with
 // Close, and Close says why.
 func TestLoopFailure(t *testing.T) {
-	w := newWorld(t, BackendReadv, false, options{})
+	w := newWorld(t, readvVariant, options{})
 	c, p := w.connect()
 	w.ok(send(p, 10_000))
 	w.eventually("data is queued", func() bool { return c.Queue().Buffered() == 10_000 })

@@ -16,6 +16,7 @@ import (
 	"github.com/zctap/zctap/internal/engine"
 	"github.com/zctap/zctap/internal/sockq"
 	"github.com/zctap/zctap/internal/testenv"
+	"github.com/zctap/zctap/internal/uring/uringtest"
 )
 
 func TestMain(m *testing.M) { testenv.Main(m) }
@@ -28,73 +29,74 @@ var (
 	loopback6 = netip.IPv6Loopback()
 )
 
-// variants are the ways in which an engine can run on this kernel.
-var variants = []struct {
-	name    string
-	backend string
-	plain   bool
-}{
-	{"readv", BackendReadv, false},
-	{"uring", BackendURing, false},
-	{"uring-plain", BackendURing, true},
-}
-
 // options say how a world's engine is made.
 type options struct {
 	buffers int // of the region; 0: 1,024
 	size    int // of a buffer; 0: a page
 	maxHeld int
 	tune    func(*tuning)
+	options func(*Options)
 }
 
 // A world is an engine and the kernel's sockets beside it.
 type world struct {
 	*testing.T
 	*Engine
-	pool *buf.Pool
-	cq   *sockq.CQ
+	variant
+	pool   *buf.Pool
+	cq     *sockq.CQ
+	kernel *uringtest.Kernel // of a fake variant
 }
 
 // each runs a test with each variant. The region is Go heap memory, which the
 // race detector sees as far as it is touched by Go.
 func each(t *testing.T, o options, f func(w *world)) {
-	for _, v := range variants {
+	for _, v := range variants() {
 		t.Run(v.name, func(t *testing.T) {
-			if v.backend == BackendURing {
+			if v.o.Backend == BackendURing {
 				testenv.NeedIOUring(t)
 			}
-			f(newWorld(t, v.backend, v.plain, o))
+			f(newWorld(t, v, o))
 		})
 	}
 }
 
 // newWorld starts an engine. At the test's end it is closed, and everything has
 // to have been given back.
-func newWorld(t *testing.T, backend string, plain bool, o options) *world {
+func newWorld(t *testing.T, v variant, o options) *world {
 	t.Helper()
 	if o.buffers == 0 {
 		o.buffers = 1024
 	}
-	region, err := buf.NewRegion(buf.RegionConfig{Buffers: o.buffers, BufferSize: o.size, Heap: true})
+	region, err := buf.NewRegion(buf.RegionConfig{Buffers: o.buffers, BufferSize: o.size, Heap: !v.mapped})
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{T: t, pool: buf.NewPool(region), cq: sockq.NewCQ()}
+	w := &world{T: t, variant: v, pool: buf.NewPool(region), cq: sockq.NewCQ()}
 	cfg := engine.Config{Pool: w.pool, CQ: w.cq, MaxHeld: o.maxHeld}
-	tune := defaults(cfg)
-	tune.plain = plain
+	if o.options != nil {
+		o.options(&v.o)
+	}
+	if v.fake != nil {
+		w.play(&v.o)
+	}
+	tune := defaults(cfg, v.o)
+	tune.plain = v.plain
+	tune.windows = v.fake == nil // payload that a fake kernel keeps lies nowhere in the area
 	if o.tune != nil {
 		o.tune(&tune)
 	}
-	candidates, err := choose(backend)
+	candidates, err := choose(v.o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if w.Engine, err = start(cfg, candidates, tune); err != nil {
+		w.pool.Close()
+		w.pool.Remove()
 		t.Fatal(err)
 	}
-	if got, _ := w.Backend(); got != backend {
-		t.Errorf("backend %s runs, want %s", got, backend)
+	if got, _ := w.Backend(); got != v.o.Backend {
+		t.Errorf("backend %s runs, want %s", got, v.o.Backend)
 	}
 	t.Cleanup(func() {
 		if err := w.Close(); err != nil {
@@ -117,7 +119,7 @@ func (w *world) census() {
 	if c.Out() != 0 {
 		w.Errorf("%d buffers are out: %+v", c.Out(), c)
 	}
-	if got, want := w.pool.Free(), w.pool.Region().Count(); got != want {
+	if got, want := w.pool.Free()+w.pool.FreeLent(), w.pool.Region().Count(); got != want {
 		w.Errorf("%d buffers are free, want %d", got, want)
 	}
 }
@@ -261,7 +263,7 @@ func (w *world) check(iovs []buf.Iov, off int64) int64 {
 	w.Helper()
 	for i := range iovs {
 		b := iovs[i].Bytes()
-		if len(b) == 0 || cap(b) != len(b) || !iovs[i].Frag().Copied() {
+		if len(b) == 0 || cap(b) != len(b) || !iovs[i].Frag().Copied() && w.copies {
 			w.Fatalf("a view of length %d, capacity %d, copied %v", len(b), cap(b), iovs[i].Frag().Copied())
 		}
 		if string(b) != string(at(off, len(b))) {

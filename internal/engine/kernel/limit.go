@@ -8,18 +8,21 @@ package kernel
 // of the others' reach: the threshold falls while many join, and those who hold
 // a lot from better times need not give it back.
 //
+// Buffers that are lent to the kernel (zcrx) have a limit of their own; this is
+// about the others.
+//
 // What the kernel has been provided with does not count as free: several
 // connections that are within their limits can take all of it in one round.
 func (l *loop) credit(s *socket) int {
 	held := s.account.Held()
-	reserve := min(l.table.used, l.pool.Region().Count()/4)
+	reserve := min(l.table.used, (l.pool.Region().Count()-l.pool.Lent())/4)
 	// Each buffer taken is one more held and one less free.
 	credit := (l.pool.Free() + len(l.stock) - reserve - held) / 2
 	if held == 0 {
 		credit = max(credit, 1)
 	}
 	if l.maxHeld > 0 {
-		credit = min(credit, l.maxHeld-held)
+		credit = min(credit, l.maxHeld-held-s.zc.held)
 	}
 	return credit
 }
@@ -46,17 +49,18 @@ func (l *loop) resumePaused() {
 		return
 	}
 	l.returned.Store(false)
-	l.wanting = len(l.paused) > 0
+	l.wanting = len(l.paused) > 0 || l.back.hungry()
 	if !l.wanting {
 		return
 	}
 	l.pool.WantReturn() // before the look: what comes back from here on wakes us
+	l.back.collect()
 	kept := l.paused[:0]
 	for _, s := range l.paused {
 		switch {
 		case s.detaching:
 			s.paused = false
-		case l.credit(s) > 0:
+		case l.back.credit(s) > 0:
 			s.paused = false
 			l.back.receive(s)
 		default:
@@ -67,9 +71,11 @@ func (l *loop) resumePaused() {
 	l.paused = kept
 }
 
-// unasked reports whether a socket was paused since resumePaused, and the pool
-// has not been asked to tell of buffers that come back: not the time to sleep.
-func (l *loop) unasked() bool { return len(l.paused) > 0 && !l.wanting }
+// unasked reports whether buffers are wanted, and the pool has not been asked to
+// tell of those that come back: not the time to sleep.
+func (l *loop) unasked() bool {
+	return !l.wanting && (len(l.paused) > 0 || l.back.hungry())
+}
 
 // stockUp allocates until want buffers are in stock, as far as there are any,
 // and returns how many are.

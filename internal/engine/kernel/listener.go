@@ -35,8 +35,14 @@ func (e *Engine) Listen(network string, addr netip.AddrPort, backlog int) (engin
 	n := &listener{backlog: sockq.NewBacklog[engine.Conn](), max: ksock.Backlog(backlog)}
 	n.init(e.loop, sock)
 	n.listener = n
+	// Before the first connection: one that came earlier would come in elsewhere.
+	if n.flow, err = e.steering.steer(wildcard(network, addr, sock.LocalAddr())); err != nil {
+		sock.Close()
+		return nil, err
+	}
 	if err := e.loop.attach(&n.socket); err != nil {
 		sock.Close()
+		n.flow.drop()
 		return nil, err
 	}
 	return n, nil
@@ -55,7 +61,9 @@ func (n *listener) Close() error {
 		return nil
 	}
 	n.backlog.Drain(func(c engine.Conn) { c.(*conn).reset() })
-	return n.sock.Close()
+	err := n.sock.Close()
+	n.flow.drop()
+	return err
 }
 
 // accepted serves the connection fd and shows it to the application. The
@@ -67,9 +75,11 @@ func (l *loop) accepted(n *listener, fd int) {
 		return
 	}
 	c := newConn(l, sock)
+	c.flow = n.flow.keep()
 	if n.backlog.Len() >= n.max || l.watch(&c.socket) != nil {
 		l.stats.acceptRefused.Add(1)
 		_ = sock.Reset()
+		c.flow.drop() // the listener's reference is left
 		return
 	}
 	l.back.receive(&c.socket)

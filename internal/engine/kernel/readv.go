@@ -118,8 +118,15 @@ func (r *readv) detach(s *socket) {
 	r.l.detached(s)
 }
 
-func (r *readv) busy() bool { return len(r.next) > 0 }
-func (r *readv) wake()      { r.bell.ring() }
+// credit is what limit.go says: the loop allocates each buffer.
+func (r *readv) credit(s *socket) int { return r.l.credit(s) }
+
+// collect has nothing to do: buffers that come back are the pool's.
+func (r *readv) collect() {}
+
+func (r *readv) hungry() bool { return false }
+func (r *readv) busy() bool   { return len(r.next) > 0 }
+func (r *readv) wake()        { r.bell.ring() }
 
 func (r *readv) close() error {
 	return errors.Join(r.bell.close(), os.NewSyscallError("close", unix.Close(r.epfd)))

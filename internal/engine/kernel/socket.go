@@ -17,7 +17,8 @@ import (
 type socket struct {
 	l    *loop
 	sock *ksock.Socket
-	fd   int // of sock, for the loop, which lets go of it before sock is closed
+	fd   int   // of sock, for the loop, which lets go of it before sock is closed
+	flow *flow // what was steered to the queue for it; whoever closes sock drops it
 
 	conn     *conn
 	listener *listener
@@ -41,14 +42,15 @@ type socket struct {
 	dirty      bool // in loop.dirty
 	resetting  bool // the loop closes sock itself, with a reset
 	tail       tail
-	ops        opMask // requests in the kernel (uring)
-	ready      bool   // in the backend's list of sockets to receive from
-	receiving  bool   // receive was called: events of readiness count
-	erred      bool   // the last call for datagrams failed
-	single     bool   // the request for payload is not multishot (uring)
-	cancelling bool   // it was asked to end (uring)
-	hangup     bool   // nothing will follow what waits in the kernel (readv)
-	burst      int    // datagrams to ask for in the next call
+	ops        opMask  // requests in the kernel (uring)
+	ready      bool    // in the backend's list of sockets to receive from
+	receiving  bool    // receive was called: events of readiness count
+	erred      bool    // the last call for datagrams failed
+	single     bool    // the request for payload is not multishot (uring)
+	cancelling bool    // it was asked to end (uring)
+	hangup     bool    // nothing will follow what waits in the kernel (readv)
+	zc         zcState // zcrx
+	burst      int     // datagrams to ask for in the next call
 }
 
 func (s *socket) init(l *loop, sock *ksock.Socket) {

@@ -26,7 +26,10 @@ type counters struct {
 	unread                    atomic.Uint64 // datagrams dropped when their socket was closed
 	unreadBytes               atomic.Uint64 // bytes dropped when their connection was closed
 	overflows                 atomic.Uint64 // times that completions waited for room in their queue
+	unsteered                 atomic.Uint64 // dialed connections that could not be steered to the queue
 	rearmed                   atomic.Uint64 // multishot requests that ended by themselves and were made again
+
+	zcrx atomic.Pointer[zcrxCounters] // of that backend, if it runs
 
 	mu          sync.Mutex
 	packets     map[*packetConn]struct{} // open
@@ -90,4 +93,8 @@ func (e *Engine) Stats(s *engine.Stats) {
 	s.Event("socket-error", c.socketErrors.Load())
 	s.Event("rearmed", c.rearmed.Load())
 	s.Event("completion-overflow", c.overflows.Load())
+	s.Event("dial-unsteered", c.unsteered.Load())
+	if z := c.zcrx.Load(); z != nil {
+		z.add(s)
+	}
 }

@@ -12,7 +12,7 @@ import (
 func idleLoop(t *testing.T, buffers, tails int) *loop {
 	t.Helper()
 	cfg := newConfig(t, buffers)
-	tune := defaults(cfg)
+	tune := defaults(cfg, Options{})
 	tune.tails = tails
 	return newLoop(cfg, tune)
 }

@@ -14,6 +14,7 @@ type tuning struct {
 	cqEntries uint32
 	tails     int  // tails open at a time
 	plain     bool // uring: use nothing that an older kernel might lack
+	windows   bool // zcrx: bound what the kernel holds for a connection that is paused
 }
 
 const (
@@ -23,10 +24,15 @@ const (
 )
 
 // defaults are the sizes for a region: no part of the engine keeps more than a
-// quarter of it ready.
-func defaults(c engine.Config) tuning {
-	t := tuning{messages: 16, ringSize: 1, sqEntries: 256, cqEntries: 1024}
+// quarter of it ready, or of the reserve if the rest is lent to the kernel.
+func defaults(c engine.Config, o Options) tuning {
+	t := tuning{messages: 16, ringSize: 1, sqEntries: 256, cqEntries: 1024, windows: true}
 	count, size := c.Pool.Region().Count(), c.Pool.Region().BufferSize()
+	if o.Backend == BackendZCRX {
+		// An error is told when the backend is opened.
+		p, _ := o.ZCRX.plan(c.Pool.Region())
+		count -= p.lent
+	}
 	quarter, eighth := max(count/4, 1), max(count/8, 1)
 	t.perCall = min(max(bytesPerCall/size, 4), quarter)
 	t.perMsg = min((maxDatagram+size-1)/size, quarter)

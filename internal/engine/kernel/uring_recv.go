@@ -10,25 +10,6 @@ import (
 	"github.com/zctap/zctap/internal/uring"
 )
 
-// armLater has s armed in the next round, when the ring was refilled.
-func (u *uringBackend) armLater(s *socket) {
-	if !s.ready && s.ops&(reqRecv|reqPollIn) == 0 && !s.ending {
-		s.ready = true
-		u.idle = append(u.idle, s)
-	}
-}
-
-func (u *uringBackend) armIdle() {
-	for i, s := range u.idle {
-		u.idle[i] = nil
-		s.ready = false
-		if !s.detaching {
-			u.arm(s)
-		}
-	}
-	u.idle = u.idle[:0]
-}
-
 // arm receives for s, such that it can't exceed its limit. A connection that
 // could take all that is in the ring, twice to begin with, gets a multishot
 // request. One nearer to its limit is read from by the loop itself, as much as
@@ -51,15 +32,9 @@ func (u *uringBackend) arm(s *socket) {
 	u.request(reqRecv, s, sqe)
 }
 
-// serve reads from s once.
+// serve reads from stream s once.
 func (u *uringBackend) serve(s *socket) {
 	l := u.l
-	if s.packet != nil {
-		if l.readDatagrams(s) {
-			u.enqueue(s)
-		}
-		return
-	}
 	switch more := l.readStream(s.conn); {
 	case s.paused || s.ending:
 	case more || l.credit(s) >= 2*u.bufs.ring.Entries():

@@ -16,10 +16,10 @@ import (
 // eachURing runs a test with each variant of the uring backend.
 func eachURing(t *testing.T, o options, f func(w *world, u *uringBackend)) {
 	testenv.NeedIOUring(t)
-	for _, v := range variants {
-		if v.backend == BackendURing {
+	for _, v := range variants() {
+		if v.o.Backend == BackendURing {
 			t.Run(v.name, func(t *testing.T) {
-				w := newWorld(t, v.backend, v.plain, o)
+				w := newWorld(t, v, o)
 				f(w, w.loop.back.(*uringBackend))
 			})
 		}
@@ -103,7 +103,7 @@ func TestURingLimitHolds(t *testing.T) {
 		var off int64
 		for range 5 {
 			held := w.hoard(c)
-			if n := c.(*conn).account.Held(); n != limit {
+			if n := w.held(c); n != limit {
 				w.Errorf("the connection holds %d buffers, want %d", n, limit)
 			}
 			off = w.check(held, off)
@@ -136,7 +136,7 @@ func TestCloseInFullFlight(t *testing.T) {
 				}
 			})
 		}
-		w.eventually("it flows", func() bool { s := w.stats(); return s.CopiedBytes > 64<<20 && s.SentBytes > 64<<20 })
+		w.eventually("it flows", func() bool { return w.received() > 64<<20 && w.stats().SentBytes > 64<<20 })
 		// Dials and accepts in the middle of it.
 		for range 10 {
 			wg.Go(func() {

@@ -1,0 +1,244 @@
+//go:build linux
+
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"math/bits"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/zctap/zctap/internal/uring"
+)
+
+// zcrx is the backend of the engine of that name: payload that the NIC put into
+// the area stays there, and each completion says where. The area is the first
+// buffers of the region, which are lent to the kernel; the others are the
+// reserve. A buffer's way round:
+//
+//	NIC ──▶ socket's queue in the kernel ──RECV_ZC──▶ deliver: Land, record, push
+//	 ▲                                                                     │
+//	 └── refill ring ◀── giveBack ◀── dues ◀── collect: TakeBack ◀── application
+type zcrx struct {
+	requests
+	o    ZCRXOptions
+	ifq  *uring.IFQ
+	rq   *uring.RQ
+	ours []byte // the refill ring's memory, if it is not the kernel's
+
+	shift uint // log2 of the region's buffers' size
+	unit  int  // bytes of a buffer of the kernel's
+	per   int  // of them in one of the region's
+	total int  // of them in the area
+
+	records records
+	settled func(*record) // settle
+	dues    dues
+	ids     [256]uint16
+
+	canFlush bool             // the kernel looks into the refill ring when told
+	flush    bool             // and is to be told in the next round
+	rearm    uring.ZCRXEvents // events that were told, and shall be told again
+	napi     uint32           // what polls the queue; 0 not known
+	napiAt   time.Time        // when it was asked for last
+	batch    zcrxBatch        // what this round brought
+	promises promises
+	reserved int       // buffers of the reserve that requests may need
+	doubts   []*socket // see doubt
+	last     *socket   // whose payload came last
+	largest  int       // bytes that the kernel lets a receive buffer grow to
+	risk     int       // buffers that the kernel may hold for connections that are paused
+	stats    zcrxCounters
+}
+
+// zcrxRing is what interface queues need of a ring.
+const zcrxRing = uring.SetupSingleIssuer | uring.SetupDeferTaskrun | uring.SetupSubmitAll | uring.SetupRDisabled
+
+// cqScale is how much larger the completion queue is than a ring's that brings
+// whole bundles: here each fragment is a completion.
+const cqScale = 4
+
+// zcrxCandidate is the backend for o.
+func zcrxCandidate(o ZCRXOptions) candidate {
+	return candidate{BackendZCRX, "asked for", func(l *loop) (backend, error) { return openZCRX(l, o) }}
+}
+
+func openZCRX(l *loop, o ZCRXOptions) (backend, error) {
+	p, err := o.plan(l.pool.Region())
+	if err != nil {
+		return nil, err
+	}
+	z := &zcrx{o: o}
+	z.l, z.recv = l, z
+	z.unit, z.per = p.unit, l.pool.Region().BufferSize()/p.unit
+	z.total = p.lent * z.per
+	z.shift = uint(bits.TrailingZeros(uint(l.pool.Region().BufferSize())))
+	z.settled = z.settle
+	z.largest = largestWindow()
+	can, err := o.probe()
+	if err != nil {
+		return nil, err
+	}
+	z.canFlush = can.flush
+	if err := z.open(p, can); err != nil {
+		return nil, errors.Join(err, z.shut())
+	}
+	z.records.init(p.lent, uint(bits.TrailingZeros(uint(z.unit))))
+	l.pool.Lend(p.lent)
+	l.stats.zcrx.Store(&z.stats)
+	return z, nil
+}
+
+// abilities are what not every kernel with interface queues can do.
+type abilities struct {
+	flush   bool
+	notices bool // events and statistics
+}
+
+// probe asks the kernel for what is needed, and for the rest. A ring of the
+// caller's can do everything, or says so itself.
+func (o *ZCRXOptions) probe() (can abilities, err error) {
+	if o.Ring != nil {
+		return abilities{flush: true, notices: true}, nil
+	}
+	need := []uring.Feature{uring.Basic, uring.RecvZeroCopy, uring.ZCRX}
+	if o.NoDevice {
+		need = append(need, uring.ZCRXNoDevice, uring.ZCRXFlush)
+	}
+	if o.BufferSize > os.Getpagesize() {
+		need = append(need, uring.ZCRXBufferSize)
+	}
+	if o.Mixed {
+		need = append(need, uring.MixedCQEs)
+	}
+	for _, f := range need {
+		if err := uring.Have(f); err != nil {
+			return can, err
+		}
+	}
+	return abilities{flush: uring.Have(uring.ZCRXFlush) == nil, notices: uring.Have(uring.ZCRXNotices) == nil}, nil
+}
+
+// open makes the ring and binds the queue to it.
+func (z *zcrx) open(p zcrxPlan, can abilities) (err error) {
+	make := z.o.Ring
+	if make == nil {
+		make = func(entries uint32, p uring.Params) (uring.Instance, error) {
+			r, err := uring.New(entries, p)
+			if err != nil {
+				return nil, err // and not an Instance that holds no *Ring
+			}
+			return r, nil
+		}
+	}
+	flags := zcrxRing | uring.SetupCQE32
+	if z.o.Mixed {
+		flags = zcrxRing | uring.SetupCQEMixed
+	}
+	if z.ring, err = make(z.l.sqEntries, uring.Params{Flags: flags, CQEntries: cqScale * z.l.cqEntries}); err != nil {
+		z.ring = nil
+		return err
+	}
+	cfg := uring.ZCRXConfig{
+		Interface: z.o.Interface, Queue: z.o.Queue, NoDevice: z.o.NoDevice,
+		Area:          uring.Area{Memory: z.l.pool.Region().Memory()[:p.lent<<z.shift]},
+		RefillEntries: p.refill,
+	}
+	if z.unit > os.Getpagesize() {
+		cfg.BufferSize = z.unit
+	}
+	// Without a device nothing but copies happens, and allocations never fail.
+	if can.notices && !z.o.NoDevice {
+		cfg.Events, cfg.EventUserData = uring.ZCRXAllocFailed|uring.ZCRXCopied, uint64(reqEvent)<<opShift
+		cfg.Stats = true
+	}
+	if z.o.RefillMemory {
+		z.ours, err = unix.Mmap(-1, 0, uring.RefillSize(p.refill), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_ANON)
+		if err != nil {
+			return os.NewSyscallError("mmap", err)
+		}
+		cfg.RefillMemory = z.ours
+	}
+	if z.ifq, err = z.ring.RegisterZCRX(cfg); err != nil {
+		return err
+	}
+	z.rq = z.ifq.Refill()
+	z.capacity = int(cqScale * z.l.cqEntries)
+	if z.o.Mixed {
+		z.capacity /= 2
+	}
+	// From here on the ring is this thread's.
+	if err := z.ring.Enable(); err != nil {
+		return err
+	}
+	_ = z.ring.RegisterRingFD() // saves a look-up of the file in each call
+	z.askNAPI(time.Now())
+	return z.openWaker()
+}
+
+// round implements backend.
+func (z *zcrx) round(timeout time.Duration) error {
+	z.collect()
+	if err := z.giveBack(); err != nil {
+		return err
+	}
+	z.batch.begin(z.free())
+	z.kickDoubted()
+	if err := z.exchange(timeout); err != nil {
+		return err
+	}
+	for {
+		cqes, err := z.reap()
+		if err != nil {
+			return err
+		}
+		if len(cqes) == 0 {
+			break
+		}
+		z.handle(cqes)
+	}
+	z.serveReady()
+	z.account()
+	z.restrain()
+	return z.rearmEvents()
+}
+
+// hungry implements backend: with half of the area out, the NIC may wait for
+// what the application returns, and nothing else would wake the loop.
+func (z *zcrx) hungry() bool { return 2*z.free() < z.total }
+
+// serve implements receiver. Streams are never read by the loop itself: payload
+// in unreadable buffers can't be.
+func (z *zcrx) serve(*socket) {}
+
+// detach implements backend.
+func (z *zcrx) detach(s *socket) {
+	z.relax(s)
+	z.requests.detach(s)
+}
+
+// close implements backend. What the application still holds stays readable; the
+// kernel takes those buffers back by itself.
+func (z *zcrx) close() error {
+	z.collect()
+	z.flush = true
+	return errors.Join(z.giveBack(), z.shut())
+}
+
+// shut closes the ring, if there is one, and waits until the queue is free.
+func (z *zcrx) shut() error {
+	bound := z.ifq != nil
+	err := z.closeRing()
+	if bound && z.o.QueueFree != nil {
+		if e := z.o.QueueFree(); e != nil {
+			err = errors.Join(err, fmt.Errorf("kernel: zcrx: the queue is not free: %w", e))
+		}
+	}
+	if z.ours != nil {
+		err = errors.Join(err, os.NewSyscallError("munmap", unix.Munmap(z.ours)))
+	}
+	return err
+}

@@ -1,0 +1,119 @@
+//go:build linux
+
+package kernel
+
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// What was copied is known as follows. Without a device: everything. With one,
+// the kernel counts the fragments that it copied because the NIC had not put
+// them into the area (copy_bytes), and since it receives only while this thread
+// is in io_uring_enter, what the count rose by belongs to the completions of the
+// same round. It does not count what it copies out of the linear part of a
+// packet, and says in no completion whether it copied. Linear payload does not
+// come from our queue: a frame whose headers the NIC did not split off lies in
+// unreadable memory as a whole, and the kernel drops it, which shows as a stream
+// that does not move (and in the driver's statistics). It comes from other
+// queues, whose drivers copy small packets and heads, and those connections are
+// recognized by what polled their last packet (SO_INCOMING_NAPI_ID).
+
+// zcrxBatch is what one round brought.
+type zcrxBatch struct {
+	free     int // buffers, counted down as payload lands
+	frames   int // completions with payload
+	zeroCopy int // bytes
+	copied   int
+	debt     int    // bytes that the kernel says it copied, and that were not told yet
+	seen     uint64 // copied bytes that the kernel has counted, as far as we know
+	fresh    bool   // seen was read since the round began
+}
+
+func (r *zcrxBatch) begin(free int) {
+	*r = zcrxBatch{free: free, debt: r.debt, seen: r.seen}
+}
+
+// copied decides whether n bytes at off in their buffer were copied. Of those
+// that the kernel counts it does not say which; but what it copies starts at a
+// buffer's beginning.
+func (z *zcrx) copied(s *socket, off, n int) bool {
+	r := &z.batch
+	if z.o.NoDevice {
+		return true
+	}
+	if !r.fresh {
+		z.readCopies()
+	}
+	if s.zc.elsewhere {
+		r.debt = max(r.debt-n, 0)
+		return true
+	}
+	if r.debt >= n && off&(z.unit-1) == 0 {
+		r.debt -= n
+		return true
+	}
+	return false
+}
+
+// readCopies takes what the kernel has counted since the last time.
+func (z *zcrx) readCopies() {
+	r := &z.batch
+	r.fresh = true
+	now := z.ifq.Stats()
+	r.debt += int(now.CopiedBytes - r.seen)
+	r.seen = now.CopiedBytes
+	z.stats.kernelFrags.Store(now.Copies)
+	z.stats.kernelBytes.Store(now.CopiedBytes)
+}
+
+// account adds the round to the statistics, such that no copied byte counts as
+// not copied: what is left of the kernel's count belongs to payload of which it
+// was not known in time.
+func (z *zcrx) account() {
+	r := &z.batch
+	if r.frames == 0 {
+		return
+	}
+	z.l.stats.frames.Add(uint64(r.frames))
+	if !z.o.NoDevice {
+		z.readCopies()
+		k := min(r.debt, r.zeroCopy)
+		r.zeroCopy -= k
+		r.copied += k
+		r.debt -= k
+	}
+	z.stats.zeroCopy.Add(uint64(r.zeroCopy))
+	z.l.stats.copied.Add(uint64(r.copied))
+}
+
+// askAgain is how often the NAPI id is asked for at most: a device that was
+// reset has another, and connections would seem to come in elsewhere.
+const askAgain = time.Second
+
+func (z *zcrx) askNAPI(now time.Time) {
+	if z.o.NAPI == nil || now.Sub(z.napiAt) < askAgain {
+		return
+	}
+	z.napiAt = now
+	if id, err := z.o.NAPI(); err == nil {
+		z.napi = id
+	}
+}
+
+// locate finds out whether s comes in by our queue.
+func (z *zcrx) locate(s *socket) {
+	if z.napi == 0 {
+		return
+	}
+	id, err := unix.GetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_INCOMING_NAPI_ID)
+	if err == nil && uint32(id) != z.napi {
+		z.askNAPI(time.Now())
+	}
+	elsewhere := err == nil && uint32(id) != z.napi
+	if elsewhere && !s.zc.elsewhere {
+		z.stats.elsewhere.Add(1)
+	}
+	s.zc.elsewhere = elsewhere
+}

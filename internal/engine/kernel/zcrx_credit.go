@@ -1,0 +1,196 @@
+//go:build linux
+
+package kernel
+
+// Payload leaves the socket when its completion is posted, and from then on the
+// sender is told that there is room: buffers that the application holds, or has
+// not looked at, do not close the TCP window. And a dry area makes the NIC drop
+// for every flow of the queue. So each receive has a credit in bytes, which is
+// small for a new connection and grows as it is used up (SQE.len); what a
+// connection holds is limited as in limit.go, by what is free; and one that is
+// beyond its limit is not armed again, or its request cancelled, so that the
+// kernel's receive buffer fills and the window closes.
+
+const (
+	firstGrant = 16      // buffers' worth of bytes, the credit of a connection's first request
+	maxGrant   = 4 << 20 // bytes: to arm anew for each so many costs nothing to speak of
+)
+
+// zcState is what the zcrx backend knows of a stream. Buffers are the kernel's
+// here, BufferSize bytes each.
+type zcState struct {
+	held  int    // buffers with its payload that did not come back
+	alone int    // of these, the ones that no other connection has payload in
+	size  uint32 // credit in bytes of the request in the kernel
+	got   uint64 // bytes that it has brought
+	grant int    // bytes: the credit of the next request, if nothing else limits it
+	mean  int    // bytes that a completion brings, smoothed
+
+	active    bool // it has used up its last credit
+	tries     int  // requests in a row that ended for want of buffers and brought nothing
+	elsewhere bool // its packets come in by another queue
+	doubted   bool // in zcrx.doubts
+	promise   promise
+	reserved  int // buffers of the reserve that its request may need
+	window    window
+}
+
+// begin makes s ready for its first request.
+func (z *zcrx) begin(s *socket) {
+	if s.zc.grant == 0 {
+		s.zc.grant = firstGrant * z.unit
+		s.zc.mean = z.unit / 2
+		z.bound(s)
+	}
+}
+
+// free is how many buffers nobody holds: with the kernel or the NIC, or on the
+// way there. Both ways of counting err to the same side: a buffer of the region
+// that is held in part may still be used by the NIC, and completions may share a
+// buffer.
+func (z *zcrx) free() int {
+	return max(z.l.pool.FreeLent()*z.per, z.total-z.records.out, 0)
+}
+
+// credit is how many more buffers s may take; not positive: it has to wait.
+func (z *zcrx) credit(s *socket) int {
+	if s.conn == nil {
+		return z.l.credit(s)
+	}
+	n, _ := z.allowance(s)
+	return n
+}
+
+// allowance is how many more buffers stream s may take, of the area, or of the
+// reserve, to which its payload is copied then.
+func (z *zcrx) allowance(s *socket) (n int, reserve bool) {
+	free := z.free()
+	if n = z.creditOf(s, free); n > 0 || !z.mayReserve(s, free) {
+		return n, false
+	}
+	// Not what others are to be copied to already; and as it lies in the area until
+	// it is copied, not much at a time.
+	left := z.l.pool.Free() + len(z.l.stock) - (z.reserved - s.zc.reserved)
+	return min(z.l.credit(s), left, firstGrant/4), true
+}
+
+// mayReserve reports whether s, which holds as much as it may of the area, goes
+// on with the reserve, where its payload is copied to:
+//
+//   - when the area is low, for what is on its way already, and the other flows
+//     need the buffers more than s;
+//   - with small payloads, of which many share a buffer there;
+//   - when it has taken all that came, where connections share buffers: what it
+//     seems to hold may be held by others.
+func (z *zcrx) mayReserve(s *socket, free int) bool {
+	c := &s.zc
+	return free < z.total/4 || c.mean > 0 && c.mean <= z.unit/4 ||
+		z.records.shared && s.conn.queue.Buffered() < z.unit
+}
+
+// unreserve notes that s needs n buffers of the reserve less.
+func (z *zcrx) unreserve(s *socket, n int) {
+	n = min(n, s.zc.reserved)
+	s.zc.reserved -= n
+	z.reserved -= n
+}
+
+// creditOf is how many more buffers of the area s may take if free are free,
+// beyond what it was promised: so many that it then holds a quarter of what the
+// others leave. Slow readers that come one after the other take a fifth of what
+// is left each, and not half as where the kernel keeps the payload (limit.go):
+// what one takes here, the NIC lacks for all. A sixteenth of the area is for
+// those who hold little.
+func (z *zcrx) creditOf(s *socket, free int) int {
+	held := s.zc.held + s.account.Held()
+	left := free - (z.promises.sum - s.zc.promise.left)
+	credit := (left - z.floor() - 4*held) / 5
+	if held < firstGrant {
+		credit = max(credit, min(firstGrant-held, left/16))
+	}
+	switch {
+	case held == 0 && free > 0, s.zc.alone == 0 && free > z.floor()/2 && s.conn.queue.Buffered() == 0:
+		// The others hold what it seems to hold, or the application does.
+		credit = max(credit, 1)
+	}
+	if z.l.maxHeld > 0 {
+		credit = min(credit, z.l.maxHeld-held)
+	}
+	return credit
+}
+
+// floor is what those who hold much leave to those who hold little.
+func (z *zcrx) floor() int { return max(min(z.l.table.used, z.total/4), z.total/16) }
+
+// arm implements receiver.
+func (z *zcrx) arm(s *socket) {
+	if s.ops&reqRecv != 0 {
+		return
+	}
+	z.begin(s)
+	z.locate(s)
+	credit, reserve := z.allowance(s)
+	if want := s.zc.grant / s.zc.mean; s.zc.active && credit < want {
+		z.recall(want - credit)
+	}
+	if credit <= 0 {
+		if z.free() == 0 {
+			z.l.pool.Starved()
+		}
+		s.zc.grant = max(s.zc.grant/2, firstGrant*z.unit)
+		z.l.pause(s)
+		z.halted(s)
+		return
+	}
+	z.relax(s)
+	// Not less than a buffer, or what it brings would seem to be the measure.
+	size := min(max(credit*s.zc.mean, z.unit), s.zc.grant)
+	s.zc.size, s.zc.got = uint32(size), 0
+	n := 1
+	if size > z.unit {
+		n = (size + s.zc.mean - 1) / s.zc.mean
+	}
+	z.promises.make(s, n)
+	if reserve {
+		s.zc.reserved = credit
+		z.reserved += credit
+	}
+	s.cancelling = false
+	z.request(reqRecv, s, recvZC(s, z.ifq.ID()))
+}
+
+// note counts n bytes that a completion brought. One that the credit has cut
+// short says nothing of what others will bring.
+func (c *zcState) note(n int) {
+	c.got += uint64(n)
+	c.tries = 0
+	if n > c.mean || !c.usedUp() {
+		c.mean = max(c.mean+(n-c.mean)/8, 1)
+	}
+}
+
+// usedUp reports whether a request that ended with result 0 did so because it
+// has brought its credit. Else it is the end of the stream.
+func (c *zcState) usedUp() bool { return c.got >= uint64(c.size) }
+
+// grow doubles the credit of a connection that has used up its last.
+func (z *zcrx) grow(s *socket) {
+	most := max(min(maxGrant, z.total/4*z.unit), firstGrant*z.unit)
+	s.zc.grant = min(2*s.zc.grant, most)
+}
+
+// restrain ends the requests of the connections that have taken more than they
+// may in this round.
+func (z *zcrx) restrain() {
+	for _, s := range z.l.dirty {
+		if s.conn != nil && s.ops&reqRecv != 0 && !s.cancelling && !s.detaching && z.credit(s) <= 0 {
+			z.halt(s)
+		}
+	}
+}
+
+// halt has the request for payload of s end.
+func (z *zcrx) halt(s *socket) {
+	s.cancelling = true
+	z.cancel(reqRecv, s)
+}

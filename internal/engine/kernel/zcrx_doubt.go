@@ -1,0 +1,34 @@
+//go:build linux
+
+package kernel
+
+// Before Linux 7.3 a request that ran out of room in the middle of a packet, in
+// the completion queue or for a copy, waited for the next packet, and the rest
+// of this one with it: for ever, if the sender waits for an answer. Nothing
+// tells such a request from one that has taken everything, so whichever may be
+// in that state is made anew: the one whose payload came last before the queue
+// was full, or before another found no buffer.
+
+// doubt has the request for payload of s be made anew in the next round.
+func (z *zcrx) doubt(s *socket) {
+	if s != nil && !s.zc.doubted {
+		s.zc.doubted = true
+		z.doubts = append(z.doubts, s)
+	}
+}
+
+// filled implements receiver: the completion queue was full.
+func (z *zcrx) filled() { z.doubt(z.last) }
+
+func (z *zcrx) kickDoubted() {
+	for i, s := range z.doubts {
+		z.doubts[i] = nil
+		s.zc.doubted = false
+		if s.ops&reqRecv != 0 && !s.cancelling && !s.detaching {
+			z.stats.kicked.Add(1)
+			z.halt(s)
+		}
+	}
+	z.doubts = z.doubts[:0]
+	z.last = nil
+}

@@ -1,0 +1,120 @@
+//go:build linux
+
+package kernel
+
+import (
+	"fmt"
+	"math/bits"
+	"net/netip"
+	"os"
+	"syscall"
+
+	"github.com/zctap/zctap/internal/buf"
+	"github.com/zctap/zctap/internal/uring"
+)
+
+// ZCRXOptions say which interface queue the engine receives from, and how. The
+// queue is prepared already (package nic): channels, header split, RSS.
+type ZCRXOptions struct {
+	// Interface is the index of the interface in the network namespace of the
+	// thread that calls New, Queue the number of its receive queue.
+	Interface, Queue int
+
+	// NoDevice does without an interface (ZCRX_REG_NODEV): the whole protocol
+	// runs over any interface, loopback included, and the kernel copies every
+	// byte. For tests, and to learn the price of copies. Interface and Queue are 0.
+	NoDevice bool
+
+	// BufferSize is the size of the kernel's buffers (rx_buf_len), 0 a page. It
+	// divides the region's buffers; beyond a page the region must be contiguous
+	// in pieces of it (huge pages), and the driver must know of such buffers.
+	BufferSize int
+
+	// Reserve is how many of the region's buffers are kept back from the NIC: for
+	// UDP, for payload that is copied out, and for small payloads. 0 is an eighth
+	// of the region.
+	Reserve int
+
+	// RefillEntries is the size of the refill ring, a power of two up to
+	// uring.MaxRefill. 0 is as many as the NIC has buffers, as far as that goes.
+	// What does not fit waits in a list.
+	RefillEntries int
+
+	// RefillMemory has the refill ring in memory that the engine maps, rather than
+	// in the kernel's.
+	RefillMemory bool
+
+	// Mixed asks for a completion queue with entries of both sizes (Linux 6.18).
+	Mixed bool
+
+	// Steer makes the NIC put what is for local into the queue: a listener's address,
+	// without one if it listens for both families, or a dialed connection's. undo
+	// takes it back, when the listener and all connections that it accepted are
+	// closed. Any goroutine of ours calls them. nil: it is done already, or not at
+	// all; then the kernel copies.
+	Steer func(local netip.AddrPort) (undo func() error, err error)
+
+	// SteerDials has dialed connections steered too, each by a rule of its own, of
+	// which NICs have few hundreds or thousands. Else, and where that fails, the
+	// kernel copies what they receive.
+	SteerDials bool
+
+	// NAPI is the id of what polls the queue (netdev queue-get, napi-id), asked for
+	// when the ring has been bound to it and when connections seem to come in by
+	// another. nil: connections that come in by another queue are not recognized,
+	// and what the kernel copies from the linear part of their packets is counted
+	// as not copied.
+	NAPI func() (uint32, error)
+
+	// QueueFree waits until the queue is bound to no ring any more, for 5 seconds at
+	// most (nic.WaitQueueFree). Called when the ring has been closed.
+	QueueFree func() error
+
+	// Ring makes the ring; nil is uring.New. Tests put a ring of their own here.
+	Ring func(entries uint32, p uring.Params) (uring.Instance, error)
+}
+
+func badZCRX(format string, args ...any) error {
+	return fmt.Errorf(format+": %w", append(args, syscall.EINVAL)...)
+}
+
+// plan is what ZCRXOptions come to for one region.
+type zcrxPlan struct {
+	lent   int    // buffers of the region that are the area
+	unit   int    // bytes of a buffer of the kernel's
+	refill uint32 // entries
+}
+
+func (o *ZCRXOptions) plan(r *buf.Region) (p zcrxPlan, err error) {
+	page, size, count := os.Getpagesize(), r.BufferSize(), r.Count()
+	p.unit = o.BufferSize
+	if p.unit == 0 {
+		p.unit = page
+	}
+	switch {
+	case p.unit < page || bits.OnesCount(uint(p.unit)) != 1:
+		return p, badZCRX("buffers of %d bytes: not a power of two from %d, a page, up", p.unit, page)
+	case size%p.unit != 0:
+		return p, badZCRX("buffers of %d bytes do not divide the region's, of %d: make the region's as large", p.unit, size)
+	case o.Reserve < 0:
+		return p, badZCRX("a reserve of %d buffers", o.Reserve)
+	}
+	reserve := o.Reserve
+	if reserve == 0 {
+		reserve = max(count/8, 1)
+	}
+	if p.lent = count - reserve; p.lent < 1 {
+		return p, badZCRX("a region of %d buffers, of which %d are kept in reserve, has none for the NIC", count, reserve)
+	}
+	switch n := o.RefillEntries; {
+	case n < 0 || n > uring.MaxRefill || bits.OnesCount(uint(n)) > 1:
+		return p, badZCRX("a refill ring of %d entries: not a power of two up to %d", n, uring.MaxRefill)
+	case n > 0:
+		p.refill = uint32(n)
+	default:
+		for p.refill = 1; int(p.refill) < min(p.lent*(size/p.unit), uring.MaxRefill); {
+			p.refill *= 2
+		}
+	}
+	return p, nil
+}

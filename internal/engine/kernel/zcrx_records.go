@@ -1,0 +1,82 @@
+//go:build linux
+
+package kernel
+
+// records is what the kernel is due: for each completion that brought payload
+// one entry of the refill ring, with the very token that it came with, once
+// nobody holds the buffer any more that the payload lies in. Completions may
+// share a buffer; the kernel counts them, and takes a buffer back when the last
+// was returned. An entry too many would give a buffer to the NIC that is in
+// use, so none is made but from a record, and each record makes one.
+//
+// They are also whom a buffer is charged to. A connection pays once for what it
+// has in a row in one of the kernel's buffers. Where connections share one, all
+// pay until the last has given back: that is not known of each alone.
+type records struct {
+	shift uint     // log2 of the kernel's buffers' size
+	first []int32  // newest record of each buffer of the region, 0 none
+	all   []record // all[0] is not used
+	spare int32    // a list of unused records, 0 none
+
+	out    int  // buffers of the kernel's with payload that is held
+	shared bool // connections were found to share one
+}
+
+type record struct {
+	token uint64 // uring.ZCData.Token
+	owner token  // whom the payload was for, who may be gone
+	next  int32
+	first int32 // the first record in the same buffer of the kernel's
+	pays  bool  // it counts against the owner
+	alone bool  // of a first record: nobody else has payload in the buffer
+}
+
+func (r *records) init(buffers int, shift uint) {
+	r.shift = shift
+	r.first = make([]int32, buffers)
+	r.all = make([]record, 1, buffers+1)
+}
+
+// add notes payload in buffer b, and returns whether its owner pays for it, and
+// who is not alone any more in its buffer, if anybody is.
+func (r *records) add(b uint16, place uint64, owner token) (pays bool, joined *record) {
+	i := r.spare
+	if i == 0 {
+		r.all = append(r.all, record{})
+		i = int32(len(r.all) - 1)
+	} else {
+		r.spare = r.all[i].next
+	}
+	e := record{token: place, owner: owner, next: r.first[b], first: i, pays: true, alone: true}
+	if last := &r.all[e.next]; e.next != 0 && last.token>>r.shift == place>>r.shift {
+		e.first, e.alone = last.first, false
+		e.pays = last.owner != owner
+		if first := &r.all[e.first]; e.pays && first.alone && first.owner != owner {
+			first.alone, joined = false, first
+		}
+	}
+	if e.first == i {
+		r.out++
+	}
+	r.shared = r.shared || joined != nil
+	r.all[i] = e
+	r.first[b] = i
+	return e.pays, joined
+}
+
+// take removes the records of buffer b and calls f for each, the newest first.
+// There are none if b was given back before, and not filled since.
+func (r *records) take(b uint16, f func(*record)) {
+	i := r.first[b]
+	r.first[b] = 0
+	for i != 0 {
+		e := &r.all[i]
+		f(e)
+		if e.first == i {
+			r.out--
+		}
+		next := e.next
+		e.next = r.spare
+		r.spare, i = i, next
+	}
+}

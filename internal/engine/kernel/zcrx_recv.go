@@ -1,0 +1,188 @@
+//go:build linux
+
+package kernel
+
+import (
+	"fmt"
+	"syscall"
+
+	"github.com/zctap/zctap/internal/uring"
+)
+
+func recvZC(s *socket, ifq uint32) uring.SQE {
+	return uring.RecvZC(s.fd, ifq, s.zc.size, 0, userData(reqRecv, s))
+}
+
+// errMissteered explains EFAULT of RECV_ZC.
+var errMissteered = fmt.Errorf("recv: %w: payload lies in buffers of another zero-copy queue, which only that can read:"+
+	" the flow is steered to a queue that is not this engine's (ethtool -n, ethtool -x)", syscall.EFAULT)
+
+// handle handles completions. Almost all bring payload, and are told apart here.
+func (z *zcrx) handle(cqes []uring.CQE) {
+	for i := range cqes {
+		c := &cqes[i]
+		if opMask(c.UserData>>opShift) == reqRecv {
+			if d, ok := z.ifq.Data(c); ok {
+				if s := z.l.table.find(tokenOf(c.UserData)); s != nil {
+					z.deliver(s.conn, d)
+					continue
+				}
+			}
+		}
+		z.completion(c)
+	}
+}
+
+// received implements receiver: why there is no more payload.
+func (z *zcrx) received(c *conn, cqe *uring.CQE) {
+	s := &c.socket
+	if cqe.More() {
+		z.breakdown(fmt.Errorf("zcrx: a completion with result %d, flags %#x and place %#x, which is nowhere", cqe.Res, uint32(cqe.Flags), cqe.Extra[0]))
+		return
+	}
+	z.unreserve(s, s.zc.reserved)
+	if z.promises.drop(s) > 0 {
+		z.l.wanting = false // others that are paused may have it
+	}
+	switch errno := syscall.Errno(-cqe.Res); {
+	case cqe.Res == 0 && s.zc.usedUp():
+		z.stats.usedUp.Add(1)
+		z.grow(s)
+		s.zc.active = true
+	case cqe.Res >= 0:
+		c.end(0)
+	case errno == syscall.ENOMEM:
+		z.dry(s)
+		return
+	case errno == syscall.ENOSPC:
+		z.stats.queueFull.Add(1)
+	case errno == syscall.ECANCELED, errno == syscall.EAGAIN, errno == syscall.EINTR:
+		s.zc.active = false // nothing is wrong with the connection
+	case errno == syscall.EFAULT:
+		c.fail(errno, errMissteered)
+	default:
+		c.end(errno)
+	}
+	if !s.detaching && !s.ending {
+		z.l.stats.rearmed.Add(1)
+		z.armLater(s)
+	}
+}
+
+// dry is the end of a request for which the kernel found no buffer to copy to.
+// Those that wait to be returned may help; else those that the application
+// returns, or the NIC.
+func (z *zcrx) dry(s *socket) {
+	z.stats.exhausted.Add(1)
+	z.flush = true
+	z.doubt(z.last)
+	if z.kernelFree() <= 0 {
+		z.l.pool.Starved()
+	}
+	if s.detaching || s.ending {
+		return
+	}
+	if s.zc.tries++; s.zc.tries > 1 {
+		z.l.starved = append(z.l.starved, s)
+		return
+	}
+	z.armLater(s)
+}
+
+// deliver pushes payload: where it lies, or when others need the buffers more
+// than we the CPU, moved to the reserve.
+func (z *zcrx) deliver(c *conn, d uring.ZCData) {
+	l, s := z.l, &c.socket
+	z.batch.frames++
+	s.zc.note(d.Len)
+	z.last = s
+	b := uint16(d.Offset() >> z.shift)
+	off := d.Offset() & (1<<z.shift - 1)
+	if z.tight(s) && z.copyOut(c, b, off, d.Len) {
+		z.dues.add(d.Token)
+		z.stats.copiedOut.Add(1)
+		return
+	}
+	if err := l.pool.Land(b); err != nil {
+		// The buffer has as many references as it can count.
+		z.dues.add(d.Token)
+		if !z.copyOut(c, b, off, d.Len) {
+			z.stats.lost.Add(uint64(d.Len))
+			c.fail(syscall.ENOBUFS, fmt.Errorf("recv: %w: %w", syscall.ENOBUFS, err))
+			return
+		}
+		z.stats.copiedOut.Add(1)
+		return
+	}
+	z.charge(s, b, d.Token)
+	f := l.pool.Frag(b, off, d.Len)
+	if z.copied(s, off, d.Len) {
+		f = f.AsCopied()
+		z.batch.copied += d.Len
+	} else {
+		z.batch.zeroCopy += d.Len
+	}
+	c.queue.Push(f)
+	l.touch(s)
+}
+
+// charge notes that s has payload in buffer b.
+func (z *zcrx) charge(s *socket, b uint16, place uint64) {
+	out := z.records.out
+	pays, joined := z.records.add(b, place, s.token)
+	if pays {
+		s.zc.held++
+		z.promises.use(s)
+	}
+	if z.records.out > out {
+		s.zc.alone++
+		z.batch.free--
+	}
+	if joined != nil {
+		if o := z.l.table.find(joined.owner); o != nil {
+			o.zc.alone--
+		}
+	}
+}
+
+// tight reports whether payload for s is better copied out.
+func (z *zcrx) tight(s *socket) bool {
+	free := z.batch.free
+	return z.mayReserve(s, free) && z.creditOf(s, free) <= 0
+}
+
+// copyOut moves payload to buffers of the reserve, as far as s may have some. It
+// does all of it or nothing.
+func (z *zcrx) copyOut(c *conn, b uint16, off, n int) bool {
+	l, s := z.l, &c.socket
+	size := l.pool.Region().BufferSize()
+	room := l.tailRoom(s)
+	if need := (n - len(room) + size - 1) / size; need > 0 {
+		if max(l.credit(s), s.zc.reserved) < need || l.pool.Free()+len(l.stock) < need || l.stockUp(need) < need {
+			return false
+		}
+		z.unreserve(s, need)
+		room = l.tailRoom(s) // stockUp may have closed it
+		if n-len(room) > need*size {
+			return false
+		}
+	}
+	from := l.pool.Region().Buffer(b)[off : off+n]
+	if k := min(len(room), n); k > 0 {
+		copy(room, from[:k])
+		c.queue.Push(l.extendTail(s, k))
+		from = from[k:]
+	}
+	for len(from) > 0 {
+		b := l.fromStock()
+		k := copy(l.pool.Region().Buffer(b), from)
+		f := l.own(s, b, k)
+		if from = from[k:]; len(from) == 0 {
+			l.openTail(s, f)
+		}
+		c.queue.Push(f)
+	}
+	z.batch.copied += n
+	l.touch(s)
+	return true
+}

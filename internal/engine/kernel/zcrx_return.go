@@ -1,0 +1,103 @@
+//go:build linux
+
+package kernel
+
+import (
+	"errors"
+
+	"github.com/zctap/zctap/internal/uring"
+)
+
+// dues is the tokens that wait for room in the refill ring, oldest first: a
+// large region has more buffers than the ring has entries, and none is dropped.
+type dues struct {
+	tokens []uint64
+	head   int
+}
+
+func (d *dues) add(place uint64) { d.tokens = append(d.tokens, place) }
+func (d *dues) len() int         { return len(d.tokens) - d.head }
+
+// move puts tokens into the refill ring as far as there is room.
+func (d *dues) move(rq *uring.RQ) {
+	for d.head < len(d.tokens) && rq.Put(d.tokens[d.head]) {
+		d.head++
+	}
+	rq.Publish()
+	if d.head == len(d.tokens) {
+		d.tokens, d.head = d.tokens[:0], 0
+	} else if d.head > len(d.tokens)/2 {
+		n := copy(d.tokens, d.tokens[d.head:])
+		d.tokens, d.head = d.tokens[:n], 0
+	}
+}
+
+// collect takes in what the application has given back: its tokens are due, and
+// its connections hold less.
+func (z *zcrx) collect() {
+	for {
+		n := z.l.pool.TakeBack(z.ids[:])
+		for _, b := range z.ids[:n] {
+			z.records.take(b, z.settled)
+		}
+		if n < len(z.ids) {
+			return
+		}
+	}
+}
+
+// settle is called with each record that is due.
+func (z *zcrx) settle(r *record) {
+	z.dues.add(r.token)
+	s := z.l.table.find(r.owner)
+	if s == nil {
+		return
+	}
+	if r.pays {
+		s.zc.held--
+	}
+	if r.alone {
+		s.zc.alone--
+	}
+}
+
+// giveBack hands to the kernel what is due, and has it look there if it would
+// not by itself when it needs to: without a device never, with one only when the
+// NIC has used up what it has.
+func (z *zcrx) giveBack() error {
+	z.dues.move(z.rq)
+	for z.canFlush && (z.flush || z.dues.len() > 0 || z.unlooked()) {
+		z.flush = false
+		before := z.rq.InFlight()
+		if before == 0 {
+			break
+		}
+		z.l.stats.syscalls.Add(1)
+		z.stats.flushes.Add(1)
+		switch err := z.ifq.Flush(); {
+		case errors.Is(err, uring.ErrNotSupported):
+			z.canFlush = false
+		case err != nil:
+			return err
+		}
+		left := z.rq.InFlight()
+		z.dues.move(z.rq)
+		if left >= before {
+			break // it does not take any
+		}
+	}
+	z.flush = false
+	return nil
+}
+
+// unlooked reports whether the kernel has few buffers left, for it has not
+// looked into the refill ring, and nobody but we makes it.
+func (z *zcrx) unlooked() bool {
+	return z.o.NoDevice && z.rq.InFlight() > 0 && 2*z.kernelFree() < z.total
+}
+
+// kernelFree is how many buffers the kernel itself knows as free, the NIC's
+// included: as many at least, for completions may share one.
+func (z *zcrx) kernelFree() int {
+	return z.total - z.records.out - z.dues.len() - z.rq.InFlight()
+}

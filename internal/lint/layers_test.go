@@ -56,6 +56,10 @@ var layers = []layer{
 	{"internal/stack/ip", []string{"internal/wire", "internal/driver", "internal/mono"}},
 	{"internal/sockq", []string{"internal/park", "internal/buf"}},
 
+	{"internal/driver/xdp", []string{
+		"internal/driver", "internal/buf", "internal/wire", "internal/mono",
+		"internal/shring", "internal/netns", "internal/steer", "internal/hostnet", "internal/nic",
+	}},
 	{"internal/driver", []string{"internal/buf", "internal/wire", "internal/mono"}},
 	{"internal/driver/...", []string{
 		"internal/driver", "internal/buf", "internal/wire", "internal/mono",
@@ -67,6 +71,8 @@ var layers = []layer{
 	{"internal/uring/uringtest", []string{"internal/uring", "internal/shring"}},
 	{"internal/ksock", nil},
 	{"internal/nic", nil},
+	{"internal/steer", nil},
+	{"internal/hostnet", nil},
 	{"internal/wire", nil},
 	{"internal/shring", nil},
 	{"internal/park", nil},

@@ -26,9 +26,13 @@ type Config struct {
 	Engine string
 
 	// Interface is the network device that the queue belongs to, and RxQueue
-	// its receive queue. Engine Copy needs none.
+	// its receive queue; for engine ZCRX, which can't use queue 0, that means
+	// the device's last one. Engine Copy needs none.
 	Interface string
 	RxQueue   int
+
+	// ZCRX is what concerns engine ZCRX only; nil is its zero value.
+	ZCRX *ZCRXConfig
 
 	// TUN makes engine User receive from a TUN device.
 	TUN *TUN
@@ -63,6 +67,31 @@ type Config struct {
 
 	// wire is OpenPair's.
 	wire *wireEnd
+}
+
+// A ZCRXConfig says how engine ZCRX uses its interface. What it changes there,
+// header/data split, RSS and steering rules, is written to a journal before and
+// undone by Close; after a crash at the next start, or by `zctap nic restore`.
+type ZCRXConfig struct {
+	// NoDevice does without an interface (Linux 7.1): the kernel's whole zcrx
+	// protocol over any connection, with every byte copied. For tests.
+	NoDevice bool
+
+	// ManualSteering leaves it to the administrator which flows the NIC puts
+	// into the queue; otherwise each listener gets a rule. A flow that is not
+	// steered there still works, by copying.
+	ManualSteering bool
+
+	// SteerDials has dialed connections steered too, each by a rule of its own,
+	// of which a NIC has some hundreds. Otherwise they receive by copying.
+	SteerDials bool
+
+	// Reserve is how many of the region's buffers are kept back from the NIC,
+	// for UDP and for payload that is copied out; 0 is an eighth of them.
+	Reserve int
+
+	// JournalDir has the journal; empty is /run/zctap/nic.
+	JournalDir string
 }
 
 // A TUN is a virtual link to this machine's kernel: what the kernel sends to

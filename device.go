@@ -19,6 +19,7 @@ type device struct {
 	maxHeld int
 	start   func(engine.Config) (engine.Engine, error)
 	engine  engine.Engine
+	queue   int // the receive queue that start chose; 0: the one asked for
 }
 
 // Name is the key of the device in the table of queues in use.

@@ -16,7 +16,7 @@ import (
 func newDevice(c *Config, name string) (*device, error) {
 	switch name {
 	case ZCRX:
-		return nil, fmt.Errorf("%w: this version of zctap has no zcrx engine", ErrNotSupported)
+		return zcrxDevice(c)
 	case User:
 		return userDevice(c)
 	default:
@@ -26,14 +26,19 @@ func newDevice(c *Config, name string) (*device, error) {
 
 // sockets numbers the queues of engine Copy: they belong to no device, and any
 // number of them can be open.
-var sockets atomic.Uint64
+var sockets counter
+
+// A counter makes names for queues that belong to no device.
+type counter struct{ n atomic.Uint64 }
+
+func (c *counter) next() uint64 { return c.n.Add(1) }
 
 func copyDevice(c *Config) (*device, error) {
 	if c.wire != nil {
 		return nil, fmt.Errorf("%w: a wire in memory has no kernel sockets", ErrNotSupported)
 	}
 	return &device{
-		name: fmt.Sprintf("sockets %d", sockets.Add(1)),
+		name: fmt.Sprintf("sockets %d", sockets.next()),
 		start: func(e engine.Config) (engine.Engine, error) {
 			return kernel.New(e, kernel.Options{})
 		},

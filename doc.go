@@ -46,8 +46,9 @@
 //	zctap               Release   and gives it back: the fill ring
 //	internal/buf        Alloc     the driver may fill the buffer again
 //
-// Engine copy, and zcrx when it comes, enter at internal/sockq: there the
-// kernel's stack did what comes before. internal/buf has the rules of
+// Engines copy and zcrx enter at internal/sockq: there the kernel's stack did
+// what comes before, and in zcrx the NIC has put the payload where it lies.
+// internal/buf has the rules of
 // ownership: each buffer is in exactly one place, and is reused if and only if
 // nobody, neither stack nor application, holds a reference to it.
 //

@@ -76,5 +76,8 @@ func openEngine(c *Config, name string) (*Queue, error) {
 		return nil, err
 	}
 	q.pool, q.engine = q.ifq.Pool(), d.engine
+	if d.queue != 0 {
+		q.rxQueue = d.queue
+	}
 	return q, nil
 }

@@ -84,4 +84,7 @@ func (q *Queue) Close() error {
 
 // Leaked is the number of buffers that somebody still holds: after Close, and
 // after everything was released, a number other than 0 is a leak.
-func (q *Queue) Leaked() int { return q.pool.Region().Count() - q.pool.Free() }
+func (q *Queue) Leaked() int { return q.pool.Region().Count() - q.free() }
+
+// free is the number of buffers that nobody holds; those with the NIC count.
+func (q *Queue) free() int { return q.pool.Free() + q.pool.FreeLent() }

@@ -40,7 +40,7 @@ func (q *Queue) Stats() Stats {
 		ZeroCopyBytes: e.ZeroCopyBytes, CopiedBytes: e.CopiedBytes,
 		ReadBytes: q.readBytes.Load(), SentBytes: e.SentBytes, RecvCalls: q.recvCalls.Load(),
 		Frames: e.Frames, Batches: e.Batches, Wakes: e.Wakes, Syscalls: e.Syscalls,
-		Conns: e.Conns, Buffers: q.pool.Region().Count(), FreeBuffers: q.pool.Free(),
+		Conns: e.Conns, Buffers: q.pool.Region().Count(), FreeBuffers: q.free(),
 		Exhaustions: q.pool.Exhaustions(), RejectedReleases: q.pool.Rejected(),
 		Drops: e.Drops, Events: e.Events,
 	}

@@ -1,0 +1,99 @@
+package zctap
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync"
+	"syscall"
+
+	"github.com/zctap/zctap/internal/engine"
+	"github.com/zctap/zctap/internal/engine/kernel"
+	"github.com/zctap/zctap/internal/nic"
+)
+
+// zcrxNoDevices numbers the queues of engine ZCRX that have no device.
+var zcrxNoDevices counter
+
+func zcrxDevice(c *Config) (*device, error) {
+	z := c.ZCRX
+	if z == nil {
+		z = &ZCRXConfig{}
+	}
+	switch {
+	case c.wire != nil:
+		return nil, fmt.Errorf("%w: a wire in memory has no kernel sockets", ErrNotSupported)
+	case c.TUN != nil:
+		return nil, fmt.Errorf("%w: a TUN device has no receive queue that the kernel could fill", ErrNotSupported)
+	case z.NoDevice && c.Interface != "":
+		return nil, fmt.Errorf("Config.ZCRX.NoDevice and Config.Interface exclude each other: %w", syscall.EINVAL)
+	case z.NoDevice:
+		return &device{
+			name: fmt.Sprintf("zcrx without a device %d", zcrxNoDevices.next()),
+			start: func(e engine.Config) (engine.Engine, error) {
+				return startZCRX(e, kernel.ZCRXOptions{NoDevice: true, Reserve: z.Reserve})
+			},
+		}, nil
+	case c.Interface == "":
+		return nil, fmt.Errorf("%w: no interface is named (Config.Interface)", ErrNotSupported)
+	}
+	d := &device{name: c.Interface}
+	want := nic.Want{Queue: c.RxQueue, ManualSteering: z.ManualSteering, JournalDir: z.JournalDir}
+	if c.RxQueue == 0 {
+		want.Queue = nic.AnyQueue
+	}
+	d.start = func(e engine.Config) (engine.Engine, error) {
+		a, err := nic.Prepare(c.Interface, want)
+		if err != nil {
+			return nil, err
+		}
+		d.queue = a.Queue()
+		o := kernel.ZCRXOptions{
+			Interface: a.Index(), Queue: a.Queue(), Reserve: z.Reserve,
+			NAPI: a.NAPI, QueueFree: a.WaitFree, SteerDials: z.SteerDials,
+		}
+		if !z.ManualSteering {
+			o.Steer = func(local netip.AddrPort) (func() error, error) { return steer(a, local) }
+		}
+		k, err := startZCRX(e, o)
+		if err != nil {
+			_, undone := a.Undo()
+			return nil, errors.Join(err, undone)
+		}
+		return &zcrxEngine{Engine: k, nic: a}, nil
+	}
+	return d, nil
+}
+
+func startZCRX(e engine.Config, o kernel.ZCRXOptions) (engine.Engine, error) {
+	return kernel.New(e, kernel.Options{Backend: kernel.BackendZCRX, ZCRX: o})
+}
+
+// steer has the NIC put TCP for local into the queue, until undo is called.
+func steer(a *nic.Applied, local netip.AddrPort) (undo func() error, err error) {
+	f := nic.Flow{Proto: nic.TCP, Local: local}
+	if err := a.AddFlow(f); err != nil {
+		return nil, err
+	}
+	return func() error { return a.RemoveFlow(f) }, nil
+}
+
+// A zcrxEngine is an engine on a receive queue that was prepared for it, and is
+// put back in order behind it.
+type zcrxEngine struct {
+	engine.Engine
+	nic  *nic.Applied
+	once sync.Once
+	err  error
+}
+
+// Close stops the engine, which frees the queue, and then undoes what was
+// changed on the interface: while the queue is bound the kernel refuses that.
+func (e *zcrxEngine) Close() error {
+	e.once.Do(func() {
+		err := e.Engine.Close()
+		_, undone := e.nic.Undo()
+		e.err = errors.Join(err, undone)
+	})
+	return e.err
+}

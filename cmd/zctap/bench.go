@@ -17,8 +17,11 @@ func runBench(ctx context.Context, env *environ, args []string) error {
 	rounds := fs.Int("rounds", 5, "`NUMBER` of rounds; each receiver runs once in each, in turn")
 	size := byteSize(2 << 30)
 	fs.Var(&size, "size", "`BYTES` of one transfer")
-	engine := choice{zctap.User, []string{zctap.User, zctap.Copy}}
-	fs.Var(&engine, "engine", "`ENGINE` to compare with net.Conn.Read: user (over TUN) or copy (over veth)")
+	engine := choice{zctap.Auto, []string{zctap.Auto, zctap.ZCRX, zctap.User, zctap.Copy}}
+	fs.Var(&engine, "engine", "`ENGINE` to compare with net.Conn.Read: user (over TUN, the default), copy (over veth) or zcrx (over --interface)")
+	var nic nicFlags
+	nic.add(fs)
+	sender := fs.String("sender", "", "network namespace `NAME` to start the sender for --interface in")
 	bufferSize := bufferSizeFlag(fs)
 	asJSON := fs.Bool("json", false, "print the result as JSON")
 	operands, err := parseFlags(env, fs, args, "WHAT (tcp)")
@@ -31,14 +34,22 @@ func runBench(ctx context.Context, env *environ, args []string) error {
 	if *rounds < 1 || *rounds > 100 {
 		return usagef("--rounds is 1 to 100")
 	}
-	h, err := newHosts()
+	if err := nic.check(engine.value); err != nil {
+		return err
+	}
+	h, err := benchHosts(&nic, *sender)
 	if err != nil {
 		return fmt.Errorf("the benchmark needs network namespaces (root, or unshare --user --map-root-user --net): %w", err)
 	}
 	defer h.close()
-	t := &transfer{env: env, size: int64(size), bufferSize: int(*bufferSize)}
+	t := &transfer{env: env, size: int64(size), bufferSize: bufferSize}
 	receive := t.overTUN
-	if engine.value == zctap.Copy {
+	switch {
+	case nic.wanted():
+		receive = func(ctx context.Context, h *hosts) (*report, error) { return t.byZCRX(ctx, h, &nic) }
+	case engine.value == zctap.ZCRX:
+		return usagef("engine zcrx needs an --interface and a --sender, or --nodev")
+	case engine.value == zctap.Copy:
 		receive = t.byCopy
 	}
 	res := &benchResult{Rounds: *rounds, Bytes: t.size}
@@ -62,6 +73,18 @@ func runBench(ctx context.Context, env *environ, args []string) error {
 		return writeJSON(env.stdout, res)
 	}
 	return res.print(env)
+}
+
+// benchHosts are where the stream comes from: nobody starts a sender by hand
+// for each round.
+func benchHosts(f *nicFlags, sender string) (*hosts, error) {
+	if !f.wanted() {
+		return newHosts()
+	}
+	if f.iface != "" && sender == "" {
+		return nil, usagef("--interface needs a --sender")
+	}
+	return f.hosts(sender)
 }
 
 // A benchResult is what bench prints: each run, and what they come to.

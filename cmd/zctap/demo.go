@@ -21,6 +21,7 @@ const insideVar = "ZCTAP_DEMO_INSIDE"
 type demo struct {
 	transfer
 	engine, wire string
+	nic          nicFlags
 	asJSON       bool
 	passedOver   []reason
 }
@@ -31,11 +32,14 @@ func runDemo(ctx context.Context, env *environ, args []string) error {
 	fs := newFlags("demo")
 	size := byteSize(4 << 30)
 	fs.Var(&size, "size", "`BYTES` to receive")
-	engine := choice{zctap.Auto, []string{zctap.Auto, zctap.User, zctap.Copy}}
-	fs.Var(&engine, "engine", "`ENGINE`: auto, user or copy")
+	engine := choice{zctap.Auto, []string{zctap.Auto, zctap.ZCRX, zctap.User, zctap.Copy}}
+	fs.Var(&engine, "engine", "`ENGINE`: auto, zcrx, user or copy")
 	wire := choice{"auto", []string{"auto", "tun", "mem"}}
 	fs.Var(&wire, "wire", "`WIRE` of engine user: tun (sender is the kernel's TCP), mem (sender in this process) or auto")
 	bufferSize := bufferSizeFlag(fs)
+	var nic nicFlags
+	nic.add(fs)
+	sender := fs.String("sender", "", "network namespace `NAME` to start the sender for --interface in (default: it is asked for)")
 	asJSON := fs.Bool("json", false, "print the result as JSON")
 	if _, err := parseFlags(env, fs, args); err != nil {
 		return err
@@ -44,8 +48,23 @@ func runDemo(ctx context.Context, env *environ, args []string) error {
 		return usagef("engine copy uses the kernel's network: --wire is for engine user")
 	}
 	d := &demo{
-		transfer: transfer{env: env, size: int64(size), seed: demoSeed, bufferSize: int(*bufferSize)},
-		engine:   engine.value, wire: wire.value, asJSON: *asJSON,
+		transfer: transfer{env: env, size: int64(size), seed: demoSeed, bufferSize: bufferSize},
+		engine:   engine.value, wire: wire.value, asJSON: *asJSON, nic: nic,
+	}
+	if err := nic.check(d.engine); err != nil {
+		return err
+	}
+	if nic.wanted() {
+		h, err := nic.hosts(*sender)
+		if err != nil {
+			return err
+		}
+		defer h.close()
+		d.engine = zctap.ZCRX
+		return d.run(ctx, h)
+	}
+	if d.engine == zctap.ZCRX {
+		return usagef("engine zcrx needs an --interface, or --nodev; `zctap lab demo` brings its own")
 	}
 	if d.wire == "mem" {
 		return d.run(ctx, nil)
@@ -119,11 +138,13 @@ func (d *demo) run(ctx context.Context, h *hosts) error {
 }
 
 func (d *demo) receive(ctx context.Context, h *hosts) (*report, error) {
-	if d.engine == zctap.Copy {
+	switch d.engine {
+	case zctap.ZCRX:
+		return d.byZCRX(ctx, h, &d.nic)
+	case zctap.Copy:
 		return d.byCopy(ctx, h)
-	}
-	if d.engine == zctap.Auto {
-		d.passedOver = append(d.passedOver, reason{zctap.ZCRX, "this version of zctap has no zcrx engine"})
+	case zctap.Auto:
+		d.passedOver = append(d.passedOver, reason{zctap.ZCRX, "no interface is named (--interface)"})
 	}
 	if h != nil {
 		r, err := d.overTUN(ctx, h)

@@ -8,6 +8,8 @@ import (
 	"math"
 	"strconv"
 	"strings"
+
+	"github.com/zctap/zctap"
 )
 
 // newFlags makes the flag set of a verb. Its errors are returned, not printed:
@@ -107,12 +109,26 @@ func (b *byteSize) String() string {
 	return strconv.FormatInt(v, 10)
 }
 
-// bufferSizeFlag is the size of the region's buffers. The default suits the
-// wires of demo and bench, which carry super-segments of up to 64 KiB.
-func bufferSizeFlag(fs *flag.FlagSet) *byteSize {
-	size := byteSize(64 << 10)
-	fs.Var(&size, "buffer-size", "`BYTES` of a buffer of the region: a power of two from 4KiB")
-	return &size
+// A bufferSize is a flag for the size of the region's buffers; 0 stands for
+// what suits the engine.
+type bufferSize struct{ byteSize }
+
+func bufferSizeFlag(fs *flag.FlagSet) *bufferSize {
+	size := new(bufferSize)
+	fs.Var(size, "buffer-size", "`BYTES` of a buffer of the region, a power of two from 4KiB (default 64KiB, 4KiB for engine zcrx)")
+	return size
+}
+
+// on is the size for an engine, in bytes. By default it suits wires that carry
+// super-segments of up to 64 KiB; a NIC's own buffers are pages.
+func (b *bufferSize) on(engine string) int {
+	switch {
+	case b.byteSize != 0:
+		return int(b.byteSize)
+	case engine == zctap.ZCRX:
+		return 0
+	}
+	return 64 << 10
 }
 
 // A choice is a flag with a few known values.

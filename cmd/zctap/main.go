@@ -9,6 +9,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/zctap/zctap/lab"
 )
 
 // Exit codes: 0 only if what was asked for happened.
@@ -29,6 +31,8 @@ var verbs = []verb{
 	{"recv", "receive one TCP stream, to a file, a hash or nowhere", runRecv},
 	{"send", "send a TCP stream by plain kernel sockets", runSend},
 	{"bench", "compare receivers side by side", runBench},
+	{"nic", "show, plan and restore what engine zcrx sets on a network interface", runNIC},
+	{"lab", "run something in a virtual machine with a modelled NIC, and prove zero-copy there", runLab},
 }
 
 // environ is what a verb has of the world.
@@ -49,6 +53,7 @@ func usagef(format string, args ...any) error { return usageError{fmt.Errorf(for
 var errHelp = errors.New("help")
 
 func main() {
+	lab.Main() // in the guest of a lab machine it does not return
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	env := &environ{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
 	code := run(ctx, env, os.Args[1:])

@@ -24,7 +24,8 @@ type queueFlags struct {
 	addr    prefix
 	host    prefix
 	buffers int
-	size    *byteSize
+	size    *bufferSize
+	nic     nicFlags
 }
 
 // A prefix is a flag for an address with its network's length.
@@ -48,10 +49,24 @@ func (f *queueFlags) add(fs *flag.FlagSet) {
 	fs.Var(&f.host, "tun-host", "the kernel's `ADDRESS` on the TUN device")
 	fs.IntVar(&f.buffers, "buffers", 0, "`NUMBER` of buffers of the region (default: 32 MiB of them)")
 	f.size = bufferSizeFlag(fs)
+	f.nic.add(fs)
+}
+
+// check says what is wrong with the flags.
+func (f *queueFlags) check() error {
+	if f.tun != "" && f.nic.wanted() {
+		return usagef("--tun and --interface or --nodev exclude each other")
+	}
+	return f.nic.check(f.engine.value)
 }
 
 func (f *queueFlags) config() zctap.Config {
-	c := zctap.Config{Engine: f.engine.value, Buffers: f.buffers, BufferSize: int(*f.size)}
+	engine := f.engine.value
+	if f.nic.wanted() {
+		engine = zctap.ZCRX
+	}
+	c := zctap.Config{Engine: engine, Buffers: f.buffers, BufferSize: f.size.on(engine)}
+	f.nic.apply(&c)
 	if f.tun != "" {
 		c.Interface = f.tun
 		c.TUN = &zctap.TUN{Name: f.tun, Addresses: []netip.Prefix{f.addr.Prefix}, Host: []netip.Prefix{f.host.Prefix}}
@@ -68,22 +83,33 @@ func runRecv(ctx context.Context, env *environ, args []string) error {
 	out := fs.String("out", "none", "write the stream to `FILE`, to - (standard output), or to none")
 	hash := fs.Bool("sha256", false, "print the stream's SHA-256")
 	seed := fs.Uint64("pattern", 0, "verify the stream of send --pattern `SEED`")
+	frames := fs.String("page-frames", "", "write the physical page frames that payload came in to `FILE`, 8 bytes each")
+	dryRun := fs.Bool("dry-run", false, "show what would be changed on the --interface, and end")
 	asJSON := fs.Bool("json", false, "print the result as JSON")
 	if _, err := parseFlags(env, fs, args); err != nil {
 		return err
 	}
+	if *dryRun {
+		return qf.nic.dryRun(env, *listen, *asJSON)
+	}
 	if *listen == "" {
 		return usagef("--listen is missing")
+	}
+	if err := qf.check(); err != nil {
+		return err
 	}
 	if *out == "-" && *asJSON {
 		return usagef("--out - and --json both want standard output")
 	}
 
 	r := &report{Receiver: "zctap", Wire: "network"}
-	if qf.tun != "" {
+	switch {
+	case qf.tun != "":
 		r.Wire = "tun " + qf.tun
+	case qf.nic.iface != "":
+		r.Wire = qf.nic.iface
 	}
-	s, finish, err := recvSink(env, *out, *hash, *seed, r)
+	s, finish, err := recvSink(env, recvOptions{out: *out, hash: *hash, seed: *seed, frames: *frames}, r)
 	if err != nil {
 		return err
 	}
@@ -138,11 +164,23 @@ func recvOne(ctx context.Context, env *environ, q *zctap.Queue, addr string, s s
 	return receiveZC(q, c, s, p, r)
 }
 
-// recvSink is what recv does with the stream; finish ends it.
-func recvSink(env *environ, out string, hash bool, seed uint64, r *report) (s sink, finish func() error, err error) {
+// recvOptions are what recv does with the stream.
+type recvOptions struct {
+	out    string // file, "-" or "none"
+	hash   bool
+	seed   uint64 // of the pattern to compare with; 0: none
+	frames string // file for page frames
+}
+
+// recvSink is the sink for o; finish ends it.
+func recvSink(env *environ, o recvOptions, r *report) (s sink, finish func() error, err error) {
 	var sinks []sink
 	finish = func() error { return nil }
-	switch out {
+	then := func(f func() error) {
+		before := finish
+		finish = func() error { return errors.Join(before(), f()) }
+	}
+	switch o.out {
 	case "none":
 	case "-":
 		f, ok := env.stdout.(*os.File)
@@ -151,13 +189,14 @@ func recvSink(env *environ, out string, hash bool, seed uint64, r *report) (s si
 		}
 		sinks = append(sinks, fileSink(f))
 	default:
-		f, err := os.Create(out)
+		f, err := os.Create(o.out)
 		if err != nil {
 			return nil, nil, err
 		}
-		sinks, finish = append(sinks, fileSink(f)), f.Close
+		sinks = append(sinks, fileSink(f))
+		then(f.Close)
 	}
-	if hash {
+	if o.hash {
 		h := sha256.New()
 		sinks = append(sinks, func(views [][]byte) error {
 			for _, v := range views {
@@ -165,14 +204,21 @@ func recvSink(env *environ, out string, hash bool, seed uint64, r *report) (s si
 			}
 			return nil
 		})
-		closeFile := finish
-		finish = func() error {
+		then(func() error {
 			r.SHA256 = hex.EncodeToString(h.Sum(nil))
-			return closeFile()
-		}
+			return nil
+		})
 	}
-	if seed != 0 {
-		sinks = append(sinks, verifier(pattern.New(seed), &r.Mismatches))
+	if o.seed != 0 {
+		sinks = append(sinks, verifier(pattern.New(o.seed), &r.Mismatches))
+	}
+	if o.frames != "" {
+		p, err := newPageFrames()
+		if err != nil {
+			return nil, nil, errors.Join(err, finish())
+		}
+		sinks = append(sinks, p.sink)
+		then(func() error { return p.write(o.frames) })
 	}
 	if len(sinks) == 0 {
 		return nil, finish, nil

@@ -7,6 +7,8 @@ import (
 	"io"
 	"net"
 	"os"
+	"syscall"
+	"time"
 
 	"github.com/zctap/zctap/internal/pattern"
 )
@@ -21,6 +23,7 @@ func runSend(ctx context.Context, env *environ, args []string) error {
 	fs.Var(&size, "size", "`BYTES` to send; without --in the default is 1GiB")
 	in := fs.String("in", "", "send a `FILE`, or - for standard input, instead of a made-up stream")
 	seed := fs.Uint64("pattern", 0, "send the verifiable stream of `SEED`, not the same block again and again")
+	wait := fs.Duration("wait", 0, "wait up to `DURATION` for a receiver that does not listen yet")
 	operands, err := parseFlags(env, fs, args, "ADDRESS")
 	if err != nil {
 		return err
@@ -34,8 +37,7 @@ func runSend(ctx context.Context, env *environ, args []string) error {
 	}
 	defer closeSrc()
 
-	var d net.Dialer
-	c, err := d.DialContext(ctx, "tcp", operands[0])
+	c, err := dialPatiently(ctx, operands[0], *wait)
 	if err != nil {
 		return err
 	}
@@ -57,6 +59,26 @@ func runSend(ctx context.Context, env *environ, args []string) error {
 	}
 	_, err = io.Copy(io.Discard, c)
 	return err
+}
+
+// dialInterval is the pause between attempts to connect.
+const dialInterval = 50 * time.Millisecond
+
+// dialPatiently connects, and tries again for as long as patience lasts while
+// the receiver refuses: it may not be there yet.
+func dialPatiently(ctx context.Context, addr string, patience time.Duration) (net.Conn, error) {
+	var d net.Dialer
+	for until := time.Now().Add(patience); ; {
+		c, err := d.DialContext(ctx, "tcp", addr)
+		if err == nil || !errors.Is(err, syscall.ECONNREFUSED) || time.Now().After(until) {
+			return c, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(dialInterval):
+		}
+	}
 }
 
 // openSource is the stream to send and its length in bytes, 0 if not known.

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/zctap/zctap"
@@ -31,16 +32,18 @@ var (
 // does not pace, Reno is what every namespace is allowed to use.
 const senderControl = "reno"
 
-// acceptTimeout bounds the wait for the sender's connection.
-const acceptTimeout = 30 * time.Second
+// These bound the wait for the sender's connection.
+const (
+	acceptTimeout = 30 * time.Second
+	manualTimeout = 10 * time.Minute // when a person starts it
+)
 
 // A transfer is one stream to receive and measure.
 type transfer struct {
-	env  *environ
-	size int64
-	seed uint64 // 0: the sender repeats one block, and nothing is verified
-	// bufferSize is that of the region's buffers, in bytes.
-	bufferSize int
+	env        *environ
+	size       int64
+	seed       uint64 // 0: the sender repeats one block, and nothing is verified
+	bufferSize *bufferSize
 }
 
 func (t *transfer) sink(r *report) sink {
@@ -50,10 +53,14 @@ func (t *transfer) sink(r *report) sink {
 	return verifier(pattern.New(t.seed), &r.Mismatches)
 }
 
-// hosts are two network namespaces joined by veth, as two machines would be by
-// a cable; a TUN device is made in the first. They vanish with the process.
+// hosts are where a stream comes from and where it goes to: two network
+// namespaces joined by veth, as two machines would be by a cable, of which the
+// first can have a TUN device; or this one, and whatever its interface leads to.
 type hosts struct {
-	sender, receiver *netns.NS
+	sender   *netns.NS  // nil: a machine of its own, where a person starts the sender
+	receiver *netns.NS  // nil: this process's
+	addr     netip.Addr // the receiver's
+	wire     string
 }
 
 func newHosts() (*hosts, error) {
@@ -65,7 +72,7 @@ func newHosts() (*hosts, error) {
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
-	h := &hosts{s, r}
+	h := &hosts{sender: s, receiver: r, addr: vethRecv.Addr(), wire: "veth"}
 	err = netns.Veth(s, r, netns.VethOptions{
 		AddrA: []netip.Prefix{vethSend}, AddrB: []netip.Prefix{vethRecv},
 	})
@@ -78,25 +85,33 @@ func newHosts() (*hosts, error) {
 	return h, nil
 }
 
-func (h *hosts) close() error { return errors.Join(h.sender.Close(), h.receiver.Close()) }
+// close lets go of the namespaces; those that newHosts made vanish.
+func (h *hosts) close() (err error) {
+	for _, ns := range []*netns.NS{h.sender, h.receiver} {
+		if ns != nil {
+			err = errors.Join(err, ns.Close())
+		}
+	}
+	return err
+}
 
-// startSender starts `zctap send` as a process of its own, in ns (nil: ours).
-// wait waits for its end; the context's end kills it.
-func (t *transfer) startSender(ctx context.Context, ns *netns.NS, to string) (wait func() error, err error) {
+// startSender starts `zctap send` as a process of its own, at the sender of h
+// (nil: here), or asks for it. wait waits for its end; the context's end kills it.
+func (t *transfer) startSender(ctx context.Context, h *hosts, to string) (wait func() error, err error) {
+	if h != nil && h.sender == nil {
+		fmt.Fprintf(t.env.stderr, "Start the sender, on a machine at the other end: zctap %s\n", strings.Join(t.sendArgs(to), " "))
+		return func() error { return nil }, nil
+	}
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	args := []string{"send", to, "--size", strconv.FormatInt(t.size, 10)}
-	if t.seed != 0 {
-		args = append(args, "--pattern", strconv.FormatUint(t.seed, 10))
-	}
-	cmd := exec.CommandContext(ctx, self, args...)
+	cmd := exec.CommandContext(ctx, self, t.sendArgs(to)...)
 	var complaint bytes.Buffer
 	cmd.Stderr = &complaint
 	start := netns.Start
-	if ns != nil {
-		start = ns.Start
+	if h != nil {
+		start = h.sender.Start
 	}
 	if err := start(cmd); err != nil {
 		return nil, fmt.Errorf("start the sender: %w", err)
@@ -109,16 +124,25 @@ func (t *transfer) startSender(ctx context.Context, ns *netns.NS, to string) (wa
 	}, nil
 }
 
-// queue receives the stream by a queue that listens at addr; the sender is
-// started in ns. It closes q.
-func (t *transfer) queue(ctx context.Context, q *zctap.Queue, ln *zctap.Listener, ns *netns.NS, addr string, r *report) error {
+// sendArgs is the command line of the sender.
+func (t *transfer) sendArgs(to string) []string {
+	args := []string{"send", to, "--size", strconv.FormatInt(t.size, 10)}
+	if t.seed != 0 {
+		args = append(args, "--pattern", strconv.FormatUint(t.seed, 10))
+	}
+	return args
+}
+
+// queue receives the stream of the sender of h by a queue that listens at addr.
+// It closes q.
+func (t *transfer) queue(ctx context.Context, q *zctap.Queue, ln *zctap.Listener, h *hosts, addr string, r *report) error {
 	err := func() error {
 		defer ln.Close()
-		wait, err := t.startSender(ctx, ns, addr)
+		wait, err := t.startSender(ctx, h, addr)
 		if err != nil {
 			return err
 		}
-		if err := ln.SetDeadline(time.Now().Add(acceptTimeout)); err != nil {
+		if err := ln.SetDeadline(time.Now().Add(h.patience())); err != nil {
 			return err
 		}
 		c, err := ln.AcceptZC()
@@ -141,7 +165,7 @@ func (t *transfer) overTUN(ctx context.Context, h *hosts) (*report, error) {
 	var q *zctap.Queue
 	err := h.sender.Do(func() (err error) {
 		q, err = zctap.Open(zctap.Config{
-			Engine: zctap.User, Interface: "zctap0", BufferSize: t.bufferSize,
+			Engine: zctap.User, Interface: "zctap0", BufferSize: t.bufferSize.on(zctap.User),
 			TUN: &zctap.TUN{Name: "zctap0", Addresses: []netip.Prefix{tunOurs}, Host: []netip.Prefix{tunKernel}},
 		})
 		return err
@@ -153,13 +177,13 @@ func (t *transfer) overTUN(ctx context.Context, h *hosts) (*report, error) {
 	if err != nil {
 		return nil, errors.Join(err, q.Close())
 	}
-	return r, t.queue(ctx, q, ln, h.sender, atPort(tunOurs.Addr(), ln.Addr()), r)
+	return r, t.queue(ctx, q, ln, h, atPort(tunOurs.Addr(), ln.Addr()), r)
 }
 
 // byCopy receives with engine copy, over veth or, without hosts, loopback.
 func (t *transfer) byCopy(ctx context.Context, h *hosts) (*report, error) {
 	r := &report{Receiver: "zctap", Wire: wireOf(h)}
-	q, err := zctap.Open(zctap.Config{Engine: zctap.Copy, BufferSize: t.bufferSize})
+	q, err := zctap.Open(zctap.Config{Engine: zctap.Copy, BufferSize: t.bufferSize.on(zctap.Copy)})
 	if err != nil {
 		return nil, err
 	}
@@ -171,7 +195,7 @@ func (t *transfer) byCopy(ctx context.Context, h *hosts) (*report, error) {
 	if err != nil {
 		return nil, errors.Join(err, q.Close())
 	}
-	return r, t.queue(ctx, q, ln, h.senderNS(), ln.Addr().String(), r)
+	return r, t.queue(ctx, q, ln, h, ln.Addr().String(), r)
 }
 
 // byNetConn receives with net.Conn.Read, over veth or, without hosts, loopback.
@@ -186,11 +210,11 @@ func (t *transfer) byNetConn(ctx context.Context, h *hosts) (*report, error) {
 		return nil, err
 	}
 	defer ln.Close()
-	wait, err := t.startSender(ctx, h.senderNS(), ln.Addr().String())
+	wait, err := t.startSender(ctx, h, ln.Addr().String())
 	if err != nil {
 		return nil, err
 	}
-	if err := ln.(*net.TCPListener).SetDeadline(time.Now().Add(acceptTimeout)); err != nil {
+	if err := ln.(*net.TCPListener).SetDeadline(time.Now().Add(h.patience())); err != nil {
 		return nil, err
 	}
 	c, err := ln.Accept()
@@ -208,7 +232,7 @@ func (t *transfer) byNetConn(ctx context.Context, h *hosts) (*report, error) {
 // zctap's: what can be had without any privilege.
 func (t *transfer) overMemory(ctx context.Context) (*report, error) {
 	r := &report{Receiver: "zctap", Wire: "mem (sender in this process)"}
-	q, peer, err := zctap.OpenPair(zctap.Config{BufferSize: t.bufferSize}, zctap.Config{})
+	q, peer, err := zctap.OpenPair(zctap.Config{BufferSize: t.bufferSize.on(zctap.User)}, zctap.Config{})
 	if err != nil {
 		return nil, err
 	}
@@ -251,7 +275,7 @@ func (t *transfer) overMemory(ctx context.Context) (*report, error) {
 }
 
 func (h *hosts) inReceiver(f func() error) error {
-	if h == nil {
+	if h == nil || h.receiver == nil {
 		return f()
 	}
 	return h.receiver.Do(f)
@@ -261,21 +285,22 @@ func (h *hosts) receiverAddr() netip.Addr {
 	if h == nil {
 		return netip.MustParseAddr("127.0.0.1")
 	}
-	return vethRecv.Addr()
-}
-
-func (h *hosts) senderNS() *netns.NS {
-	if h == nil {
-		return nil
-	}
-	return h.sender
+	return h.addr
 }
 
 func wireOf(h *hosts) string {
 	if h == nil {
 		return "loopback"
 	}
-	return "veth"
+	return h.wire
+}
+
+// patience is how long to wait for the sender's connection.
+func (h *hosts) patience() time.Duration {
+	if h != nil && h.sender == nil {
+		return manualTimeout
+	}
+	return acceptTimeout
 }
 
 // atPort is a with the port of a listener's address, or port 0.

@@ -3,7 +3,7 @@
 package scenario
 
 import (
-	"path"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -26,14 +26,15 @@ func TestLabPackages(t *testing.T) {
 		{pkg: "internal/uring/uringtest"},
 		{pkg: "internal/nic", nic: true, env: []string{"ZCTAP_LAB_NIC=eth0"}},
 		{pkg: "internal/engine/kernel"},
+		{pkg: "", nic: true, env: []string{"ZCTAP_LAB_NIC=eth0", "ZCTAP_LAB_PEER=" + senderNetns}},
 	} {
-		t.Run(p.pkg, func(t *testing.T) {
+		t.Run("zctap/"+p.pkg, func(t *testing.T) {
 			r := newRig(t, gvnic.Config{})
-			program, err := lab.BuildTest(t.Context(), t.TempDir(), module+p.pkg)
+			program, err := lab.BuildTest(t.Context(), t.TempDir(), strings.TrimSuffix(module+p.pkg, "/"))
 			if err != nil {
 				t.Fatal(err)
 			}
-			inside := "/usr/local/bin/" + path.Base(p.pkg) + ".test"
+			inside := "/usr/local/bin/" + filepath.Base(program)
 			r.machine.Files = append(r.machine.Files, lab.File{Path: inside, Source: program, Program: true})
 			job := r.job
 			if !p.nic {
@@ -41,9 +42,9 @@ func TestLabPackages(t *testing.T) {
 			}
 			r.machine.Modules = append(r.machine.Modules, "tun", "veth")
 			r.machine.Cmdline = append(r.machine.Cmdline, "hugepages=16")
-			job.Timeout = 4 * time.Minute
+			job.Timeout = 6 * time.Minute
 			job.Steps = []lab.Step{{
-				Args: []string{inside, "-test.v", "-test.run", "^TestLab", "-test.timeout", "3m"},
+				Args: []string{inside, "-test.v", "-test.run", "^TestLab", "-test.timeout", "5m"},
 				Env:  append(p.env, "ZCTAP_LAB=1"),
 			}}
 			res, err := lab.Run(t.Context(), r.machine, job)

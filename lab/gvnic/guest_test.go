@@ -128,7 +128,7 @@ func (g *guest) command(op uint32, fields ...any) status {
 	clear(b)
 	c := be.AppendUint32(b[:0], op)
 	c = be.AppendUint32(c, 0)
-	c = pack(c, fields...)
+	pack(c, fields...) // in place: a command has 64 bytes
 	g.prod++
 	g.writeReg(regAdminDoorbell, g.prod)
 	if n := g.readReg(regAdminCounter); n != g.prod {

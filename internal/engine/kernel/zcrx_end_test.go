@@ -116,7 +116,6 @@ func TestZCRXTerminations(t *testing.T) {
 			w.ok(closeConn(c))
 			io.Copy(io.Discard, p)
 			p.Close()
-			wait = nil
 		})
 	}
 }

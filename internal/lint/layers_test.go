@@ -26,10 +26,12 @@ var layers = []layer{
 	{"lab/internal/...", nil},
 	{"lab/scenario", []string{"lab/..."}},
 	{"lab", []string{"lab/vfiouser", "lab/gvnic", "lab/internal/...", "internal/pattern", "internal/testenv"}},
+	{"test/packet", []string{".", "internal/..."}},
 	{"internal/enginetest", []string{".", "internal/buf", "internal/pattern"}},
 	{".", []string{
 		"internal/engine/...", "internal/ifq", "internal/sockq", "internal/park",
 		"internal/buf", "internal/driver/...", "internal/mono", "internal/netns", "internal/nic",
+		"internal/steer", "internal/hostnet",
 	}},
 
 	{"internal/engine/kernel", []string{
@@ -38,7 +40,7 @@ var layers = []layer{
 	}},
 	{"internal/engine/user", []string{
 		"internal/engine", "internal/ifq", "internal/sockq", "internal/park",
-		"internal/buf", "internal/stack/...", "internal/driver/...", "internal/mono",
+		"internal/buf", "internal/stack/...", "internal/driver/...", "internal/wire", "internal/mono",
 	}},
 	{"internal/engine", []string{"internal/sockq", "internal/park", "internal/buf", "internal/ifq", "internal/mono"}},
 
@@ -56,6 +58,7 @@ var layers = []layer{
 	{"internal/stack/ip", []string{"internal/wire", "internal/driver", "internal/mono"}},
 	{"internal/sockq", []string{"internal/park", "internal/buf"}},
 
+	{"internal/driver/xdp/endtoend", []string{"internal/..."}}, // tests: the driver under its engine
 	{"internal/driver/xdp", []string{
 		"internal/driver", "internal/buf", "internal/wire", "internal/mono",
 		"internal/shring", "internal/netns", "internal/steer", "internal/hostnet", "internal/nic",

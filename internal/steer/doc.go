@@ -1,0 +1,44 @@
+// Package steer decides which frames of a network interface zctap receives: an
+// XDP program sends the ones that belong to it to AF_XDP sockets, and leaves
+// every other one to the kernel, untouched.
+//
+// # What is taken
+//
+// A frame is redirected to the socket of the queue that it came in by
+// ([Program.SetSocket]) if it is
+//
+//   - TCP or UDP to a local address and port that somebody listens on
+//     ([Program.AddListener]),
+//   - TCP or UDP of a known pair of address and port ([Program.AddFlow]), or
+//   - an ICMP error about a packet that went the other way: destination
+//     unreachable, time exceeded, packet too big.
+//
+// Everything else takes the way that it would take without us. What that is and
+// why, the [Verdict] of each frame says; they are counted. Frames are passed
+// whenever there is doubt: fragments, which have no ports but in the first;
+// headers that the receiving stack would refuse; two VLAN tags; frames sent to a
+// group, of which the kernel's own sockets may want a copy; queues without a
+// socket. One VLAN tag is looked through, whatever its number.
+//
+// # The program
+//
+// It is assembled here, instruction by instruction (files ethernet.go, ip.go and
+// match.go, in the order in which a frame meets them): nobody needs a C compiler,
+// and what is loaded is what is read. All packet bytes come through the helper
+// bpf_xdp_load_bytes. That needs no CAP_PERFMON, unlike pointers into the packet at
+// offsets that are not constant, for which the verifier demands it; and it finds
+// the headers of a frame that is spread over several buffers (xdp.frags, as a
+// 9000-byte MTU has them), wherever a driver has put them.
+//
+// # The port belongs to us
+//
+// [Claim] takes a port from the kernel's own sockets, so that two programs can't
+// have the same one, and the kernel is silent about packets that were not
+// steered.
+//
+// # Life cycle
+//
+// [Program.Attach] makes a bpf_link. It exists as long as the process has it open:
+// a process that is killed leaves no program, map or claim behind. Needed are
+// CAP_NET_ADMIN and CAP_BPF; for the AF_XDP sockets themselves CAP_NET_RAW.
+package steer

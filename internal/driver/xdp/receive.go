@@ -1,0 +1,207 @@
+//go:build linux
+
+package xdp
+
+import (
+	"encoding/binary"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/zctap/zctap/internal/driver"
+	"github.com/zctap/zctap/internal/mono"
+	"github.com/zctap/zctap/internal/wire"
+)
+
+const linkHeader = wire.EthernetHeaderLen
+
+// Poll takes frames from the RX rings, beginning with another queue each time,
+// and gives the kernel new buffers. A frame stays in the buffers that it came
+// in, its headers included: Head is nil.
+//
+// With no buffer free the kernel drops what comes when the fill ring is empty,
+// and counts it.
+func (d *Driver) Poll(_ mono.Time, b *driver.Batch) error {
+	b.Reset()
+	if err := d.usable(); err != nil {
+		return err
+	}
+	if d.tx.pending {
+		d.kick()
+	}
+	first := d.turn
+	for i := range d.queues {
+		at := first + i
+		if at >= len(d.queues) {
+			at -= len(d.queues)
+		}
+		q := d.queues[at]
+		if d.busy && q.rx.Ready() == 0 {
+			d.prod(q)
+		}
+		d.take(q, b)
+		// At once, few as they may be: what the pool has then is what the stack
+		// promises its peers, and none of it may still be due to the kernel.
+		if q.posted < d.target {
+			d.refill(q)
+		}
+	}
+	if d.turn++; d.turn >= len(d.queues) {
+		d.turn = 0
+	}
+	return d.failed
+}
+
+// take moves frames from q to b, as many as are there and b has room for.
+func (d *Driver) take(q *queue, b *driver.Batch) {
+	if b.Full() {
+		return
+	}
+	start, ready := q.rx.Peek(uint32(cap(b.Frags) - len(b.Frags)))
+	done := uint32(0)
+	for done < ready && !b.Full() {
+		n := frameLen(q, start+done, ready-done)
+		if n == 0 {
+			break
+		}
+		d.accept(q, start+done, n, b)
+		done += n
+	}
+	if done == 0 && ready > 0 && len(b.Frames) == 0 {
+		done = d.skip(q, start, b)
+	}
+	q.rx.Release(done)
+}
+
+// frameLen is how many of up to limit descriptors from i on are one frame; 0 if
+// it goes on behind them.
+func frameLen(q *queue, i, limit uint32) uint32 {
+	for n := uint32(0); n < limit; n++ {
+		d := q.rx.at(i + n)
+		if !continued(&d) {
+			return n + 1
+		}
+	}
+	return 0
+}
+
+// skip drops a frame that an empty batch has no room for, which a correct
+// kernel does not make; 0 if its end is not there yet.
+func (d *Driver) skip(q *queue, start uint32, b *driver.Batch) uint32 {
+	_, ready := q.rx.Peek(q.rx.Size())
+	if int(ready) <= cap(b.Frags) {
+		return 0
+	}
+	n := frameLen(q, start, ready)
+	if n == 0 {
+		n = ready
+	}
+	for i := range n {
+		desc := q.rx.at(start + i)
+		d.drop(q, &desc)
+	}
+	d.malformed++
+	return n
+}
+
+// accept makes a frame of n descriptors from i on, and appends it to b.
+func (d *Driver) accept(q *queue, i, n uint32, b *driver.Batch) {
+	first, length := len(b.Frags), 0
+	bad := false
+	for end := i + n; i != end; i++ {
+		desc := q.rx.at(i)
+		id, off, ok := d.ledger.locate(desc.Addr, receiving)
+		if !ok {
+			bad = true
+			continue
+		}
+		if desc.Len == 0 || int(desc.Len) > d.region.BufferSize()-off {
+			bad = true
+			d.drop(q, &desc)
+			continue
+		}
+		d.ledger.places[id] = elsewhere // the frame's
+		q.posted--
+		b.Frags = append(b.Frags, d.pool.Frag(id, off, int(desc.Len)))
+		length += int(desc.Len)
+	}
+	if bad {
+		d.pool.PutFrags(b.Frags[first:])
+		b.Frags = b.Frags[:first]
+		d.malformed++
+		return
+	}
+	f := driver.Frame{Frags: b.Frags[first:len(b.Frags):len(b.Frags)], Len: length}
+	d.inspect(&f)
+	b.Add(f)
+	q.frames++
+	d.stats.RxFrames++
+	d.stats.RxBytes += uint64(f.Len)
+}
+
+// drop puts back the buffer of a descriptor, if it is one.
+func (d *Driver) drop(q *queue, desc *unix.XDPDesc) {
+	if id, _, ok := d.ledger.locate(desc.Addr, receiving); ok {
+		d.ledger.places[id] = elsewhere
+		q.posted--
+		d.pool.Put(id)
+	}
+}
+
+// vlanTag is the EtherType of an IEEE 802.1Q tag.
+const vlanTag = 0x8100
+
+// inspect takes a priority tag off f, and recognizes a checksum that was left to
+// a device.
+func (d *Driver) inspect(f *driver.Frame) {
+	head := d.region.View(f.Frags[0])
+	if len(head) < linkHeader {
+		return
+	}
+	ethertype := binary.BigEndian.Uint16(head[12:])
+	// A tag with VLAN 0 carries a priority only, and belongs to the untagged
+	// network (IEEE 802.1Q 6.9.1). The others are for the stack to refuse.
+	if ethertype == vlanTag && len(head) >= linkHeader+wire.VLANTagLen && binary.BigEndian.Uint16(head[14:])&0xfff == 0 {
+		copy(head[wire.VLANTagLen:], head[:12]) // our buffer: the addresses move up
+		head = head[wire.VLANTagLen:]
+		f.Frags[0] = f.Frags[0].Slice(wire.VLANTagLen, f.Frags[0].Len())
+		f.Len -= wire.VLANTagLen
+		ethertype = binary.BigEndian.Uint16(head[12:])
+	}
+	if d.partial && isPartial(head[linkHeader:], f.Len-linkHeader, ethertype) {
+		f.Checksum = driver.Vouched
+	}
+}
+
+// refill gives the kernel buffers to receive into, until as many are posted as
+// should be or none is free.
+func (d *Driver) refill(q *queue) {
+	var ids [64]uint16
+	for q.posted < d.target {
+		i, room := q.fill.Reserve(uint32(min(d.target-q.posted, len(ids))))
+		if room == 0 {
+			break
+		}
+		n := d.pool.Alloc(ids[:room])
+		for _, id := range ids[:n] {
+			d.ledger.places[id] = receiving
+			q.fill.set(i, d.ledger.addr(id))
+			i++
+		}
+		q.fill.Submit(uint32(n))
+		q.posted += n
+		q.starved = n < int(room)
+		if q.starved {
+			break
+		}
+	}
+	if q.fill.NeedsWakeup() {
+		d.prod(q)
+	}
+}
+
+// prod has the interface's driver look at the fill ring or, with busy polling,
+// receive. The answer does not matter: what is wrong shows in Wait and Send.
+func (d *Driver) prod(q *queue) {
+	d.stats.RxCalls++
+	_, _, _ = unix.Syscall6(unix.SYS_RECVFROM, uintptr(q.fd), 0, 0, unix.MSG_DONTWAIT, 0, 0)
+}

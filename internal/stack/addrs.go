@@ -28,6 +28,16 @@ func newAddrs(prefixes []netip.Prefix) (a addrs, err error) {
 	return a, nil
 }
 
+// SetPrefixes replaces the interface's own addresses. Errors as of New, on
+// which nothing changes.
+func (s *Stack) SetPrefixes(prefixes []netip.Prefix) error {
+	a, err := newAddrs(prefixes)
+	if err == nil {
+		s.addrs = a
+	}
+	return err
+}
+
 // own reports whether ip is one of our addresses.
 func (a *addrs) own(ip netip.Addr) bool {
 	for _, p := range a.prefixes {

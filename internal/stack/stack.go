@@ -32,6 +32,9 @@ type Config struct {
 	// Prefixes are the interface's own addresses, with the networks they are in.
 	Prefixes []netip.Prefix
 
+	// Gone, if not nil, is told of each TCP connection when nothing is left of it.
+	Gone func(*tcp.Conn)
+
 	// MaxHeld is the most buffers that one connection or socket may keep from
 	// the others. 0: what is free sets the bound.
 	MaxHeld int
@@ -53,6 +56,7 @@ type Stack struct {
 	caps  driver.Caps
 	tx    *ip.Tx
 	addrs addrs
+	gone  func(*tcp.Conn) // may be nil
 	rand  *rand.Rand
 
 	tcp       *tcp.Shared
@@ -93,6 +97,7 @@ func New(c Config) (*Stack, error) {
 		caps:  c.Driver.Caps(),
 		tx:    ip.NewTx(c.Driver),
 		addrs: a,
+		gone:  c.Gone,
 		rand:  rand.New(rand.NewChaCha8(c.Seed)),
 		udp:   udp.Shared{Pool: c.Pool, MaxHeld: c.MaxHeld},
 

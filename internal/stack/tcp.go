@@ -122,4 +122,7 @@ func (s *Stack) forget(c *tcp.Conn) {
 	if s.conns.get(c.Tuple()) == c {
 		s.conns.remove(c.Tuple())
 	}
+	if s.gone != nil {
+		s.gone(c)
+	}
 }

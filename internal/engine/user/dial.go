@@ -7,12 +7,14 @@ import (
 	"github.com/zctap/zctap/internal/engine"
 	"github.com/zctap/zctap/internal/mono"
 	"github.com/zctap/zctap/internal/stack/tcp"
+	"github.com/zctap/zctap/internal/wire"
 )
 
 // dialing is one Dial under way.
 type dialing struct {
 	engine *Engine
 	tcp    *tcp.Conn     // the engine's
+	claim  *claim        // of the local port
 	conn   *Conn         // set by the engine before done
 	err    error         // likewise
 	done   chan struct{} // closed by the engine
@@ -23,7 +25,11 @@ func (e *Engine) Dial(ctx context.Context, network string, local, remote netip.A
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	d := &dialing{engine: e, done: make(chan struct{})}
+	local, claim, err := e.takeFlow(wire.ProtoTCP, local, remote)
+	if err != nil {
+		return nil, err
+	}
+	d := &dialing{engine: e, claim: claim, done: make(chan struct{})}
 	e.do(func(now mono.Time) { d.begin(now, network, local, remote) })
 	select {
 	case <-d.done:
@@ -40,14 +46,17 @@ func (e *Engine) Dial(ctx context.Context, network string, local, remote netip.A
 // begin has the stack send a SYN. Engine.
 func (d *dialing) begin(now mono.Time, network string, local, remote netip.AddrPort) {
 	if d.engine.cause != nil {
+		d.claim.drop()
 		d.end(d.engine.cause)
 		return
 	}
 	t, err := d.engine.stack.Dial(now, network, local, remote)
 	if err != nil {
+		d.claim.drop()
 		d.end(err)
 		return
 	}
+	d.engine.hold(t, d.claim)
 	d.tcp = t
 	t.OnConnect = d.end
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/zctap/zctap/internal/mono"
 	"github.com/zctap/zctap/internal/sockq"
 	"github.com/zctap/zctap/internal/stack"
+	"github.com/zctap/zctap/internal/stack/tcp"
 )
 
 // Options are what this engine needs beyond what all engines do.
@@ -29,12 +30,15 @@ type Options struct {
 	Prefixes []netip.Prefix
 	// TimeWait is how long a closed connection's ends are kept (2 MSL); 0: 60 s.
 	TimeWait time.Duration
+	// Host is who shares the addresses with the engine; nil: nobody.
+	Host Host
 }
 
 // Engine is an engine.Engine over a driver.
 type Engine struct {
 	config engine.Config
 	driver driver.Driver
+	host   Host
 	pool   *buf.Pool
 
 	// The loop's, and after its end of whoever holds after.
@@ -45,8 +49,9 @@ type Engine struct {
 	conns       map[*Conn]struct{} // not yet given up by the application
 	listeners   map[*Listener]struct{}
 	packets     map[*PacketConn]struct{}
-	cause       error        // why it does not run: net.ErrClosed, or what went wrong
-	driverStats driver.Stats // taken when the driver was closed
+	claims      map[*tcp.Conn]*claim // of connections that the stack knows
+	cause       error                // why it does not run: net.ErrClosed, or what went wrong
+	driverStats driver.Stats         // taken when the driver was closed
 	rounds      rounds
 
 	commands commandQueue
@@ -74,17 +79,19 @@ func New(c engine.Config, o Options) (*Engine, error) {
 	e := &Engine{
 		config:    c,
 		driver:    o.Driver,
+		host:      o.Host,
 		pool:      c.Pool,
 		batch:     driver.NewBatch(batchFrames, batchFrags),
 		conns:     map[*Conn]struct{}{},
 		listeners: map[*Listener]struct{}{},
 		packets:   map[*PacketConn]struct{}{},
+		claims:    map[*tcp.Conn]*claim{},
 		done:      make(chan struct{}),
 	}
 	e.batch.MaxBytes = batchBytes
 	sc := stack.Config{
 		Pool: c.Pool, CQ: c.CQ, Driver: o.Driver, Wakes: &e.wakes,
-		Prefixes: o.Prefixes, MaxHeld: c.MaxHeld, TimeWait: o.TimeWait,
+		Prefixes: o.Prefixes, MaxHeld: c.MaxHeld, TimeWait: o.TimeWait, Gone: e.gone,
 	}
 	rand.Read(sc.Seed[:]) // never fails: see its documentation
 	var err error

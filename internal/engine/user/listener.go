@@ -9,6 +9,7 @@ import (
 	"github.com/zctap/zctap/internal/sockq"
 	"github.com/zctap/zctap/internal/stack"
 	"github.com/zctap/zctap/internal/stack/tcp"
+	"github.com/zctap/zctap/internal/wire"
 )
 
 // defaultBacklog is Linux's net.core.somaxconn.
@@ -19,6 +20,7 @@ type Listener struct {
 	engine   *Engine
 	listener *stack.Listener // the engine's, but for Addr
 	backlog  *sockq.Backlog[engine.Conn]
+	claim    *claim      // of the port; the engine's
 	closed   atomic.Bool // by the application
 }
 
@@ -30,16 +32,21 @@ func (e *Engine) Listen(network string, addr netip.AddrPort, backlog int) (engin
 	if backlog < 1 {
 		backlog = defaultBacklog
 	}
-	l := &Listener{engine: e, backlog: sockq.NewBacklog[engine.Conn]()}
+	addr, claim, err := e.takePort(wire.ProtoTCP, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	l := &Listener{engine: e, claim: claim, backlog: sockq.NewBacklog[engine.Conn]()}
 	full := func() bool { return l.backlog.Len() >= backlog }
-	var err error
 	e.do(func(mono.Time) {
-		if err = e.cause; err != nil {
+		if err = e.cause; err == nil {
+			l.listener, err = e.stack.Listen(network, addr, full, l.accept)
+		}
+		if err != nil {
+			claim.drop()
 			return
 		}
-		if l.listener, err = e.stack.Listen(network, addr, full, l.accept); err == nil {
-			e.listeners[l] = struct{}{}
-		}
+		e.listeners[l] = struct{}{}
 	})
 	if err != nil {
 		return nil, err
@@ -48,7 +55,10 @@ func (e *Engine) Listen(network string, addr netip.AddrPort, backlog int) (engin
 }
 
 // accept takes a connection whose handshake is complete. Engine.
-func (l *Listener) accept(t *tcp.Conn) { l.backlog.Push(l.engine.newConn(t)) }
+func (l *Listener) accept(t *tcp.Conn) {
+	l.engine.hold(t, l.claim.keep())
+	l.backlog.Push(l.engine.newConn(t))
+}
 
 // Backlog is where complete connections are.
 func (l *Listener) Backlog() *sockq.Backlog[engine.Conn] { return l.backlog }
@@ -73,6 +83,7 @@ func (l *Listener) stop(now mono.Time) {
 	}
 	delete(l.engine.listeners, l)
 	l.listener.Close()
+	l.claim.drop()
 	l.backlog.Close()
 	l.backlog.Drain(func(c engine.Conn) {
 		u := c.(*Conn)

@@ -9,6 +9,7 @@ import (
 	"github.com/zctap/zctap/internal/mono"
 	"github.com/zctap/zctap/internal/sockq"
 	"github.com/zctap/zctap/internal/stack/udp"
+	"github.com/zctap/zctap/internal/wire"
 )
 
 // A PacketConn is a UDP socket.
@@ -16,6 +17,7 @@ type PacketConn struct {
 	engine *Engine
 	socket *udp.Socket // the engine's, but for Queue and Send, and its addresses
 	ask    command     // to send
+	claim  *claim      // of the port; the engine's
 	closed atomic.Bool // by the application
 }
 
@@ -25,13 +27,23 @@ var _ engine.PacketConn = (*PacketConn)(nil)
 func (e *Engine) ListenPacket(network string, local, remote netip.AddrPort) (engine.PacketConn, error) {
 	p := &PacketConn{engine: e}
 	var err error
+	if remote.IsValid() {
+		local, p.claim, err = e.takeFlow(wire.ProtoUDP, local, remote)
+	} else {
+		local, p.claim, err = e.takePort(wire.ProtoUDP, network, local)
+	}
+	if err != nil {
+		return nil, err
+	}
 	e.do(func(mono.Time) {
-		if err = e.cause; err != nil {
+		if err = e.cause; err == nil {
+			p.socket, err = e.stack.ListenPacket(network, local, remote)
+		}
+		if err != nil {
+			p.claim.drop()
 			return
 		}
-		if p.socket, err = e.stack.ListenPacket(network, local, remote); err == nil {
-			e.packets[p] = struct{}{}
-		}
+		e.packets[p] = struct{}{}
 	})
 	if err != nil {
 		return nil, err
@@ -90,5 +102,6 @@ func (p *PacketConn) drain(mono.Time) {
 	}
 	delete(p.engine.packets, p)
 	p.engine.stack.CloseSocket(p.socket)
+	p.claim.drop()
 	p.socket.Queue.Drain()
 }

@@ -31,8 +31,10 @@ type Config struct {
 	Interface string
 	RxQueue   int
 
-	// ZCRX is what concerns engine ZCRX only; nil is its zero value.
+	// ZCRX is what concerns engine ZCRX only, XDP engine User on an Interface;
+	// nil is the zero value.
 	ZCRX *ZCRXConfig
+	XDP  *XDPConfig
 
 	// TUN makes engine User receive from a TUN device.
 	TUN *TUN
@@ -93,6 +95,24 @@ type ZCRXConfig struct {
 	// JournalDir has the journal; empty is /run/zctap/nic.
 	JournalDir string
 }
+
+// An XDPConfig says how engine User receives from an interface by AF_XDP, beside
+// the kernel: it has the kernel's addresses, routes and neighbors, and is given the
+// flows of its own ports only. It needs CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF.
+type XDPConfig struct {
+	// Queues are the receive queues to receive from; empty is all of them, without
+	// which flows that the interface's hash puts elsewhere are not received.
+	Queues []int
+	// Mode is one of those below; empty is the best that works.
+	Mode string
+}
+
+// Modes of AF_XDP, for XDPConfig.Mode.
+const (
+	XDPZeroCopy = "zerocopy" // the NIC writes into the region
+	XDPCopy     = "copy"     // the kernel copies frames there, in the driver
+	XDPGeneric  = "generic"  // likewise, behind the driver: for any interface, slow
+)
 
 // A TUN is a virtual link to this machine's kernel: what the kernel sends to
 // Addresses comes to engine User. The device is made, and gone after Close, if

@@ -3,6 +3,7 @@ package zctap_test
 import (
 	"testing"
 
+	"github.com/zctap/zctap"
 	"github.com/zctap/zctap/internal/enginetest"
 )
 
@@ -24,4 +25,24 @@ func TestNSConformanceUserTUN(t *testing.T) {
 
 func TestNSConformanceUserTUNIPv6(t *testing.T) {
 	enginetest.Run(t, enginetest.Setup{Open: openTUN(newNS(t), tunOurs6.Addr(), tunHost6.Addr()), Conns: 100})
+}
+
+func TestNSConformanceUserXDP(t *testing.T) {
+	ours, theirs := newVeth(t, 1500)
+	enginetest.Run(t, enginetest.Setup{Open: openXDP(ours, theirs, vethOurs4, vethPeer4, zctap.XDPConfig{})})
+}
+
+func TestNSConformanceUserXDPIPv6(t *testing.T) {
+	ours, theirs := newVeth(t, 1500)
+	enginetest.Run(t, enginetest.Setup{Open: openXDP(ours, theirs, vethOurs6, vethPeer6, zctap.XDPConfig{}), Conns: 100})
+}
+
+func TestNSConformanceUserXDPJumbo(t *testing.T) {
+	ours, theirs := newVeth(t, 9000)
+	enginetest.Run(t, enginetest.Setup{Open: openXDP(ours, theirs, vethOurs4, vethPeer4, zctap.XDPConfig{}), Conns: 100})
+}
+
+func TestNSConformanceUserXDPGeneric(t *testing.T) {
+	ours, theirs := newVeth(t, 1500)
+	enginetest.Run(t, enginetest.Setup{Open: openXDP(ours, theirs, vethOurs4, vethPeer4, zctap.XDPConfig{Mode: zctap.XDPGeneric}), Conns: 100})
 }

@@ -52,9 +52,9 @@ func userDevice(c *Config) (*device, error) {
 	case c.TUN != nil:
 		return tunDevice(c.TUN)
 	case c.Interface != "":
-		return nil, fmt.Errorf("%w: this version of zctap receives from TUN devices only (Config.TUN), not from %s by AF_XDP", ErrNotSupported, c.Interface)
+		return xdpDevice(c), nil
 	}
-	return nil, fmt.Errorf("%w: no device is named (Config.TUN)", ErrNotSupported)
+	return nil, fmt.Errorf("%w: no device is named (Config.Interface or Config.TUN)", ErrNotSupported)
 }
 
 func tunDevice(t *TUN) (*device, error) {

@@ -53,7 +53,7 @@ func zcrxDevice(c *Config) (*device, error) {
 			NAPI: a.NAPI, QueueFree: a.WaitFree, SteerDials: z.SteerDials,
 		}
 		if !z.ManualSteering {
-			o.Steer = func(local netip.AddrPort) (func() error, error) { return steer(a, local) }
+			o.Steer = func(local netip.AddrPort) (func() error, error) { return steerFlow(a, local) }
 		}
 		k, err := startZCRX(e, o)
 		if err != nil {
@@ -69,8 +69,8 @@ func startZCRX(e engine.Config, o kernel.ZCRXOptions) (engine.Engine, error) {
 	return kernel.New(e, kernel.Options{Backend: kernel.BackendZCRX, ZCRX: o})
 }
 
-// steer has the NIC put TCP for local into the queue, until undo is called.
-func steer(a *nic.Applied, local netip.AddrPort) (undo func() error, err error) {
+// steerFlow has the NIC put TCP for local into the queue, until undo is called.
+func steerFlow(a *nic.Applied, local netip.AddrPort) (undo func() error, err error) {
 	f := nic.Flow{Proto: nic.TCP, Local: local}
 	if err := a.AddFlow(f); err != nil {
 		return nil, err

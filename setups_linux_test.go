@@ -71,6 +71,42 @@ func openTUN(ns *netns.NS, own, host netip.Addr) func(t testing.TB, c zctap.Conf
 	}
 }
 
+// openXDP opens engine user by AF_XDP on one end of a veth pair, with the kernel
+// at the other end as peer.
+func openXDP(ours, theirs *netns.NS, own, peer netip.Prefix, x zctap.XDPConfig) func(t testing.TB, c zctap.Config) (*zctap.Queue, enginetest.Peer) {
+	return func(t testing.TB, c zctap.Config) (q *zctap.Queue, _ enginetest.Peer) {
+		c.Engine, c.Interface, c.XDP = zctap.User, "veth0", &x
+		err := ours.Do(func() (err error) {
+			q, err = zctap.Open(c)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return q, enginetest.KernelPeer{Queue: own.Addr(), Own: peer.Addr(), In: theirs.Do}
+	}
+}
+
+var (
+	vethOurs4 = netip.MustParsePrefix("10.89.0.2/24")
+	vethPeer4 = netip.MustParsePrefix("10.89.0.1/24")
+	vethOurs6 = netip.MustParsePrefix("fd89::2/64")
+	vethPeer6 = netip.MustParsePrefix("fd89::1/64")
+)
+
+// newVeth makes two namespaces joined by veth.
+func newVeth(t testing.TB, mtu int) (ours, theirs *netns.NS) {
+	ours, theirs = newNS(t), newNS(t)
+	err := netns.Veth(ours, theirs, netns.VethOptions{
+		NameA: "veth0", AddrA: []netip.Prefix{vethOurs4, vethOurs6},
+		NameB: "veth1", AddrB: []netip.Prefix{vethPeer4, vethPeer6}, MTU: mtu,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ours, theirs
+}
+
 // newNS makes a namespace for a test, or ends it where that can't be.
 func newNS(t testing.TB) *netns.NS {
 	testenv.NeedRoot(t)

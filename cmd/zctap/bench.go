@@ -8,6 +8,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/zctap/zctap"
+	"github.com/zctap/zctap/internal/netns"
 )
 
 // runBench compares receivers. Nothing is verified and views are counted, not
@@ -19,6 +20,9 @@ func runBench(ctx context.Context, env *environ, args []string) error {
 	fs.Var(&size, "size", "`BYTES` of one transfer")
 	engine := choice{zctap.Auto, []string{zctap.Auto, zctap.ZCRX, zctap.User, zctap.Copy}}
 	fs.Var(&engine, "engine", "`ENGINE` to compare with net.Conn.Read: user (over TUN, the default), copy (over veth) or zcrx (over --interface)")
+	wire := choice{"tun", []string{"tun", "veth"}}
+	fs.Var(&wire, "wire", "`WIRE` of engine user: tun, or veth (by AF_XDP)")
+	tso := fs.Bool("sender-tso", true, "let the sender's interface cut up segments (off gives every receiver frames of MTU size)")
 	var nic nicFlags
 	nic.add(fs)
 	sender := fs.String("sender", "", "network namespace `NAME` to start the sender for --interface in")
@@ -42,11 +46,21 @@ func runBench(ctx context.Context, env *environ, args []string) error {
 		return fmt.Errorf("the benchmark needs network namespaces (root, or unshare --user --map-root-user --net): %w", err)
 	}
 	defer h.close()
+	if !*tso {
+		if h.sender == nil {
+			return usagef("--sender-tso=false needs a --sender")
+		}
+		if err := h.sender.SetOffload(vethName, netns.TSO, false); err != nil {
+			return err
+		}
+	}
 	t := &transfer{env: env, size: int64(size), bufferSize: bufferSize}
 	receive := t.overTUN
 	switch {
 	case nic.wanted():
-		receive = func(ctx context.Context, h *hosts) (*report, error) { return t.byZCRX(ctx, h, &nic) }
+		receive = func(ctx context.Context, h *hosts) (*report, error) { return t.byInterface(ctx, h, &nic, engine.value) }
+	case wire.value == "veth":
+		receive = t.overVeth
 	case engine.value == zctap.ZCRX:
 		return usagef("engine zcrx needs an --interface and a --sender, or --nodev")
 	case engine.value == zctap.Copy:

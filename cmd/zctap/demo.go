@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strings"
 	"syscall"
 
 	"github.com/zctap/zctap"
@@ -34,8 +35,8 @@ func runDemo(ctx context.Context, env *environ, args []string) error {
 	fs.Var(&size, "size", "`BYTES` to receive")
 	engine := choice{zctap.Auto, []string{zctap.Auto, zctap.ZCRX, zctap.User, zctap.Copy}}
 	fs.Var(&engine, "engine", "`ENGINE`: auto, zcrx, user or copy")
-	wire := choice{"auto", []string{"auto", "tun", "mem"}}
-	fs.Var(&wire, "wire", "`WIRE` of engine user: tun (sender is the kernel's TCP), mem (sender in this process) or auto")
+	wire := choice{"auto", []string{"auto", "tun", "veth", "mem"}}
+	fs.Var(&wire, "wire", "`WIRE` of engine user: tun or veth (by AF_XDP, as root), where the sender is the kernel's TCP, mem (sender in this process) or auto")
 	bufferSize := bufferSizeFlag(fs)
 	var nic nicFlags
 	nic.add(fs)
@@ -60,7 +61,6 @@ func runDemo(ctx context.Context, env *environ, args []string) error {
 			return err
 		}
 		defer h.close()
-		d.engine = zctap.ZCRX
 		return d.run(ctx, h)
 	}
 	if d.engine == zctap.ZCRX {
@@ -81,8 +81,8 @@ func runDemo(ctx context.Context, env *environ, args []string) error {
 		}
 	}
 	if err != nil {
-		if d.wire == "tun" {
-			return fmt.Errorf("no network namespace for the TUN device: %w", err)
+		if d.wire != "auto" {
+			return fmt.Errorf("no network namespace for --wire %s: %w", d.wire, err)
 		}
 		d.passOver("namespaces", err)
 		return d.run(ctx, nil)
@@ -138,9 +138,13 @@ func (d *demo) run(ctx context.Context, h *hosts) error {
 }
 
 func (d *demo) receive(ctx context.Context, h *hosts) (*report, error) {
+	switch {
+	case d.nic.wanted():
+		return d.byInterface(ctx, h, &d.nic, d.engine)
+	case d.wire == "veth":
+		return d.overVeth(ctx, h)
+	}
 	switch d.engine {
-	case zctap.ZCRX:
-		return d.byZCRX(ctx, h, &d.nic)
 	case zctap.Copy:
 		return d.byCopy(ctx, h)
 	case zctap.Auto:
@@ -172,7 +176,7 @@ func (d *demo) interrupted(ctx context.Context, err error) error {
 func (d *demo) print(r *report) error {
 	w := d.env.stdout
 	from := "the Linux kernel's TCP sent"
-	if r.Wire != "tun" && r.Engine == zctap.User {
+	if strings.HasPrefix(r.Wire, "mem") {
 		from = "zctap's own TCP, in this process, sent"
 	}
 	fmt.Fprintf(w, "%s %s; engine %s received and verified it, then net.Conn.Read did.\n", from, humanBytes(d.size), r.Engine)

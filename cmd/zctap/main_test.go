@@ -57,7 +57,7 @@ func TestWrongCommandLines(t *testing.T) {
 		{[]string{"demo", "--engine", "zcrx"}, "needs an --interface"},
 		{[]string{"demo", "--nodev", "--interface", "eth9"}, "exclude each other"},
 		{[]string{"recv", "--listen", ":0", "--queue", "1"}, "queue of an --interface"},
-		{[]string{"recv", "--listen", ":0", "--interface", "eth9", "--engine", "copy"}, "for engine zcrx"},
+		{[]string{"recv", "--listen", ":0", "--interface", "eth9", "--engine", "copy"}, "for engines zcrx and user"},
 		{[]string{"recv", "--listen", ":0", "--interface", "eth9", "--tun", "t0"}, "exclude each other"},
 		{[]string{"recv", "--dry-run"}, "for an --interface"},
 		{[]string{"nic"}, "say what to do"},

@@ -62,10 +62,11 @@ func (f *queueFlags) check() error {
 
 func (f *queueFlags) config() zctap.Config {
 	engine := f.engine.value
+	size := f.size.on(engine)
 	if f.nic.wanted() {
-		engine = zctap.ZCRX
+		size = int(f.size.byteSize) // a NIC's own buffers are pages
 	}
-	c := zctap.Config{Engine: engine, Buffers: f.buffers, BufferSize: f.size.on(engine)}
+	c := zctap.Config{Engine: engine, Buffers: f.buffers, BufferSize: size}
 	f.nic.apply(&c)
 	if f.tun != "" {
 		c.Interface = f.tun

@@ -26,6 +26,9 @@ var (
 	vethSend  = netip.MustParsePrefix("10.89.0.1/24")
 )
 
+// vethName is the veth interface of either namespace.
+const vethName = "veth0"
+
 // senderControl is the sender's congestion control, in front of every receiver
 // alike. Where BBR is the system's default it paces the sender by a model of a
 // path of 5 us, to a third or a half of what the receivers can take; and of what
@@ -74,7 +77,7 @@ func newHosts() (*hosts, error) {
 	}
 	h := &hosts{sender: s, receiver: r, addr: vethRecv.Addr(), wire: "veth"}
 	err = netns.Veth(s, r, netns.VethOptions{
-		AddrA: []netip.Prefix{vethSend}, AddrB: []netip.Prefix{vethRecv},
+		NameA: vethName, NameB: vethName, AddrA: []netip.Prefix{vethSend}, AddrB: []netip.Prefix{vethRecv},
 	})
 	if err == nil {
 		err = s.SetSysctl("net/ipv4/tcp_congestion_control", senderControl)

@@ -12,16 +12,19 @@ import (
 	"github.com/zctap/zctap/internal/netns"
 )
 
-// nicFlags say which receive queue engine zcrx is to use.
+// nicFlags say which interface to receive from, by engine zcrx or by AF_XDP.
 type nicFlags struct {
 	iface    string
 	queue    int
 	noDevice bool
+	mode     choice
 }
 
 func (f *nicFlags) add(fs *flag.FlagSet) {
-	fs.StringVar(&f.iface, "interface", "", "receive with engine zcrx from the network `INTERFACE`")
-	fs.IntVar(&f.queue, "queue", 0, "`NUMBER` of the interface's receive queue, not 0 (default the last)")
+	fs.StringVar(&f.iface, "interface", "", "receive from the network `INTERFACE`: with engine zcrx, or engine user by AF_XDP")
+	fs.IntVar(&f.queue, "queue", 0, "`NUMBER` of the interface's receive queue for engine zcrx, not 0 (default the last)")
+	f.mode = choice{"auto", []string{"auto", zctap.XDPZeroCopy, zctap.XDPCopy, zctap.XDPGeneric}}
+	fs.Var(&f.mode, "xdp-mode", "`MODE` of AF_XDP: auto, zerocopy, copy or generic")
 	fs.BoolVar(&f.noDevice, "nodev", false, "engine zcrx without an interface: the kernel copies every byte (Linux 7.1, for tests)")
 }
 
@@ -34,8 +37,10 @@ func (f *nicFlags) check(engine string) error {
 		return usagef("--queue is a queue of an --interface")
 	case f.queue < 0:
 		return usagef("--queue is from 1")
-	case f.wanted() && engine != zctap.Auto && engine != zctap.ZCRX:
-		return usagef("--interface and --nodev are for engine zcrx")
+	case f.noDevice && engine != zctap.Auto && engine != zctap.ZCRX:
+		return usagef("--nodev is for engine zcrx")
+	case f.iface != "" && engine == zctap.Copy:
+		return usagef("--interface is for engines zcrx and user")
 	}
 	return nil
 }
@@ -46,7 +51,10 @@ func (f *nicFlags) wanted() bool { return f.iface != "" || f.noDevice }
 func (f *nicFlags) apply(c *zctap.Config) {
 	c.Interface, c.RxQueue = f.iface, f.queue
 	if f.noDevice {
-		c.ZCRX = &zctap.ZCRXConfig{NoDevice: true}
+		c.Engine, c.ZCRX = zctap.ZCRX, &zctap.ZCRXConfig{NoDevice: true}
+	}
+	if f.mode.value != "auto" {
+		c.XDP = &zctap.XDPConfig{Mode: f.mode.value}
 	}
 }
 
@@ -88,10 +96,10 @@ func addressOfInterface(name string) (netip.Addr, error) {
 	return netip.Addr{}, fmt.Errorf("interface %s has no address that a sender could reach", name)
 }
 
-// byZCRX receives with engine zcrx.
-func (t *transfer) byZCRX(ctx context.Context, h *hosts, f *nicFlags) (*report, error) {
+// byInterface receives from a network interface, or with --nodev.
+func (t *transfer) byInterface(ctx context.Context, h *hosts, f *nicFlags, engine string) (*report, error) {
 	r := &report{Receiver: "zctap", Wire: h.wire}
-	c := zctap.Config{Engine: zctap.ZCRX, BufferSize: t.bufferSize.on(zctap.ZCRX)}
+	c := zctap.Config{Engine: engine, BufferSize: int(t.bufferSize.byteSize)}
 	f.apply(&c)
 	var q *zctap.Queue
 	var ln *zctap.Listener
@@ -108,4 +116,13 @@ func (t *transfer) byZCRX(ctx context.Context, h *hosts, f *nicFlags) (*report, 
 		return nil, err
 	}
 	return r, t.queue(ctx, q, ln, h, ln.Addr().String(), r)
+}
+
+// overVeth receives with engine user by AF_XDP from the receiver's end of veth.
+func (t *transfer) overVeth(ctx context.Context, h *hosts) (*report, error) {
+	r, err := t.byInterface(ctx, h, &nicFlags{iface: vethName}, zctap.User)
+	if r != nil {
+		r.Wire = "veth by AF_XDP"
+	}
+	return r, err
 }

@@ -103,12 +103,10 @@ func (s *shared) prefixes() (out []netip.Prefix) {
 }
 
 // MAC is xdp.Resolver: the kernel's neighbor table, which the kernel is asked to
-// complete.
+// complete and, as long as we send there, to keep fresh.
 func (s *shared) MAC(dst netip.Addr) (mac [6]byte, ok bool) {
-	if mac, ok = s.host.MAC(dst); !ok {
-		s.host.Resolve(dst)
-	}
-	return mac, ok
+	s.host.Resolve(dst) // does nothing if the neighbor is fine
+	return s.host.MAC(dst)
 }
 
 // close undoes open, as far as it came. The driver is closed.

@@ -77,7 +77,7 @@ func (c *conn) request(typ, flags uint16, body []byte, each func(message)) error
 	if err := unix.Sendto(c.fd, req, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return fmt.Errorf("netlink send: %w", err)
 	}
-	interrupted := false
+	a := answer{seq: c.seq, each: each}
 	for deadline := time.Now().Add(2 * answerTimeout); time.Now().Before(deadline); {
 		n, from, err := unix.Recvfrom(c.fd, c.buf, unix.MSG_TRUNC)
 		switch {
@@ -90,34 +90,49 @@ func (c *conn) request(typ, flags uint16, body []byte, each func(message)) error
 		case n > len(c.buf):
 			return fmt.Errorf("netlink message of %d bytes: %w", n, unix.EBADMSG)
 		}
-		for b := c.buf[:n]; ; {
-			m, rest, ok := nextMessage(b)
-			if !ok {
-				break
-			}
-			b = rest
-			if m.seq != c.seq {
-				continue // of a request that was given up
-			}
-			interrupted = interrupted || m.flags&unix.NLM_F_DUMP_INTR != 0
-			switch m.typ {
-			case unix.NLMSG_ERROR, unix.NLMSG_DONE:
-				switch errno := m.errno(); {
-				case errno != 0:
-					return errno
-				case interrupted:
-					return errInterrupted
-				}
-				return nil
-			case unix.NLMSG_NOOP:
-			default:
-				if each != nil {
-					each(m)
-				}
-			}
+		if done, err := a.take(c.buf[:n]); done {
+			return err
 		}
 	}
 	return fmt.Errorf("netlink: no answer: %w", unix.ETIMEDOUT)
+}
+
+// answer is the answer to one request, as far as it has come.
+type answer struct {
+	seq         uint32
+	each        func(message) // may be nil
+	interrupted bool
+}
+
+// take takes in a datagram, and reports whether it is the last, and then how the
+// request ended.
+func (a *answer) take(b []byte) (done bool, err error) {
+	for {
+		m, rest, ok := nextMessage(b)
+		if !ok {
+			return false, nil
+		}
+		b = rest
+		if m.seq != a.seq {
+			continue // of a request that was given up
+		}
+		a.interrupted = a.interrupted || m.flags&unix.NLM_F_DUMP_INTR != 0
+		switch m.typ {
+		case unix.NLMSG_ERROR, unix.NLMSG_DONE:
+			switch errno := m.errno(); {
+			case errno != 0:
+				return true, errno
+			case a.interrupted:
+				return true, errInterrupted
+			}
+			return true, nil
+		case unix.NLMSG_NOOP:
+		default:
+			if a.each != nil {
+				a.each(m)
+			}
+		}
+	}
 }
 
 // discard receives what a dump that was given up still has to say: the kernel

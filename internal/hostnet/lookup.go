@@ -15,8 +15,8 @@ var limitedBroadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
 // section 3.3.4.2) that includes addresses of the host's other interfaces, and
 // whole prefixes that are routed to the host. Loopback addresses are not local
 // here: no packet on a wire may have them. Neither are addresses that multicasts
-// and broadcasts go to.
-func (h *Host) IsLocal(a netip.Addr) bool { return h.state.Load().isLocal(plain(a)) }
+// and broadcasts go to, nor tentative ones: the kernel has no route for them yet.
+func (h *Host) IsLocal(a netip.Addr) bool { return h.state.Load().route(plain(a)).verdict == local }
 
 // NextHop returns where packets to dst are sent on the link: the gateway, or
 // dst itself if it is on the link, a broadcast or a multicast. It is not ok if
@@ -115,18 +115,6 @@ func (s *state) nextHop(dst netip.Addr) (netip.Addr, bool) {
 		return h.via(dst), true
 	}
 	return netip.Addr{}, false
-}
-
-func (s *state) isLocal(a netip.Addr) bool {
-	if s.route(a).verdict != local {
-		return false
-	}
-	for i := range s.addrs {
-		if s.addrs[i].prefix.Addr() == a {
-			return s.addrs[i].usable()
-		}
-	}
-	return true
 }
 
 // multicastMAC is the MAC address that a group maps to: 23 bits of it in IPv4

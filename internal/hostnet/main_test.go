@@ -18,7 +18,7 @@ import (
 func TestMain(m *testing.M) { testenv.Main(m) }
 
 // patience bounds every wait in the tests.
-const patience = 5 * time.Second
+const patience = 20 * time.Second
 
 // eventually waits until cond holds.
 func eventually(t *testing.T, what string, cond func() bool) {

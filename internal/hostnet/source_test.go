@@ -37,7 +37,7 @@ func TestSource6(t *testing.T) {
 		{"not tentative", "2001:db8:1::1", []candidate{{"2001:db8:1::2/64", unix.IFA_F_TENTATIVE}, {"2001:db8:3::2/64", 0}}, "2001:db8:3::2"},
 		{"optimistic rather than none", "2001:db8:1::1", []candidate{{"2001:db8:1::2/64", unix.IFA_F_TENTATIVE | unix.IFA_F_OPTIMISTIC}}, "2001:db8:1::2"},
 		{"optimistic rather not", "2001:db8:1::1", []candidate{{"2001:db8:1::2/64", unix.IFA_F_TENTATIVE | unix.IFA_F_OPTIMISTIC}, {"2001:db8:3::2/64", 0}}, "2001:db8:3::2"},
-		{"never a duplicate", "2001:db8:1::1", []candidate{{"2001:db8:1::2/64", unix.IFA_F_TENTATIVE | unix.IFA_F_DADFAILED}}, ""},
+		{"never a duplicate", "2001:db8:1::1", []candidate{{"2001:db8:1::2/64", unix.IFA_F_OPTIMISTIC | unix.IFA_F_DADFAILED}}, ""},
 		{"the first of equals", "2001:db8:1::1", []candidate{{"2001:db8:5::2/64", 0}, {"2001:db8:5::3/64", 0}}, "2001:db8:5::2"},
 		{"only IPv4", "2001:db8:1::1", []candidate{{"10.0.0.1/8", 0}}, ""},
 	} {

@@ -196,13 +196,13 @@ func (w *watcher) notified(m message) {
 		if !ok {
 			return
 		}
-		// Routes of IPv4 come and go with a link, and neighbors with ours,
-		// without being mentioned.
+		// IPv4 routes go with a link without being mentioned. Neighbors are.
 		w.routes.dirty = true
 		if index == w.h.index {
-			w.link.dirty, w.neighbors.dirty = true, true
+			w.link.dirty = true
 		}
 	case unix.RTM_NEWADDR, unix.RTM_DELADDR:
+		// So do, in older kernels, routes with an address as preferred source.
 		w.routes.dirty = true
 		if index, _, ok := parseAddress(m.payload); ok && index == w.h.index {
 			w.link.dirty = true

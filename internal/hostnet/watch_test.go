@@ -183,6 +183,33 @@ func TestNSLink(t *testing.T) {
 	eventually(t, "the carrier is lost", func() bool { return r.kind(LinkDown) && !h.LinkUp() })
 }
 
+// TestNSLinkDownTakesRoutes: of an interface with IPv4 only, whose routes the
+// kernel removes without a notification.
+func TestNSLinkDownTakesRoutes(t *testing.T) {
+	l := newLAN(t)
+	if err := l.a.SetSysctl("net/ipv6/conf/left/disable_ipv6", "1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.a.AddRoute(prefix("0.0.0.0/0"), addr("10.1.0.2"), "left"); err != nil {
+		t.Fatal(err)
+	}
+	h := l.watch(options{})
+	if _, ok := h.NextHop(addr("192.0.2.1")); !ok {
+		t.Fatal("no default route")
+	}
+	l.left(netlink.LinkSetDown)
+	eventually(t, "the routes are gone", func() bool {
+		_, near := h.NextHop(addr("10.1.0.2"))
+		_, far := h.NextHop(addr("192.0.2.1"))
+		return !near && !far
+	})
+	l.left(netlink.LinkSetUp)
+	eventually(t, "the connected route is back", func() bool { _, ok := h.NextHop(addr("10.1.0.2")); return ok })
+	if _, ok := h.NextHop(addr("192.0.2.1")); ok {
+		t.Error("the default route is back, which nobody added")
+	}
+}
+
 func TestNSRenameAndDelete(t *testing.T) {
 	for _, gone := range []string{"deleted", "moved"} {
 		t.Run(gone, func(t *testing.T) {

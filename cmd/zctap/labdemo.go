@@ -46,7 +46,7 @@ func (o *labOptions) runDemo(ctx context.Context, env *environ) error {
 			Name: "receiver", Background: true,
 			Args: append([]string{
 				"zctap", "recv", "--engine", zctap.ZCRX, "--listen", at,
-				"--pattern", seed, "--page-frames", labFrames, "--json",
+				"--pattern", seed, "--page-frames", labFrames, "--json", "--buffers", strconv.Itoa(o.demoBuffers()),
 			}, receive...),
 		},
 		{
@@ -68,6 +68,14 @@ func (o *labOptions) runDemo(ctx context.Context, env *environ) error {
 		return errors.Join(writeJSON(env.stdout, r), err)
 	}
 	return errors.Join(r.print(env, o.noDevice), err)
+}
+
+// demoBuffers is a region that has room for the whole stream, where that can be.
+// An emulated receiver may be much slower than its sender, and one that holds most
+// of the region has what comes then copied out, so that the NIC does not run dry.
+func (o *labOptions) demoBuffers() int {
+	const page, most = 4096, 1 << 16
+	return min(max(int(o.size)/page*7/4, 1<<13), most)
 }
 
 // compareFrames compares the NIC's page frames with the application's.

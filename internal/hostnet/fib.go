@@ -94,7 +94,7 @@ func (f *fib) lookup(k key) (hop, bool) {
 	lo, hi := 0, len(f.nodes) // the nodes below lo do not lie beyond k, those from hi on do
 	for lo < hi {
 		mid := int(uint(lo+hi) >> 1)
-		if f.nodes[mid].key.compare(k) <= 0 {
+		if f.nodes[mid].compare(k) <= 0 {
 			lo = mid + 1
 		} else {
 			hi = mid
@@ -158,7 +158,7 @@ func (b *fibBuilder) build() *fib {
 	}
 	slices.SortStableFunc(b.candidates, func(x, y candidate) int {
 		return cmp.Or(
-			x.key.compare(y.key), cmp.Compare(x.bits, y.bits),
+			x.compare(y.key), cmp.Compare(x.bits, y.bits),
 			cmp.Compare(x.metric, y.metric), cmp.Compare(x.rank, y.rank))
 	})
 	f := &fib{nodes: make([]node, 0, len(b.candidates))}
@@ -169,7 +169,7 @@ func (b *fibBuilder) build() *fib {
 		if last := len(f.nodes) - 1; last >= 0 && f.nodes[last].key == n.key && f.nodes[last].bits == n.bits {
 			continue
 		}
-		for enclosing >= 0 && n.key.prefix(f.nodes[enclosing].bits) != f.nodes[enclosing].key {
+		for enclosing >= 0 && n.prefix(f.nodes[enclosing].bits) != f.nodes[enclosing].key {
 			enclosing = f.nodes[enclosing].parent
 		}
 		n.parent = enclosing

@@ -10,7 +10,7 @@ const (
 	ctx    = asm.R6 // struct xdp_md
 	offset = asm.R7 // of the header being read, in bytes from the frame's start
 	proto  = asm.R8 // EtherType or IP protocol; in the end, the verdict
-	quoted = asm.R9 // 1 within the packet that an ICMP error quotes, else 0; in the end, the XDP action
+	quoted = asm.R9 // from the match on, 1 if it was the packet that an ICMP error quotes, else 0; in the end, the XDP action
 	fp     = asm.R10
 )
 
@@ -41,8 +41,6 @@ const (
 	scratch = -72
 	// counterKey is the index of a counter.
 	counterKey = -76
-	// extensions counts the extension headers of an IPv6 packet.
-	extensions = -80
 )
 
 // join makes one program of parts.

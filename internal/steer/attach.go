@@ -44,7 +44,8 @@ func (m Mode) String() string {
 	return "mode " + strconv.Itoa(int(m))
 }
 
-// A Link is the program's attachment to an interface.
+// A Link is the program's attachment to an interface. It is for one goroutine at a
+// time.
 type Link struct {
 	link     link.Link
 	mode     Mode

@@ -23,10 +23,6 @@ type Port struct {
 	fd int // -1 after Close
 }
 
-// claimAttempts is how often another port is tried when somebody has got hold of
-// the one that the kernel had chosen.
-const claimAttempts = 16
-
 // Claim takes a local address and port for this process, in the calling thread's
 // network namespace, until Close or the end of the process. Port 0 takes one of the
 // ephemeral ports, for a connection to be dialed. The unspecified address claims the
@@ -41,7 +37,7 @@ const claimAttempts = 16
 // see fragments, frames of a queue that has no socket yet (after the number of
 // queues was changed), and what a local process sends over the loopback interface;
 // and one RST for one such segment would end a connection that is in order. In
-// silence the peer repeats itself, and is heard.
+// silence the peer repeats itself, and is heard. (A datagram in fragments is lost.)
 //
 // As for any server, SO_REUSEADDR lets a given TCP port be claimed while connections
 // that a kernel server had on it are still in TIME_WAIT.
@@ -68,12 +64,7 @@ func claim(proto Proto, local netip.AddrPort) (*Port, error) {
 	if err != nil {
 		return nil, err
 	}
-	for n := 1; ; n++ {
-		p, err := hold(proto, sa, family, local)
-		if err == nil || local.Port() != 0 || n == claimAttempts || !errors.Is(err, unix.EADDRINUSE) {
-			return p, err
-		}
-	}
+	return hold(proto, sa, family, local)
 }
 
 // hold binds a socket of its own to an address, and keeps it silent.

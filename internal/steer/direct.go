@@ -103,6 +103,9 @@ func direct() asm.Instructions {
 			asm.LoadMem(asm.R5, data, ports6At+2, asm.Half),
 		},
 		at(done, finishKey(asm.R4, asm.R5)),
-		asm.Instructions{asm.Ja.Label(labelMatch)},
+		asm.Instructions{
+			asm.Mov.Imm(quoted, outer.quoted),
+			asm.Ja.Label(labelMatch),
+		},
 	)
 }

@@ -22,13 +22,16 @@
 //
 // # The program
 //
-// It is assembled here, instruction by instruction (files ethernet.go, ip.go and
-// match.go, in the order in which a frame meets them): nobody needs a C compiler,
-// and what is loaded is what is read. All packet bytes come through the helper
-// bpf_xdp_load_bytes. That needs no CAP_PERFMON, unlike pointers into the packet at
-// offsets that are not constant, for which the verifier demands it; and it finds
-// the headers of a frame that is spread over several buffers (xdp.frags, as a
-// 9000-byte MTU has them), wherever a driver has put them.
+// It is assembled here, instruction by instruction: nobody needs a C compiler, and
+// what is loaded is what is read. In the order in which a frame meets them the files
+// are direct.go (a short cut for plain frames), ethernet.go, ip.go and match.go;
+// assemble.go says what the registers and the stack hold.
+//
+// It is written for the verifier of Linux 6.1 and later, and for a process that has
+// no CAP_PERFMON, for which the verifier is stricter: pointers into the packet move
+// by constants only, everything else is read by the helper bpf_xdp_load_bytes. That
+// helper also finds headers wherever a driver has put them, if a frame is spread over
+// several buffers (xdp.frags, as a 9000-byte MTU has them).
 //
 // # The port belongs to us
 //

@@ -22,7 +22,6 @@ const (
 	labelEtherType = "ether-type"
 	labelIPv4      = "ipv4"
 	labelIPv6      = "ipv6"
-	labelExtension = "extension"
 	labelICMPv4    = "icmpv4"
 	labelICMPv6    = "icmpv6"
 	labelPorts     = "ports"
@@ -38,7 +37,7 @@ func instructions(m *bpfMaps) asm.Instructions {
 
 // walk is the program without its short cut.
 func walk(m *bpfMaps) asm.Instructions {
-	return join(ethernet(), ipv4(), ipv6(), extension(), icmpv4(), icmpv6(), ports(), match(m), verdicts(), count(m))
+	return join(ethernet(), packet(outer), icmp(), packet(quote), match(m), verdicts(), count(m))
 }
 
 // start is where a frame comes in.
@@ -46,7 +45,6 @@ func start() asm.Instructions {
 	return asm.Instructions{
 		asm.Mov.Reg(ctx, asm.R1),
 		asm.Mov.Imm(offset, 0),
-		asm.Mov.Imm(quoted, 0),
 	}
 }
 

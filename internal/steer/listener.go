@@ -3,6 +3,7 @@
 package steer
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"sync"
@@ -203,14 +204,14 @@ func (s *listenerSet) apply(d delta) error {
 		return fmt.Errorf("%d pairs of address and port, no room for more than Options.Listeners = %d: %w", after, s.room, unix.ENOSPC)
 	}
 	// First out, then in: there need not be room for both.
-	if n, err := s.each(del, s.delete); err != nil {
-		s.each(del[:n], s.put)
-		return err
+	if n, err := each(del, s.delete); err != nil {
+		_, undo := each(del[:n], s.put)
+		return errors.Join(err, undo)
 	}
-	if n, err := s.each(put, s.put); err != nil {
-		s.each(put[:n], s.delete)
-		s.each(del, s.put)
-		return err
+	if n, err := each(put, s.put); err != nil {
+		_, out := each(put[:n], s.delete)
+		_, in := each(del, s.put)
+		return errors.Join(err, out, in)
 	}
 	for k, n := range d {
 		if s.refs[k] += n; s.refs[k] == 0 {
@@ -221,7 +222,7 @@ func (s *listenerSet) apply(d delta) error {
 }
 
 // each calls do until it fails, and returns how often it did not.
-func (s *listenerSet) each(keys []listenerKey, do func(listenerKey) error) (int, error) {
+func each(keys []listenerKey, do func(listenerKey) error) (int, error) {
 	for i, k := range keys {
 		if err := do(k); err != nil {
 			return i, err

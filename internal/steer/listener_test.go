@@ -129,7 +129,11 @@ func TestListenerErrors(t *testing.T) {
 	if err := s.add(TCP, ap("[::ffff:10.0.0.1]:80")); !errors.Is(err, unix.EEXIST) {
 		t.Errorf("twice: %v", err)
 	}
-	must(t, s.add(TCP, ap("10.0.0.1:81")))
+	must(t, s.add(TCP, ap("[fe80::1%eth0]:81")))
+	if err := s.add(TCP, ap("[fe80::1%eth1]:81")); !errors.Is(err, unix.EEXIST) {
+		t.Errorf("twice, but for the zone: %v", err)
+	}
+	must(t, s.remove(TCP, ap("[fe80::1]:81")), s.add(TCP, ap("10.0.0.1:81")))
 	err := s.add(TCP, ap("10.0.0.1:82"))
 	if !errors.Is(err, unix.ENOSPC) || !strings.Contains(err.Error(), "Options.Listeners = 2") {
 		t.Errorf("too many: %v", err)

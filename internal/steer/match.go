@@ -18,38 +18,44 @@ const rxQueueAt = 16
 
 // ports completes the key with the ports and the protocol. TCP and UDP both begin
 // with the two ports, source first.
-func ports() asm.Instructions {
-	const isTransport, straight = "transport", "ports-straight"
-	const source, dest = scratch, scratch + 2
+func ports(l level) asm.Instructions {
+	source, dest := int16(scratch), int16(scratch+2)
+	var swapped asm.Instructions
+	if l == quote {
+		// A quoted packet is one that we have sent: its source is local.
+		source, dest = dest, source
+		swapped = join(swap(remoteAddr, localAddr), swap(remoteAddr+8, localAddr+8))
+	}
+	transport := l.label("transport")
 	return join(
-		at(labelPorts, asm.Instructions{
-			asm.JEq.Imm(proto, unix.IPPROTO_TCP, isTransport),
+		at(l.label(labelPorts), asm.Instructions{
+			asm.JEq.Imm(proto, unix.IPPROTO_TCP, transport),
 			asm.JNE.Imm(proto, unix.IPPROTO_UDP, PassProtocol.label()),
 		}),
-		at(isTransport, load(scratch, 4)),
+		at(transport, load(scratch, portsLen)),
 		asm.Instructions{
 			asm.LoadMem(asm.R1, fp, source, asm.Half),
 			asm.LoadMem(asm.R2, fp, dest, asm.Half),
-			asm.JEq.Imm(quoted, 0, straight),
-			// A quoted packet is one that we have sent: its source is local.
-			asm.Mov.Reg(asm.R3, asm.R1),
-			asm.Mov.Reg(asm.R1, asm.R2),
-			asm.Mov.Reg(asm.R2, asm.R3),
 		},
-		swap(remoteAddr, localAddr),
-		swap(remoteAddr+8, localAddr+8),
-		at(straight, finishKey(asm.R1, asm.R2)),
+		swapped,
+		finishKey(asm.R1, asm.R2),
+		asm.Instructions{
+			asm.Mov.Imm(quoted, l.quoted),
+			asm.Ja.Label(labelMatch),
+		},
 	)
 }
 
 // finishKey completes a key that has addresses and the IP version: with the ports,
-// in network order, and the protocol.
+// in network order, and the protocol. The local port comes last: it is stored where
+// 8 aligned bytes begin, which for the verifier of Linux 6.1 is a spilled register,
+// whose neighbors must not be written any more without CAP_PERFMON.
 func finishKey(remote, local asm.Register) asm.Instructions {
 	return asm.Instructions{
 		asm.StoreMem(fp, remotePort, remote, asm.Half),
 		asm.StoreImm(fp, remotePort+2, 0, asm.Half),
-		asm.StoreMem(fp, localPort, local, asm.Half),
 		asm.StoreMem(fp, keyProto, proto, asm.Byte),
+		asm.StoreMem(fp, localPort, local, asm.Half),
 	}
 }
 

@@ -6,10 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 
+	"github.com/cilium/ebpf/asm"
 	"golang.org/x/sys/unix"
 )
 
@@ -54,9 +57,7 @@ func TestNSSocketErrors(t *testing.T) {
 	datagram, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	must(t, err)
 	defer unix.Close(datagram)
-	xdp, err := unix.Socket(unix.AF_XDP, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
-	must(t, err)
-	defer unix.Close(xdp)
+	xdp := ringSocket(t)
 	for _, c := range []struct {
 		queue, fd int
 		want      unix.Errno
@@ -103,6 +104,53 @@ func TestNSClosed(t *testing.T) {
 			t.Errorf("%s after Close: %v", name, err)
 		}
 	}
+}
+
+// TestNSConcurrent: calls from many goroutines, and Close in their midst.
+func TestNSConcurrent(t *testing.T) {
+	needBPF(t)
+	p := loaded(t, Options{Listeners: 100, Flows: 100})
+	calls := []func(n uint16) error{
+		func(n uint16) error {
+			return errors.Join(p.AddFlow(TCP, port(our4, n), port(peer4, n)), p.RemoveFlow(TCP, port(our4, n), port(peer4, n)))
+		},
+		func(n uint16) error {
+			return errors.Join(p.AddListener(UDP, port(netip.IPv4Unspecified(), n)), p.RemoveListener(UDP, port(netip.IPv4Unspecified(), n)))
+		},
+		func(n uint16) error { return p.SetAddresses(addrs("10.1.1.1", fmt.Sprintf("10.1.2.%d", n%256))) },
+		func(uint16) error { _, err := p.Counters(); return err },
+		func(uint16) error { return p.ClearSocket(0) },
+	}
+	var wg sync.WaitGroup
+	begun := make(chan struct{}, 2*len(calls))
+	for i := range 2 * len(calls) {
+		wg.Go(func() {
+			for n := uint16(i + 1); ; n += uint16(2 * len(calls)) {
+				if n == 0 {
+					continue
+				}
+				err := calls[i%len(calls)](n)
+				if errors.Is(err, net.ErrClosed) {
+					return
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				select {
+				case begun <- struct{}{}:
+				default:
+				}
+			}
+		})
+	}
+	for range cap(begun) {
+		<-begun
+	}
+	if err := p.Close(); err != nil {
+		t.Error(err)
+	}
+	wg.Wait()
 }
 
 // TestNSKind: what holds a program is found out, and the question changes nothing.
@@ -155,7 +203,7 @@ func TestNSKind(t *testing.T) {
 func BenchmarkVerdict(b *testing.B) {
 	x := newBench(b)
 	x.withSocket(b)
-	nothing := costOfNothing(b)
+	nothing := assembled(b, asm.Instructions{asm.Mov.Imm(asm.R0, xdpPass), asm.Return()}) // to compare with
 	for _, c := range []struct {
 		name  string
 		frame []byte

@@ -4,12 +4,7 @@ package steer
 
 import (
 	"bytes"
-	"errors"
 	"testing"
-
-	"golang.org/x/sys/unix"
-
-	"github.com/zctap/zctap/internal/testenv"
 )
 
 // cases are frames, and what is to become of each.
@@ -194,6 +189,7 @@ func TestNSTruncated(t *testing.T) {
 // wherever the first buffer ends.
 func TestNSSplit(t *testing.T) {
 	b := newBench(t)
+	needSplit(t)
 	b.withSocket(t)
 	for _, c := range cases {
 		// More than fits one buffer of the test run, which has its own minimum.
@@ -204,9 +200,6 @@ func TestNSSplit(t *testing.T) {
 		}
 		for n := 14; n < 128; n++ {
 			got, err := runSplit(b.prog, frame, n)
-			if errors.Is(err, unix.EINVAL) {
-				testenv.SkipOrFail(t, "needs Linux 6.18, which runs programs on frames that are split where one likes: %v", err)
-			}
 			must(t, err)
 			if got != want {
 				t.Fatalf("%s, split at %d: action %d, want %d", c.name, n, got, want)

@@ -16,8 +16,8 @@ import (
 // is closed, by the end of its process too, the kernel takes it out of the map, and
 // the frames go to the kernel again.
 //
-// Errors: EINVAL for a queue beyond Options.Queues, or a descriptor of something
-// else; EBADF.
+// Errors: EINVAL for a queue beyond Options.Queues, a descriptor of something else,
+// or a socket without an RX ring; EBADF.
 func (p *Program) SetSocket(queue, fd int) error {
 	if err := p.setSocket(queue, fd); err != nil {
 		return fmt.Errorf("steer: setting the socket of queue %d: %w", queue, err)
@@ -37,8 +37,11 @@ func (p *Program) setSocket(queue, fd int) error {
 	}
 	defer p.mu.RUnlock()
 	err := p.sockets.Update(uint32(queue), uint32(fd), ebpf.UpdateAny)
-	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOTSOCK) {
+	switch {
+	case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.ENOTSOCK):
 		return fmt.Errorf("descriptor %d is not an AF_XDP socket: %w", fd, unix.EINVAL)
+	case errors.Is(err, unix.ENOBUFS): // since Linux 7
+		return fmt.Errorf("the socket of descriptor %d has no RX ring: %w", fd, unix.EINVAL)
 	}
 	return err
 }

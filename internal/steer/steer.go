@@ -18,7 +18,8 @@ import (
 const programName = "zctap_steer"
 
 // Options bound what a program can hold. The kernel's memory for it is allocated
-// at once: about 330 bytes a listener or 100 bytes a flow.
+// at once, so that nothing fails later for want of it: about 110 bytes for each
+// listener and each flow, 8 MB for the zero Options.
 type Options struct {
 	// Queues is one more than the highest receive queue that can have a socket; 0:
 	// DefaultQueues.
@@ -56,7 +57,7 @@ func (o Options) bound() (Options, error) {
 			*b.n = b.zero
 		}
 		if *b.n < b.at || *b.n > b.up {
-			return o, fmt.Errorf("Options.%s is %d, must be from %d to %d: %w", b.name, *b.n, b.at, b.up, unix.EINVAL)
+			return o, fmt.Errorf("the value of Options.%s is %d, must be from %d to %d: %w", b.name, *b.n, b.at, b.up, unix.EINVAL)
 		}
 	}
 	return o, nil

@@ -20,6 +20,7 @@ type xsk struct {
 	fd         int
 	umem, maps []([]byte)
 	fill, rx   xskRing
+	sg         bool // takes frames of several buffers
 }
 
 // An xskRing is a ring shared with the kernel. Of the fill ring we write the producer
@@ -35,7 +36,7 @@ const (
 )
 
 // newXSK binds a socket to a queue of an interface of the thread's network
-// namespace. Frames of several buffers are taken too.
+// namespace. Frames of several buffers are taken too, from Linux 6.6 on.
 func newXSK(ifindex, queue int) (_ *xsk, err error) {
 	x := new(xsk)
 	x.fd, err = unix.Socket(unix.AF_XDP, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
@@ -77,10 +78,16 @@ func newXSK(ifindex, queue int) (_ *xsk, err error) {
 	for i := range uint32(xskFrames) {
 		x.refill(uint64(i) * xskFrameSize)
 	}
-	// The kernel takes its time to release the queue from a process that was killed.
 	sa := &unix.SockaddrXDP{Flags: unix.XDP_COPY | unix.XDP_USE_SG, Ifindex: uint32(ifindex), QueueID: uint32(queue)}
 	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
-		if err := unix.Bind(x.fd, sa); !errors.Is(err, unix.EBUSY) || time.Now().After(deadline) {
+		err := unix.Bind(x.fd, sa)
+		switch {
+		case errors.Is(err, unix.EINVAL) && sa.Flags&unix.XDP_USE_SG != 0:
+			sa.Flags &^= unix.XDP_USE_SG
+		// The kernel takes its time to release the queue from a process that was killed.
+		case errors.Is(err, unix.EBUSY) && time.Now().Before(deadline):
+		default:
+			x.sg = sa.Flags&unix.XDP_USE_SG != 0
 			return x, err
 		}
 	}

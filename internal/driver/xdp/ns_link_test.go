@@ -116,7 +116,7 @@ func TestNSGone(t *testing.T) {
 					}
 				}
 			}()
-			for !d.waiter.waiting.Load() {
+			for !d.waiting.Load() {
 				time.Sleep(time.Microsecond)
 			}
 			tt.go_(w)

@@ -26,7 +26,7 @@ func waiting(t *testing.T, d *Driver, until mono.Time) (done chan struct{}) {
 			t.Errorf("Wait: %v", err)
 		}
 	}()
-	for !d.waiter.waiting.Load() {
+	for !d.waiting.Load() {
 		select {
 		case <-done:
 			return done

@@ -20,6 +20,7 @@ type completions struct {
 	streams map[uint64]*verified
 	ended   int
 	iovs    []buf.Iov
+	keep    bool // connections are not closed at their end
 }
 
 // verified is a connection of which bytes up to off were received and right.
@@ -43,7 +44,9 @@ func (r *completions) step() {
 			if ok {
 				id := uint64(len(r.streams) + 1)
 				r.streams[id] = &verified{c: c}
-				w.Cleanup(func() { closeConn(c) })
+				if !r.keep {
+					w.Cleanup(func() { closeConn(c) })
+				}
 				c.Queue().Arm(w.cq, id)
 				c.Queue().Raise()
 			}
@@ -56,7 +59,9 @@ func (r *completions) step() {
 		if err == io.EOF {
 			r.ended++
 			v.c.Queue().Disarm()
-			w.ok(closeConn(v.c))
+			if !r.keep {
+				w.ok(closeConn(v.c))
+			}
 			return false, true
 		}
 		w.ok(err)

@@ -58,10 +58,15 @@ func New(cfg engine.Config, o Options) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	if o.Backend == BackendZCRX {
-		e.steering.put, e.steerDials = o.ZCRX.Steer, o.ZCRX.SteerDials
-	}
+	e.steerBy(o.ZCRX)
 	return e, nil
+}
+
+// steerBy says how flows come to the queue, before there are any.
+func (e *Engine) steerBy(o ZCRXOptions) {
+	if e.backend == BackendZCRX {
+		e.steering.put, e.steerDials = o.Steer, o.SteerDials
+	}
 }
 
 // start runs the first of the candidates that works.

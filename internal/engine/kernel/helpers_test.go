@@ -95,6 +95,7 @@ func newWorld(t *testing.T, v variant, o options) *world {
 		w.pool.Remove()
 		t.Fatal(err)
 	}
+	w.steerBy(v.o.ZCRX)
 	if got, _ := w.Backend(); got != v.o.Backend {
 		t.Errorf("backend %s runs, want %s", got, v.o.Backend)
 	}

@@ -5,6 +5,7 @@ package kernel
 import (
 	"errors"
 	"os"
+	"runtime"
 
 	"github.com/zctap/zctap/internal/engine"
 	"github.com/zctap/zctap/internal/uring"
@@ -47,6 +48,8 @@ func variants() []variant {
 var onlyNoDevice bool
 
 func noDeviceWorks() error {
+	runtime.LockOSThread() // as the loop does
+	defer runtime.UnlockOSThread()
 	return errors.Join(uring.Have(uring.ZCRX), uring.Have(uring.ZCRXNoDevice))
 }
 

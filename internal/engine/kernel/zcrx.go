@@ -34,6 +34,8 @@ type zcrx struct {
 	per   int  // of them in one of the region's
 	total int  // of them in the area
 
+	areaBytes int // if there are several
+
 	records records
 	settled func(*record) // settle
 	dues    dues
@@ -47,6 +49,7 @@ type zcrx struct {
 	batch    zcrxBatch        // what this round brought
 	promises promises
 	reserved int       // buffers of the reserve that requests may need
+	stalls   bool      // the kernel may stop a request in the middle; see doubt
 	doubts   []*socket // see doubt
 	last     *socket   // whose payload came last
 	largest  int       // bytes that the kernel lets a receive buffer grow to
@@ -75,6 +78,7 @@ func openZCRX(l *loop, o ZCRXOptions) (backend, error) {
 	z.l, z.recv = l, z
 	z.unit, z.per = p.unit, l.pool.Region().BufferSize()/p.unit
 	z.total = p.lent * z.per
+	z.areaBytes = p.lent / p.areas * l.pool.Region().BufferSize()
 	z.shift = uint(bits.TrailingZeros(uint(l.pool.Region().BufferSize())))
 	z.settled = z.settle
 	z.largest = largestWindow()
@@ -82,7 +86,7 @@ func openZCRX(l *loop, o ZCRXOptions) (backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	z.canFlush = can.flush
+	z.canFlush, z.stalls = can.flush, can.stalls
 	if err := z.open(p, can); err != nil {
 		return nil, errors.Join(err, z.shut())
 	}
@@ -96,13 +100,14 @@ func openZCRX(l *loop, o ZCRXOptions) (backend, error) {
 type abilities struct {
 	flush   bool
 	notices bool // events and statistics
+	stalls  bool // it stops requests in the middle, and says nothing
 }
 
 // probe asks the kernel for what is needed, and for the rest. A ring of the
 // caller's can do everything, or says so itself.
 func (o *ZCRXOptions) probe() (can abilities, err error) {
 	if o.Ring != nil {
-		return abilities{flush: true, notices: true}, nil
+		return abilities{flush: true, notices: true, stalls: true}, nil
 	}
 	need := []uring.Feature{uring.Basic, uring.RecvZeroCopy, uring.ZCRX}
 	if o.NoDevice {
@@ -114,12 +119,18 @@ func (o *ZCRXOptions) probe() (can abilities, err error) {
 	if o.Mixed {
 		need = append(need, uring.MixedCQEs)
 	}
+	if o.Areas > 1 {
+		need = append(need, uring.ZCRXAddArea)
+	}
 	for _, f := range need {
 		if err := uring.Have(f); err != nil {
 			return can, err
 		}
 	}
-	return abilities{flush: uring.Have(uring.ZCRXFlush) == nil, notices: uring.Have(uring.ZCRXNotices) == nil}, nil
+	return abilities{
+		flush: uring.Have(uring.ZCRXFlush) == nil, notices: uring.Have(uring.ZCRXNotices) == nil,
+		stalls: uring.Have(uring.ZCRXNoStall) != nil, // also if that can't be tried
+	}, nil
 }
 
 // open makes the ring and binds the queue to it.
@@ -144,7 +155,7 @@ func (z *zcrx) open(p zcrxPlan, can abilities) (err error) {
 	}
 	cfg := uring.ZCRXConfig{
 		Interface: z.o.Interface, Queue: z.o.Queue, NoDevice: z.o.NoDevice,
-		Area:          uring.Area{Memory: z.l.pool.Region().Memory()[:p.lent<<z.shift]},
+		Area:          z.area(0),
 		RefillEntries: p.refill,
 	}
 	if z.unit > os.Getpagesize() {
@@ -162,6 +173,9 @@ func (z *zcrx) open(p zcrxPlan, can abilities) (err error) {
 		}
 		cfg.RefillMemory = z.ours
 	}
+	if z.o.DMABuf != 0 {
+		cfg.Area = uring.Area{DMABuf: z.o.DMABuf, Size: z.areaBytes}
+	}
 	if z.ifq, err = z.ring.RegisterZCRX(cfg); err != nil {
 		return err
 	}
@@ -174,9 +188,19 @@ func (z *zcrx) open(p zcrxPlan, can abilities) (err error) {
 	if err := z.ring.Enable(); err != nil {
 		return err
 	}
+	for i := 1; i < p.areas; i++ {
+		if _, err := z.ifq.AddArea(z.area(i)); err != nil {
+			return err
+		}
+	}
 	_ = z.ring.RegisterRingFD() // saves a look-up of the file in each call
 	z.askNAPI(time.Now())
 	return z.openWaker()
+}
+
+// area is one of the areas that the NIC's part of the region is cut into.
+func (z *zcrx) area(i int) uring.Area {
+	return uring.Area{Memory: z.l.pool.Region().Memory()[i*z.areaBytes:][:z.areaBytes]}
 }
 
 // round implements backend.
@@ -202,6 +226,7 @@ func (z *zcrx) round(timeout time.Duration) error {
 	}
 	z.serveReady()
 	z.account()
+	z.doubtAll()
 	z.restrain()
 	return z.rearmEvents()
 }

@@ -6,8 +6,9 @@ package kernel
 // the completion queue or for a copy, waited for the next packet, and the rest
 // of this one with it: for ever, if the sender waits for an answer. Nothing
 // tells such a request from one that has taken everything, so whichever may be
-// in that state is made anew: the one whose payload came last before the queue
-// was full, or before another found no buffer.
+// in that state is made anew, which tries at once. It is the one whose payload
+// came last before the queue was full, or the last buffer went: those after it
+// got nothing at all, and have ended.
 
 // doubt has the request for payload of s be made anew in the next round.
 func (z *zcrx) doubt(s *socket) {
@@ -19,6 +20,26 @@ func (z *zcrx) doubt(s *socket) {
 
 // filled implements receiver: the completion queue was full.
 func (z *zcrx) filled() { z.doubt(z.last) }
+
+// doubtAll is called at a round's end. Without a device it is known when the
+// last buffer went. With one it is not, but there only what comes in by another
+// queue is copied.
+func (z *zcrx) doubtAll() {
+	if z.o.NoDevice {
+		if z.last != nil && z.kernelFree() <= 0 {
+			z.doubt(z.last)
+		}
+		return
+	}
+	if !z.stalls {
+		return
+	}
+	for _, s := range z.l.dirty {
+		if s.conn != nil && s.zc.elsewhere {
+			z.doubt(s)
+		}
+	}
+}
 
 func (z *zcrx) kickDoubted() {
 	for i, s := range z.doubts {

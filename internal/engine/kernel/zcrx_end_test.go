@@ -47,6 +47,37 @@ func TestZCRXNoBufferToCopyTo(t *testing.T) {
 	w.wantReturned()
 }
 
+// On kernels that stop a request in the middle and say nothing, connections go on
+// all the same: when the completion queue was full, or the area.
+func TestZCRXStalls(t *testing.T) {
+	kicked := uint64(0)
+	for _, tc := range []struct {
+		name string
+		z    ZCRXOptions
+		k    uringtest.Options
+		o    options
+	}{
+		{"queue", noDevice, uringtest.Options{}, options{tune: func(t *tuning) { t.sqEntries, t.cqEntries = 2, 2 }}},
+		{"queue-device", device, uringtest.Options{Device: true, Chunk: 1448}, options{tune: func(t *tuning) { t.sqEntries, t.cqEntries = 2, 2 }}},
+		{"area", noDevice, uringtest.Options{}, options{buffers: 4}},
+		{"area-chunks", noDevice, uringtest.Options{Chunk: 300}, options{buffers: 8}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			tc.k.Stalls = true
+			w := zcrxOn(t, tc.o, tc.z, tc.k)
+			const n, size = 20, 100_000
+			conns, wait := w.crowd(n, size)
+			w.receiveAll(conns, size)
+			wait()
+			kicked += w.event("kicked")
+			w.wantReturned()
+		})
+	}
+	if kicked == 0 {
+		t.Error("no request was made anew")
+	}
+}
+
 // faulty fails the receives of a connection once, with errno.
 type faulty struct {
 	mu    sync.Mutex

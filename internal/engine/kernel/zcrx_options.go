@@ -9,6 +9,8 @@ import (
 	"os"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/zctap/zctap/internal/buf"
 	"github.com/zctap/zctap/internal/uring"
 )
@@ -34,6 +36,16 @@ type ZCRXOptions struct {
 	// UDP, for payload that is copied out, and for small payloads. 0 is an eighth
 	// of the region.
 	Reserve int
+
+	// Areas is in how many areas the NIC's part of the region is registered; 0 is
+	// one. More need Linux 7.3.
+	Areas int
+
+	// DMABuf, if not 0, is the descriptor of a DMA buffer, of which the region's
+	// beginning is a mapping: it is the area, as long as it is, and Reserve is not
+	// looked at. Payload that the NIC did not put there itself can't be copied there,
+	// and ends its connection.
+	DMABuf int
 
 	// RefillEntries is the size of the refill ring, a power of two up to
 	// uring.MaxRefill. 0 is as many as the NIC has buffers, as far as that goes.
@@ -78,9 +90,10 @@ func badZCRX(format string, args ...any) error {
 	return fmt.Errorf(format+": %w", append(args, syscall.EINVAL)...)
 }
 
-// plan is what ZCRXOptions come to for one region.
+// zcrxPlan is what ZCRXOptions come to for one region.
 type zcrxPlan struct {
-	lent   int    // buffers of the region that are the area
+	lent   int    // buffers of the region that are the NIC's
+	areas  int    // of the same size that they make up
 	unit   int    // bytes of a buffer of the kernel's
 	refill uint32 // entries
 }
@@ -99,12 +112,12 @@ func (o *ZCRXOptions) plan(r *buf.Region) (p zcrxPlan, err error) {
 	case o.Reserve < 0:
 		return p, badZCRX("a reserve of %d buffers", o.Reserve)
 	}
-	reserve := o.Reserve
-	if reserve == 0 {
-		reserve = max(count/8, 1)
+	if p.lent, err = o.lend(r); err != nil {
+		return p, err
 	}
-	if p.lent = count - reserve; p.lent < 1 {
-		return p, badZCRX("a region of %d buffers, of which %d are kept in reserve, has none for the NIC", count, reserve)
+	p.areas = max(o.Areas, 1)
+	if p.lent -= p.lent % p.areas; p.lent < 1 || o.Areas < 0 || p.areas > 1 && o.DMABuf != 0 {
+		return p, badZCRX("%d areas of %d buffers", o.Areas, count)
 	}
 	switch n := o.RefillEntries; {
 	case n < 0 || n > uring.MaxRefill || bits.OnesCount(uint(n)) > 1:
@@ -117,4 +130,27 @@ func (o *ZCRXOptions) plan(r *buf.Region) (p zcrxPlan, err error) {
 		}
 	}
 	return p, nil
+}
+
+// lend is how many buffers of r are the NIC's.
+func (o *ZCRXOptions) lend(r *buf.Region) (int, error) {
+	if o.DMABuf != 0 {
+		n, err := unix.Seek(o.DMABuf, 0, unix.SEEK_END)
+		if err != nil {
+			return 0, fmt.Errorf("size of the DMA buffer: %w", os.NewSyscallError("lseek", err))
+		}
+		size := int64(r.BufferSize())
+		if n%size != 0 || n == 0 || n/size >= int64(r.Count()) {
+			return 0, badZCRX("a DMA buffer of %d bytes can't be the beginning of a region of %d buffers of %d bytes", n, r.Count(), size)
+		}
+		return int(n / size), nil
+	}
+	reserve := o.Reserve
+	if reserve == 0 {
+		reserve = max(r.Count()/8, 1)
+	}
+	if reserve >= r.Count() {
+		return 0, badZCRX("a region of %d buffers, of which %d are kept in reserve, has none for the NIC", r.Count(), reserve)
+	}
+	return r.Count() - reserve, nil
 }

@@ -17,6 +17,10 @@ func recvZC(s *socket, ifq uint32) uring.SQE {
 var errMissteered = fmt.Errorf("recv: %w: payload lies in buffers of another zero-copy queue, which only that can read:"+
 	" the flow is steered to a queue that is not this engine's (ethtool -n, ethtool -x)", syscall.EFAULT)
 
+// errNotCopied explains ENOMEM of RECV_ZC into a DMA buffer.
+var errNotCopied = fmt.Errorf("recv: %w: the NIC did not put the payload into the DMA buffer, and the kernel can't copy it there:"+
+	" the flow is not steered to the queue, or its headers are not split off", syscall.ENOMEM)
+
 // handle handles completions. Almost all bring payload, and are told apart here.
 func (z *zcrx) handle(cqes []uring.CQE) {
 	for i := range cqes {
@@ -25,8 +29,10 @@ func (z *zcrx) handle(cqes []uring.CQE) {
 			if d, ok := z.ifq.Data(c); ok {
 				if s := z.l.table.find(tokenOf(c.UserData)); s != nil {
 					z.deliver(s.conn, d)
-					continue
+				} else {
+					z.dues.add(d.Token) // after the request's end: not that we know
 				}
+				continue
 			}
 		}
 		z.completion(c)
@@ -40,6 +46,7 @@ func (z *zcrx) received(c *conn, cqe *uring.CQE) {
 		z.breakdown(fmt.Errorf("zcrx: a completion with result %d, flags %#x and place %#x, which is nowhere", cqe.Res, uint32(cqe.Flags), cqe.Extra[0]))
 		return
 	}
+	println("final", cqe.Res, s.zc.size, s.zc.got)
 	z.unreserve(s, s.zc.reserved)
 	if z.promises.drop(s) > 0 {
 		z.l.wanting = false // others that are paused may have it
@@ -82,6 +89,10 @@ func (z *zcrx) dry(s *socket) {
 	if s.detaching || s.ending {
 		return
 	}
+	if z.o.DMABuf != 0 {
+		s.conn.fail(syscall.ENOMEM, errNotCopied)
+		return
+	}
 	if s.zc.tries++; s.zc.tries > 1 {
 		z.l.starved = append(z.l.starved, s)
 		return
@@ -96,8 +107,8 @@ func (z *zcrx) deliver(c *conn, d uring.ZCData) {
 	z.batch.frames++
 	s.zc.note(d.Len)
 	z.last = s
-	b := uint16(d.Offset() >> z.shift)
-	off := d.Offset() & (1<<z.shift - 1)
+	at := d.Area()*z.areaBytes + d.Offset()
+	b, off := uint16(at>>z.shift), at&(1<<z.shift-1)
 	if z.tight(s) && z.copyOut(c, b, off, d.Len) {
 		z.dues.add(d.Token)
 		z.stats.copiedOut.Add(1)

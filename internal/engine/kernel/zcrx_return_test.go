@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/zctap/zctap/internal/buf"
+	"github.com/zctap/zctap/internal/uring"
 	"github.com/zctap/zctap/internal/uring/uringtest"
 )
 
@@ -110,4 +111,29 @@ func TestZCRXReturnsWakeTheLoop(t *testing.T) {
 		}
 		wait()
 	})
+}
+
+// The NIC's part of the region in several areas: payload comes in all of them,
+// and goes back to where it came from.
+func TestZCRXAreas(t *testing.T) {
+	z := ZCRXOptions{NoDevice: true, Areas: 7}
+	for name, v := range map[string]variant{
+		"fake": fakeVariant("zcrx", z, uringtest.Options{}),
+		"real": noDeviceVariant("zcrx", z),
+	} {
+		if name == "real" && !inLab() && (noDeviceWorks() != nil || uring.Have(uring.ZCRXAddArea) != nil) {
+			continue
+		}
+		w := newWorld(t, v, options{buffers: 128})
+		z := w.loop.back.(*zcrx)
+		if z.ifq.Areas() != 7 || w.pool.Lent() != 112 {
+			w.Fatalf("%d areas, %d buffers are lent", z.ifq.Areas(), w.pool.Lent())
+		}
+		const n, size = 30, 100_000
+		conns, wait := w.crowd(n, size)
+		w.settle("most of the region is used", func() bool { return w.pool.FreeLent() < 40 })
+		w.receiveAll(conns, size)
+		wait()
+		w.wantReturned()
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/zctap/zctap"
 	"github.com/zctap/zctap/lab"
@@ -55,9 +56,12 @@ func (o *labOptions) runDemo(ctx context.Context, env *environ) error {
 		},
 	}
 	s.job.Collect = []string{labFrames}
+	if s.job.Timeout == 0 {
+		s.job.Timeout = demoTimeout(int64(o.size))
+	}
 	res, err := s.run(ctx)
 	if err != nil {
-		return err
+		return errors.Join(s.blameNIC(), err)
 	}
 	r := &labReport{report: &report{}, Kernel: res.Release}
 	if err := json.Unmarshal(res.Step("receiver").Stdout, r.report); err != nil {
@@ -68,6 +72,25 @@ func (o *labOptions) runDemo(ctx context.Context, env *environ) error {
 		return errors.Join(writeJSON(env.stdout, r), err)
 	}
 	return errors.Join(r.print(env, o.noDevice), err)
+}
+
+// demoTimeout bounds the emulated transfer of size bytes: at 1 MB/s, twenty times
+// what it takes, a stall is told from a slow machine.
+func demoTimeout(size int64) time.Duration {
+	return 30*time.Second + time.Duration(size/1e6)*time.Second
+}
+
+// blameNIC explains a transfer that failed by what the NIC did, if it did.
+func (s *labSetup) blameNIC() error {
+	if s.nic == nil {
+		return nil
+	}
+	st := s.nic.Stats()
+	if n := st.Rx[labQueue].Unsplit; n > 0 {
+		return fmt.Errorf("the NIC put %d packets into memory as a whole, without splitting their headers off (tcp-data-split): "+
+			"the kernel can't read headers there, and the stream stalls", n)
+	}
+	return nil
 }
 
 // demoBuffers is a region that has room for the whole stream, where that can be.

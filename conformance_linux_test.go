@@ -37,11 +37,6 @@ func TestNSConformanceUserXDPIPv6(t *testing.T) {
 	enginetest.Run(t, enginetest.Setup{Open: openXDP(ours, theirs, vethOurs6, vethPeer6, zctap.XDPConfig{}), Conns: 100})
 }
 
-func TestNSConformanceUserXDPJumbo(t *testing.T) {
-	ours, theirs := newVeth(t, 9000)
-	enginetest.Run(t, enginetest.Setup{Open: openXDP(ours, theirs, vethOurs4, vethPeer4, zctap.XDPConfig{}), Conns: 100})
-}
-
 func TestNSConformanceUserXDPGeneric(t *testing.T) {
 	ours, theirs := newVeth(t, 1500)
 	enginetest.Run(t, enginetest.Setup{Open: openXDP(ours, theirs, vethOurs4, vethPeer4, zctap.XDPConfig{Mode: zctap.XDPGeneric}), Conns: 100})

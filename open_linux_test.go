@@ -36,9 +36,9 @@ func TestOpenRefuses(t *testing.T) {
 		says   string
 	}{
 		{"an unknown engine", zctap.Config{Engine: "warp"}, nil, "auto and zcrx, user, copy"},
-		{"zcrx by name", zctap.Config{Engine: zctap.ZCRX}, zctap.ErrNotSupported, "no zcrx engine"},
+		{"zcrx by name", zctap.Config{Engine: zctap.ZCRX}, zctap.ErrNotSupported, "no interface is named"},
 		{"user without a device", zctap.Config{Engine: zctap.User}, zctap.ErrNotSupported, "Config.TUN"},
-		{"user on a NIC", zctap.Config{Engine: zctap.User, Interface: "eth9"}, errors.ErrUnsupported, "eth9"},
+		{"user on a NIC", zctap.Config{Engine: zctap.User, Interface: "eth9"}, syscall.ENODEV, "eth9"},
 		{"a TUN without addresses", zctap.Config{Engine: zctap.User, TUN: &zctap.TUN{Name: "x"}}, nil, "Addresses"},
 		{"a TUN with a bad name", zctap.Config{Engine: zctap.User, TUN: tun}, nil, "zctap-with-a-long-name"},
 		{"no device node", zctap.Config{Engine: zctap.User, TUN: &zctap.TUN{

@@ -345,7 +345,6 @@ func (r *requests) accepted(n *listener, c *uring.CQE) {
 		return
 	}
 	if !c.More() && !n.detaching {
-		println("accept ended", c.Res>0, uint32(c.Flags))
 		r.l.stats.rearmed.Add(1)
 		r.receive(&n.socket)
 	}

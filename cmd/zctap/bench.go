@@ -41,6 +41,12 @@ func runBench(ctx context.Context, env *environ, args []string) error {
 	if err := nic.check(engine.value); err != nil {
 		return err
 	}
+	if engine.value == zctap.ZCRX && !nic.wanted() {
+		return usagef("engine zcrx needs an --interface and a --sender, or --nodev")
+	}
+	if nic.iface != "" && *sender == "" {
+		return usagef("--interface needs a --sender: nobody starts one by hand for each round")
+	}
 	h, err := benchHosts(&nic, *sender)
 	if err != nil {
 		return fmt.Errorf("the benchmark needs network namespaces (root, or unshare --user --map-root-user --net): %w", err)
@@ -61,8 +67,6 @@ func runBench(ctx context.Context, env *environ, args []string) error {
 		receive = func(ctx context.Context, h *hosts) (*report, error) { return t.byInterface(ctx, h, &nic, engine.value) }
 	case wire.value == "veth":
 		receive = t.overVeth
-	case engine.value == zctap.ZCRX:
-		return usagef("engine zcrx needs an --interface and a --sender, or --nodev")
 	case engine.value == zctap.Copy:
 		receive = t.byCopy
 	}
@@ -89,14 +93,10 @@ func runBench(ctx context.Context, env *environ, args []string) error {
 	return res.print(env)
 }
 
-// benchHosts are where the stream comes from: nobody starts a sender by hand
-// for each round.
+// benchHosts are where the stream comes from.
 func benchHosts(f *nicFlags, sender string) (*hosts, error) {
 	if !f.wanted() {
 		return newHosts()
-	}
-	if f.iface != "" && sender == "" {
-		return nil, usagef("--interface needs a --sender")
 	}
 	return f.hosts(sender)
 }

@@ -21,7 +21,9 @@ func TestZCRXCreditGrows(t *testing.T) {
 	wait := w.sender(p, size)
 	w.wantEOF(c, size)
 	wait()
-	if n := w.event("credit-used-up"); n == 0 || n > 60 {
+	// With the first grant alone it would be 1,024; how many it is depends on how
+	// far a busy machine lets the application fall behind.
+	if n := w.event("credit-used-up"); n == 0 || n > 512 {
 		w.Errorf("%d credits for %d MiB", n, size>>20)
 	}
 	if s := w.stats(); s.CopiedBytes != 0 || s.ZeroCopyBytes != size {

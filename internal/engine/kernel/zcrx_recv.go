@@ -46,7 +46,6 @@ func (z *zcrx) received(c *conn, cqe *uring.CQE) {
 		z.breakdown(fmt.Errorf("zcrx: a completion with result %d, flags %#x and place %#x, which is nowhere", cqe.Res, uint32(cqe.Flags), cqe.Extra[0]))
 		return
 	}
-	println("final", cqe.Res, s.zc.size, s.zc.got)
 	z.unreserve(s, s.zc.reserved)
 	if z.promises.drop(s) > 0 {
 		z.l.wanting = false // others that are paused may have it

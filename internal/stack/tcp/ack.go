@@ -1,6 +1,8 @@
 package tcp
 
 import (
+	"time"
+
 	"github.com/zctap/zctap/internal/mono"
 	"github.com/zctap/zctap/internal/wire"
 )
@@ -17,11 +19,15 @@ func (c *Conn) acknowledged(now mono.Time, s *Segment, seq wire.Seq, flags wire.
 		return false
 	}
 	wnd := uint32(h.Window) << c.opt.sndShift
+	// RFC 5681 section 2.
+	duplicate := ack == c.snd.una && c.snd.nxt != ack && s.Len == 0 && !flags.Has(wire.FIN) && wnd == c.snd.wnd
 	switch {
+	case c.opt.sack && (c.snd.una.LessThan(ack) || !c.board.empty()):
+		c.ackedSelectively(now, h, duplicate)
 	case c.snd.una.LessThan(ack):
 		c.ackedNew(now, h)
-	case ack == c.snd.una && c.snd.nxt != ack && s.Len == 0 && !flags.Has(wire.FIN) && wnd == c.snd.wnd:
-		c.duplicateAck() // RFC 5681 section 2
+	case duplicate:
+		c.duplicateAck()
 	}
 	// Only the newest segment tells the window (section 3.10.7.4).
 	if c.snd.una.LessEq(ack) && (c.snd.wl1.LessThan(seq) || c.snd.wl1 == seq && c.snd.wl2.LessEq(ack)) {
@@ -33,16 +39,22 @@ func (c *Conn) acknowledged(now mono.Time, s *Segment, seq wire.Seq, flags wire.
 	return true
 }
 
-// ackedNew takes in an acknowledgment of something new.
+// ackedNew takes in an acknowledgment of something new, without SACK.
 func (c *Conn) ackedNew(now mono.Time, h *wire.TCP) {
+	n, flight := uint32(h.Ack-c.snd.una), c.flight()
+	rtt := c.advance(now, h)
+	c.ackedInRecovery(now, n, flight, rtt)
+}
+
+// advance moves SND.UNA to the acknowledgment of something new. It returns the round
+// trip time, if the ACK yields a sample; 0: none.
+func (c *Conn) advance(now mono.Time, h *wire.TCP) time.Duration {
 	ack := h.Ack
-	n := uint32(ack - c.snd.una)
-	data := n
+	data := uint32(ack - c.snd.una)
 	if c.finSet && ack == c.snd.fin.Add(1) {
 		data-- // our FIN has a sequence number and no byte
 	}
-	flight := c.flight()
-	c.measure(now, h)
+	rtt := c.measure(now, h)
 	c.snd.una = ack
 	if c.snd.nxt.LessThan(ack) {
 		c.snd.nxt = ack // data that was sent before a timeout did arrive
@@ -51,7 +63,7 @@ func (c *Conn) ackedNew(now mono.Time, h *wire.TCP) {
 		c.Send.ack(int(data))
 	}
 	c.loss.stuck = 0
-	c.ackedInRecovery(n, flight)
+	return rtt
 }
 
 // setSendWindow is the peer's window, told by a segment with seq and ack.
@@ -61,6 +73,9 @@ func (c *Conn) setSendWindow(seq, ack wire.Seq, wnd uint32) {
 		c.loss.persisting = false
 		c.timers.stop(timerRetransmit)
 		c.rtt.backoff = 0
+	}
+	if c.snd.wnd == 0 && wnd > 0 {
+		c.reopened()
 	}
 	c.snd.wl1, c.snd.wl2 = seq, ack
 	c.snd.wnd = wnd
@@ -74,4 +89,4 @@ func (c *Conn) setSendWindow(seq, ack wire.Seq, wnd uint32) {
 
 // flight is the bytes sent and not acknowledged, as far as they count as still
 // under way.
-func (c *Conn) flight() uint32 { return uint32(c.snd.nxt - c.snd.una) }
+func (c *Conn) flight() uint32 { return c.board.pipe(uint32(c.snd.nxt - c.snd.una)) }

@@ -3,6 +3,7 @@ package tcp
 import (
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/zctap/zctap/internal/buf"
 	"github.com/zctap/zctap/internal/wire"
@@ -24,6 +25,7 @@ func newReceiver(t testing.TB, n, size int) *receiver {
 	s := newScript(t, 4096, nil)
 	s.opts.HasWindowScale, s.opts.WindowScale = true, 7
 	s.opts.HasTimestamps, s.opts.TSVal = true, 1
+	s.opts.SACKPermitted = true
 	s.establish()
 	s.c.rcv.limit = uint32(s.sh.MaxRecvWindow)
 	s.sh.Transmit = func(_, _ netip.Addr, _ *wire.TCP, _ [2][]byte, _ int) {}
@@ -140,6 +142,46 @@ func TestSendAllocatesNothing(t *testing.T) {
 	}
 	if n := testing.AllocsPerRun(1000, round); n > 0.05 {
 		t.Errorf("%v allocations a round", n)
+	}
+}
+
+// Nor does repairing what is lost.
+func TestRepairAllocatesNothing(t *testing.T) {
+	skipInvariants(t)
+	r := newReceiver(t, 1, 1)
+	p := make([]byte, 30_000)
+	round := func() {
+		r.c.cc.cwnd, r.c.cc.ssthresh = 100_000, 100_000
+		if _, err := r.c.Send.TryWrite(p); err != nil {
+			r.t.Fatal(err)
+		}
+		r.c.Kick()
+		r.flushOnly()
+		// Every other segment is lost.
+		seg, mss := Segment{TCP: &r.h}, r.c.snd.mss
+		o := &r.h.Options
+		for i := uint32(1); i < 20; i += 2 {
+			r.now++
+			o.SACKCount = 1
+			o.SACK[0] = wire.SACKBlock{Start: r.c.snd.una.Add(i * mss), End: r.c.snd.una.Add((i + 1) * mss)}
+			r.c.Input(r.now, &seg)
+			r.flushOnly()
+		}
+		o.SACKCount = 0
+		r.now = r.now.Add(time.Millisecond)
+		r.h.Ack = r.c.snd.max
+		r.c.Input(r.now, &seg)
+		r.flushOnly()
+	}
+	for range 100 {
+		round()
+	}
+	retransmits := r.sh.Stats.Retransmits
+	if n := testing.AllocsPerRun(1000, round); n > 0.05 {
+		t.Errorf("%v allocations a round", n)
+	}
+	if n := r.sh.Stats.Retransmits - retransmits; n < 9000 {
+		t.Errorf("only %d segments sent again", n)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/zctap/zctap/internal/mono"
+	"github.com/zctap/zctap/internal/wire"
 )
 
 // challengeInterval is how often a connection answers segments that cost their
@@ -27,9 +28,10 @@ func (c *Conn) challenge(now mono.Time) {
 // rejected answers a segment that is not acceptable with an ACK (RFC 9293 section
 // 3.10.7.4, first step). One with payload or FIN may be a window probe, or a
 // retransmission because our ACK was lost, and is always answered.
-func (c *Conn) rejected(now mono.Time, length uint32) {
+func (c *Conn) rejected(now mono.Time, seq wire.Seq, length uint32) {
 	if length > 0 {
 		c.acks.now = true
+		c.duplicate(seq, earlier(c.rcv.nxt, seq.Add(length)))
 		return
 	}
 	c.challenge(now)

@@ -114,6 +114,7 @@ func (c *Conn) kill(err error) {
 	c.timers = timers{}
 	c.acks = ackPolicy{}
 	c.dropHeld()
+	c.untrack()
 	c.closePack()
 	c.constrain(false)
 	c.touch()

@@ -52,8 +52,13 @@ type Conn struct {
 	rtt    rttEstimator
 	cc     congestion
 	loss   recovery
+	board  scoreboard
+	rack   rackState
+	tlp    tailProbe
+	prr    prr
 	acks   ackPolicy
 	ooo    reassembly
+	report sackReport
 	pack   compactor
 	keep   keepAlive
 	timers timers
@@ -104,7 +109,7 @@ type recvState struct {
 func Dial(sh *Shared, now mono.Time, t wire.Tuple, mss int) *Conn {
 	c := newConn(sh, now, t, mss)
 	c.state = SynSent
-	c.opt.timestamps, c.opt.scaling = true, true // offered
+	c.opt.timestamps, c.opt.scaling, c.opt.sack = true, true, true // offered
 	c.synDue = true
 	c.touch()
 	return c
@@ -152,8 +157,9 @@ func (c *Conn) connect(now mono.Time) {
 	c.synDue = false
 	c.timers.stop(timerRetransmit)
 	c.acks.start()
-	c.cc.start(c.snd.mss)
+	c.cc.start(c.sh.Congestion, c.snd.mss)
 	c.snd.lastData = now
+	c.rack.fack = c.snd.una
 	c.rtt.afterHandshake()
 	if c.orphan {
 		c.Recv.Close()

@@ -10,8 +10,8 @@ import (
 // An idle connection costs less than 2 KiB, and holds no buffer and no send block.
 func TestIdleSize(t *testing.T) {
 	const perChannel, channels = 128, 4 // the two parkers'
-	size := unsafe.Sizeof(Conn{}) + unsafe.Sizeof(sockq.Queue{}) + unsafe.Sizeof(SendBuffer{}) + perChannel*channels
-	t.Logf("Conn %d, Queue %d, SendBuffer %d bytes", unsafe.Sizeof(Conn{}), unsafe.Sizeof(sockq.Queue{}), unsafe.Sizeof(SendBuffer{}))
+	size := unsafe.Sizeof(Conn{}) + unsafe.Sizeof(sockq.Queue{}) + unsafe.Sizeof(SendBuffer{}) + unsafe.Sizeof(cubic{}) + perChannel*channels
+	t.Logf("Conn %d, cubic %d, Queue %d, SendBuffer %d bytes", unsafe.Sizeof(Conn{}), unsafe.Sizeof(cubic{}), unsafe.Sizeof(sockq.Queue{}), unsafe.Sizeof(SendBuffer{}))
 	if size > 2048 {
 		t.Errorf("%d bytes for an idle connection", size)
 	}

@@ -32,9 +32,12 @@
 //
 // RFC 9293 (state machine, with simultaneous open and close), RFC 1122 section
 // 4.2, RFC 7323 (window scale, timestamps, PAWS), RFC 6298 (retransmission
-// timer), RFC 5681 and RFC 6582 (congestion control, NewReno), RFC 3042 (limited
-// transmit), RFC 6928 (initial window), RFC 5961 (blind attacks), RFC 6528
-// (initial sequence numbers), RFC 1337 and RFC 6191 (TIME-WAIT), RFC 2525 section
-// 2.17. Urgent data is read inline (RFC 6093); payload of a SYN is not taken, and
-// comes again. SACK, ECN and path MTU discovery are not negotiated.
+// timer), RFC 5681 and RFC 6928 (congestion control, initial window), RFC 9438
+// (CUBIC) and RFC 9406 (HyStart++); with peers that understand SACK RFC 2018 and RFC
+// 2883 (SACK, DSACK), RFC 8985 (RACK-TLP), RFC 9937 (PRR) and RFC 3522 (Eifel
+// detection), with others RFC 6582 (NewReno) and RFC 3042 (limited transmit); RFC
+// 5961 (blind attacks), RFC 6528 (initial sequence numbers), RFC 1337 and RFC 6191
+// (TIME-WAIT), RFC 2525 section 2.17. Urgent data is read inline (RFC 6093); payload
+// of a SYN is not taken, and comes again. ECN and path MTU discovery are not
+// negotiated.
 package tcp

@@ -59,6 +59,7 @@ func runProgram(t *testing.T, prog []byte) {
 	z.sh.Transmit = z.transmit
 	start := z.byte()
 	z.opts.HasTimestamps, z.opts.HasWindowScale, z.opts.WindowScale = start&1 != 0, start&2 != 0, start>>4
+	z.opts.SACKPermitted = start&0x20 == 0
 	if start&8 != 0 {
 		z.irs = ^wire.Seq(0) - 1000
 	}
@@ -75,7 +76,7 @@ func runProgram(t *testing.T, prog []byte) {
 			flags, seq = wire.SYN|wire.ACK, 0
 		}
 		z.c.Input(z.now, z.script.segment(seq, 1, flags, nil))
-		z.opts.HasWindowScale = false
+		z.opts.HasWindowScale, z.opts.SACKPermitted = false, false
 	}
 	for len(z.prog) > 0 {
 		z.step()
@@ -191,7 +192,31 @@ func (z *fuzzConn) segment(seq, ack wire.Seq, flags wire.Flags, n int) {
 	s := z.script.segment(0, 0, flags, nil)
 	s.TCP.Seq, s.TCP.Ack = seq, ack
 	s.Frags, s.Len = frags(z.t, z.pool, payload, 1000), n
+	if z.c.opt.sack {
+		z.blocks(&s.TCP.Options)
+	}
 	z.c.Input(z.now, s)
+}
+
+// blocks adds SACK blocks, some of them of what is under way.
+func (z *fuzzConn) blocks(o *wire.TCPOptions) {
+	n := z.byte()
+	o.SACKCount = n % 5
+	for i := range o.SACKCount {
+		b := wire.SACKBlock{Start: z.c.snd.una.Add(uint32(z.byte()) * 37), End: z.c.snd.una.Add(uint32(z.byte()) * 53)}
+		switch n >> 4 {
+		case 0:
+			b.Start = wire.Seq(z.word()<<16 | z.word())
+		case 1:
+			b.End = wire.Seq(z.word()<<16 | z.word())
+		case 2:
+			b.Start, b.End = b.Start-2000, b.End-2000
+		}
+		o.SACK[i] = b
+	}
+	if n&8 != 0 {
+		o.TSEcr = uint32(z.now/1e6) + z.c.opt.tsOffset - uint32(n)
+	}
 }
 
 func (z *fuzzConn) read(n int) {

@@ -1,6 +1,10 @@
 package tcp
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/zctap/zctap/internal/wire"
+)
 
 // checkConn checks what must hold between two calls whatever the network does.
 func checkConn(c *Conn) error {
@@ -15,6 +19,9 @@ func checkConn(c *Conn) error {
 	}
 	if c.snd.nxt.LessThan(c.snd.una) || c.snd.max.LessThan(c.snd.nxt) {
 		return fmt.Errorf("una %d nxt %d max %d", c.snd.una, c.snd.nxt, c.snd.max)
+	}
+	if err := checkBoard(c); err != nil {
+		return err
 	}
 	ranges := 0
 	at := r.nxt
@@ -33,6 +40,11 @@ func checkConn(c *Conn) error {
 	}
 	if ranges != c.ooo.ranges {
 		return fmt.Errorf("%d ranges counted as %d", ranges, c.ooo.ranges)
+	}
+	for _, b := range c.report.recent[:c.report.count] {
+		if !b.Start.LessThan(b.End) || !holds(&c.ooo, b.SACKBlock) {
+			return fmt.Errorf("SACK block [%d, %d) is not held", b.Start, b.End)
+		}
 	}
 	if len(c.ooo.list) > 0 {
 		if r.adv.LessThan(at) {
@@ -59,6 +71,50 @@ func checkConn(c *Conn) error {
 		if c.state != Closed && c.snd.nxt != c.snd.una && !c.dirty && !c.timers.armed(timerRetransmit) {
 			return fmt.Errorf("data is under way and no timer runs")
 		}
+	}
+	return nil
+}
+
+// holds reports whether r has all of b.
+func holds(r *reassembly, b wire.SACKBlock) bool {
+	for i := range r.list {
+		if h := &r.list[i]; h.seq.LessEq(b.Start) && b.Start.LessThan(h.end()) {
+			b.Start = h.end()
+		}
+	}
+	return b.End.LessEq(b.Start)
+}
+
+// checkBoard checks that the scoreboard covers what is under way, and its sums.
+func checkBoard(c *Conn) error {
+	b := &c.board
+	if !c.opt.sack || b.list == nil {
+		if b.sacked|b.lost|b.resent != 0 || c.opt.sack && c.snd.una != c.snd.nxt && c.state.synchronized() {
+			return fmt.Errorf("nothing tracked of [%d, %d): %+v", c.snd.una, c.snd.nxt, *b)
+		}
+		return nil
+	}
+	var want scoreboard
+	at := c.snd.una
+	for i := b.head; i < len(b.list); i++ {
+		r := &b.list[i]
+		if r.seq != at || !r.seq.LessThan(r.end) {
+			return fmt.Errorf("record %d is [%d, %d), the one before ends at %d", i-b.head, r.seq, r.end, at)
+		}
+		at = r.end
+		switch {
+		case r.flags&sacked != 0 && (r.flags != sacked || i > b.head && b.list[i-1].flags == sacked):
+			return fmt.Errorf("record %d: flags %b behind %b", i-b.head, r.flags, b.list[max(i-1, b.head)].flags)
+		case r.flags&resent != 0 && r.flags&(lost|again) != lost|again:
+			return fmt.Errorf("record %d: flags %b", i-b.head, r.flags)
+		}
+		want.count(r, 1)
+	}
+	if at != c.snd.nxt {
+		return fmt.Errorf("records end at %d, SND.NXT is %d", at, c.snd.nxt)
+	}
+	if b.sacked != want.sacked || b.lost != want.lost || b.resent != want.resent {
+		return fmt.Errorf("sums %d %d %d, want %d %d %d", b.sacked, b.lost, b.resent, want.sacked, want.lost, want.resent)
 	}
 	return nil
 }

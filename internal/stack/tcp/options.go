@@ -24,6 +24,7 @@ const (
 type options struct {
 	timestamps bool // both ends send them; in SYN-SENT: we offer to
 	scaling    bool // both windows are scaled; in SYN-SENT: we offer to
+	sack       bool // both ends understand SACK; in SYN-SENT: we offer to
 	sndShift   uint8
 	rcvShift   uint8
 
@@ -34,11 +35,12 @@ type options struct {
 }
 
 // negotiate takes the options of the peer's SYN. We have all of them: what the
-// peer has too is used (RFC 7323 sections 2.2 and 3.2).
+// peer has too is used (RFC 7323 sections 2.2 and 3.2, RFC 2018 section 2).
 func (c *Conn) negotiate(now mono.Time, peer *wire.TCPOptions) {
 	o := &c.opt
 	o.timestamps = peer.HasTimestamps
 	o.scaling = peer.HasWindowScale
+	o.sack = peer.SACKPermitted
 	o.sndShift, o.rcvShift = 0, 0
 	if o.scaling {
 		o.sndShift, o.rcvShift = peer.WindowScale, c.windowShift()
@@ -62,6 +64,7 @@ func (c *Conn) negotiate(now mono.Time, peer *wire.TCPOptions) {
 // synOptions fills in what our SYN offers, or our SYN-ACK confirms.
 func (c *Conn) synOptions(o *wire.TCPOptions) {
 	o.MSS = uint16(min(c.rcv.mss, 1<<16-1))
+	o.SACKPermitted = c.opt.sack
 	if c.opt.scaling {
 		o.HasWindowScale = true
 		o.WindowScale = c.windowShift()
@@ -95,7 +98,7 @@ func (c *Conn) checkTimestamp(now mono.Time, h *wire.TCP, length uint32) bool {
 	}
 	if older := int32(h.Options.TSVal-o.tsRecent) < 0; older && now.Sub(o.tsRecentAt) < timestampLife {
 		c.sh.Stats.Drops.OldTimestamp++
-		c.rejected(now, length)
+		c.rejected(now, h.Seq, length)
 		return false
 	}
 	return true

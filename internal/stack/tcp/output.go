@@ -43,15 +43,29 @@ func (c *Conn) Publish() {
 func (c *Conn) sendAll(now mono.Time) {
 	c.Send.look()
 	c.seal()
-	for range c.acks.dups {
-		c.sendAck(now)
+	if c.acks.now && c.report.due() {
+		c.sendReport(now)
+	} else {
+		for range c.acks.dups {
+			c.sendAck(now)
+		}
 	}
 	c.acks.dups = 0
-	if c.loss.resend {
+	switch {
+	case c.opt.sack:
+		if c.sendLost(now) {
+			c.sendNew(now)
+		}
+		if c.tlp.due {
+			c.sendTail(now)
+		}
+	case c.loss.resend:
 		c.loss.resend = false
 		c.resend(now)
+		c.sendNew(now)
+	default:
+		c.sendNew(now)
 	}
-	c.sendNew(now)
 	if c.loss.probe {
 		c.loss.probe = false
 		c.sendProbe(now)
@@ -64,6 +78,12 @@ func (c *Conn) sendAll(now mono.Time) {
 		c.sendAck(now)
 	}
 	c.armRetransmit(now)
+	if c.opt.sack && c.board.list != nil {
+		c.timeProbe(now)
+		if c.board.empty() {
+			c.untrack()
+		}
+	}
 }
 
 // seal fixes where our FIN stands, when the application will write no more, and
@@ -84,12 +104,14 @@ func (c *Conn) seal() {
 // sendNew sends from SND.NXT on what both windows allow.
 func (c *Conn) sendNew(now mono.Time) {
 	if c.snd.nxt == c.snd.una && c.snd.lastData != 0 && now.Sub(c.snd.lastData) > c.rtt.timeout() {
-		// RFC 5681 section 4.1: what was learned of the path is out of date.
-		c.cc.cwnd = min(c.cc.cwnd, initialWindow(c.snd.mss))
+		c.cc.restart(c.snd.mss)
 	}
 	for {
 		off := c.snd.nxt - c.snd.una // in flight
 		if c.finSet && c.snd.fin.LessThan(c.snd.nxt) {
+			return
+		}
+		if c.board.full() {
 			return
 		}
 		avail := uint32(c.Send.Buffered()) - uint32(off)
@@ -107,6 +129,12 @@ func (c *Conn) sendNew(now mono.Time) {
 // 9293 section 3.8.6.2.1 under the congestion window, which the first two
 // duplicate ACKs each stretch by a segment (limited transmit, RFC 3042).
 func (c *Conn) usable() uint32 {
+	if c.opt.sack {
+		// What is SACKed makes room in the congestion window, and none in the
+		// peer's.
+		room := c.cc.cwnd - min(c.flight(), c.cc.cwnd)
+		return min(room, uint32(max(c.snd.una.Add(c.snd.wnd).Sub(c.snd.nxt), 0)))
+	}
 	cwnd := c.cc.cwnd + uint32(min(c.loss.dupAcks, dupThresh-1))*c.snd.mss
 	wnd, flight := min(cwnd, c.snd.wnd), c.flight()
 	if wnd <= flight {
@@ -158,6 +186,15 @@ func (c *Conn) sendData(now mono.Time, n uint32, fin bool) {
 		c.rtt.start(now, end)
 	}
 	c.transmit(c.newHeader(now, c.snd.nxt, flags), p)
+	if c.opt.sack {
+		var copied uint8
+		if c.snd.nxt.LessThan(c.snd.max) {
+			copied = again // a probe of the window
+		}
+		c.track(now, c.snd.nxt, end, copied)
+		c.tlp.reset = true
+		c.prr.out += n
+	}
 	c.snd.nxt = end
 	c.sentUpTo(now, end)
 }

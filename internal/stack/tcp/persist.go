@@ -27,15 +27,15 @@ func (c *Conn) timerExpired(now mono.Time) {
 		c.kill(syscall.ETIMEDOUT)
 		return
 	}
-	if !l.persisting {
-		c.retransmitTimeout()
-		return
-	}
-	if c.orphan && now.Sub(c.closedAt) >= c.sh.UserTimeout {
+	if c.orphan && (l.persisting || c.snd.wnd == 0) && now.Sub(c.closedAt) >= c.sh.UserTimeout {
 		// Nobody waits for this data to be sent but a peer that does not take
 		// it.
 		c.sh.Stats.TimedOut++
 		c.Abort(now)
+		return
+	}
+	if !l.persisting {
+		c.retransmitTimeout(now)
 		return
 	}
 	l.probe = true

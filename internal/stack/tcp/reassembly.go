@@ -56,6 +56,7 @@ func (c *Conn) hold(now mono.Time, seq wire.Seq, frags []buf.Frag) {
 		return
 	}
 	c.insert(seq, frags)
+	c.reported(seq)
 	c.watchHeld(now)
 }
 
@@ -91,6 +92,7 @@ func (c *Conn) insertFrag(i int, seq wire.Seq, f buf.Frag) int {
 			}
 			if seq.LessThan(there) {
 				c.sh.Stats.Drops.DuplicateBytes += uint64(there - seq)
+				c.duplicate(seq, there)
 				seq = there
 			}
 			continue
@@ -140,6 +142,7 @@ func (c *Conn) drain() {
 		return
 	}
 	c.publishDue = true
+	c.report.passed(c.rcv.nxt)
 	if r.ranges--; n == len(r.list) {
 		r.list = r.list[:0]
 		c.dropHeld()
@@ -169,6 +172,7 @@ func (c *Conn) dropHeld() {
 		c.sh.spareLists = append(c.sh.spareLists, r.list[:0])
 	}
 	*r = reassembly{}
+	c.report.count = 0
 }
 
 // spareList is memory for a connection's list: few connections have gaps at the

@@ -45,6 +45,7 @@ func (c *Conn) text(now mono.Time, s *Segment, seq wire.Seq, flags wire.Flags) {
 	if seq.LessThan(c.rcv.nxt) {
 		left = int(c.rcv.nxt - seq)
 		drops.DuplicateBytes += uint64(min(left, n))
+		c.duplicate(seq, earlier(c.rcv.nxt, end))
 		seq = c.rcv.nxt
 	}
 	length := max(int(end.Sub(seq)), 0)

@@ -1,6 +1,8 @@
 package tcp
 
 import (
+	"time"
+
 	"github.com/zctap/zctap/internal/mono"
 	"github.com/zctap/zctap/internal/wire"
 )
@@ -18,6 +20,9 @@ type recovery struct {
 	persisting bool      // the timer is the persist timer (persist.go)
 	probe      bool      // a probe is to be sent
 	recover    wire.Seq  // snd.max at the last loss
+	timedOut   bool      // with SACK: the timer has expired, and una has not passed recover
+	stamped    bool      // with SACK: stamp is set
+	stamp      uint32    // when something was first sent again, in milliseconds
 	stuck      mono.Time // first expiry of the timer since progress; 0: none
 }
 
@@ -37,9 +42,8 @@ func (c *Conn) duplicateAck() {
 	if l.dupAcks != dupThresh || c.snd.una.LessEq(l.recover) {
 		return
 	}
-	c.cc.ssthresh = c.cc.control.reduced(&c.cc, c.flight(), mss)
+	c.cc.reduce(c.flight(), mss, false)
 	c.cc.cwnd = c.cc.ssthresh + dupThresh*mss
-	c.cc.credit = 0
 	l.dupAcks = 0
 	l.active, l.partial, l.resend = true, false, true
 	l.recover = c.snd.max
@@ -49,14 +53,12 @@ func (c *Conn) duplicateAck() {
 // ackedInRecovery adapts the congestion window to n bytes newly acknowledged of
 // flight under way, and restarts the retransmission timer (RFC 6298 section
 // 5.3).
-func (c *Conn) ackedInRecovery(n, flight uint32) {
+func (c *Conn) ackedInRecovery(now mono.Time, n, flight uint32, rtt time.Duration) {
 	l, w, mss := &c.loss, &c.cc, c.snd.mss
 	l.dupAcks = 0
 	switch {
 	case !l.active:
-		if w.inUse(flight, mss) {
-			w.control.acked(w, n, mss)
-		}
+		c.growCwnd(now, n, flight, rtt)
 	case c.snd.una.LessThan(l.recover):
 		// RFC 6582 section 3.2 step 3, partial acknowledgment: the segment now
 		// at una was lost too. Deflate by what has left the network. Only the
@@ -79,17 +81,31 @@ func (c *Conn) ackedInRecovery(n, flight uint32) {
 	c.timers.stop(timerRetransmit) // Output arms it again for what is left
 }
 
+// growCwnd tells congestion control of n bytes newly acknowledged of flight under
+// way, and of the round trip that was measured.
+func (c *Conn) growCwnd(now mono.Time, n, flight uint32, rtt time.Duration) {
+	a := &c.sh.ack
+	*a = ackInfo{
+		now: now, bytes: n, mss: c.snd.mss, rtt: rtt, srtt: c.rtt.srtt,
+		una: c.snd.una, nxt: c.snd.nxt, limited: !c.cc.inUse(flight, c.snd.mss),
+	}
+	c.cc.control.acked(&c.cc, a)
+}
+
 // retransmitTimeout runs when the timer expires with data under way (RFC 6298
 // section 5.4 to 5.6, RFC 5681 section 3.1).
-func (c *Conn) retransmitTimeout() {
+func (c *Conn) retransmitTimeout(now mono.Time) {
+	if c.opt.sack {
+		c.repairTimeout(now)
+		return
+	}
 	l, mss := &c.loss, c.snd.mss
 	c.sh.Stats.Timeouts++
 	if c.rtt.backoff == 0 {
 		// Not again when a retransmission is lost: flight is one segment then.
-		c.cc.ssthresh = c.cc.control.reduced(&c.cc, c.flight(), mss)
+		c.cc.reduce(c.flight(), mss, true)
 	}
 	c.cc.cwnd = mss
-	c.cc.credit = 0
 	l.active, l.resend, l.dupAcks = false, false, 0
 	l.recover = c.snd.max
 	c.rtt.cancel()

@@ -45,19 +45,18 @@ func (r *rttEstimator) start(now mono.Time, end wire.Seq) {
 // not tell which copy it is for (Karn's algorithm, section 3).
 func (r *rttEstimator) cancel() { r.timing = false }
 
-// acked ends the measurement if ack covers it, and reports whether it did.
-func (r *rttEstimator) acked(now mono.Time, ack wire.Seq) bool {
+// acked ends the measurement if ack covers it, and returns its result; 0: none.
+func (r *rttEstimator) acked(now mono.Time, ack wire.Seq) time.Duration {
 	if !r.timing || ack.LessThan(r.end) {
-		return false
+		return 0
 	}
 	r.timing = false
-	r.sample(now.Sub(r.since))
-	return true
+	return r.sample(now.Sub(r.since))
 }
 
 // sample is section 2.2 and 2.3, with the order of the two assignments that the
-// RFC insists on, and ends the backing off (section 5.7 and Karn).
-func (r *rttEstimator) sample(rtt time.Duration) {
+// RFC insists on, and ends the backing off (section 5.7 and Karn). It returns the sample.
+func (r *rttEstimator) sample(rtt time.Duration) time.Duration {
 	rtt = max(rtt, 1)
 	if r.srtt == 0 {
 		r.srtt, r.rttvar = rtt, rtt/2
@@ -67,6 +66,7 @@ func (r *rttEstimator) sample(rtt time.Duration) {
 	}
 	r.rto = min(max(r.srtt+max(granularity, 4*r.rttvar), minRTO), maxRTO)
 	r.backoff = 0
+	return rtt
 }
 
 // timeout is the timer's value now, backed off.
@@ -90,13 +90,18 @@ func (r *rttEstimator) afterHandshake() {
 	r.backoff = 0
 }
 
-// measure takes a sample from an ACK of something new.
-func (c *Conn) measure(now mono.Time, h *wire.TCP) {
-	if c.rtt.acked(now, h.Ack) || c.rtt.timing || !c.opt.timestamps || h.Options.TSEcr == 0 {
-		return
+// measure takes a sample from an ACK of something new, if it yields one, and
+// returns it; 0: none.
+func (c *Conn) measure(now mono.Time, h *wire.TCP) time.Duration {
+	if rtt := c.rtt.acked(now, h.Ack); rtt != 0 {
+		return rtt
+	}
+	if c.rtt.timing || !c.opt.timestamps || h.Options.TSEcr == 0 {
+		return 0
 	}
 	// RFC 7323 section 4: the echo tells which copy was received.
 	if ms := int32(c.timestamp(now) - h.Options.TSEcr); ms >= 0 {
-		c.rtt.sample(time.Duration(ms) * time.Millisecond)
+		return c.rtt.sample(time.Duration(ms) * time.Millisecond)
 	}
+	return 0
 }

@@ -72,6 +72,7 @@ func newPool(t testing.TB, n int) *buf.Pool {
 func newScript(t testing.TB, buffers int, change func(*Config)) *script {
 	s := &script{t: t, pool: newPool(t, buffers), now: 1e9, irs: 5000, wnd: 60000, opts: wire.TCPOptions{MSS: testMSS}}
 	cfg := Config{Pool: s.pool, Hasher: wire.KeyedHasher([16]byte{1}), Transmit: s.transmit}
+	cfg.Congestion = Reno // windows are easier to follow
 	if change != nil {
 		change(&cfg)
 	}

@@ -54,6 +54,8 @@ type Config struct {
 	// MaxSuper is the most payload bytes that one call of Transmit takes; 0:
 	// DefaultMaxSuper.
 	MaxSuper int
+	// Congestion is the congestion control of new connections; 0: Cubic.
+	Congestion Congestion
 	// TimeWait is how long a connection stays in TIME-WAIT: 2 MSL; 0:
 	// DefaultTimeWait.
 	TimeWait time.Duration
@@ -68,14 +70,18 @@ type Config struct {
 type Shared struct {
 	Config
 	Stats Stats
+	// Recovery counts what loss recovery did, beside Stats.
+	Recovery RecoveryStats
 
 	dirty       dirtyList
-	conns       int       // connections but for those in TIME-WAIT
-	timeWaits   int       // connections in TIME-WAIT
-	constrained []*Conn   // offer less window than they might; see window.go
-	spareLists  [][]held  // reassembly lists that no connection needs now
-	header      wire.TCP  // scratch of the segment being sent
-	one         [1]uint16 // scratch of Pool.Alloc
+	conns       int          // connections but for those in TIME-WAIT
+	timeWaits   int          // connections in TIME-WAIT
+	constrained []*Conn      // offer less window than they might; see window.go
+	spareLists  [][]held     // reassembly lists that no connection needs now
+	spareBoards [][]txRecord // scoreboards that no connection needs now
+	header      wire.TCP     // scratch of the segment being sent
+	ack         ackInfo      // scratch of congestion control
+	one         [1]uint16    // scratch of Pool.Alloc
 }
 
 // NewShared makes the common state; zero fields of c get their defaults.

@@ -2,6 +2,7 @@ package tcp
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -25,6 +26,7 @@ type sim struct {
 	queue []packet // sorted by at
 	wire  wireConfig
 	lost  int
+	high  [2]wire.Seq // the highest sent to each end
 }
 
 // wireConfig is what the wire does to packets, each with a probability.
@@ -34,6 +36,10 @@ type wireConfig struct {
 	// coalesce is the probability that a super-segment arrives as it was sent.
 	coalesce float64
 	fragSize int // payload bytes of a frag at most; 0: random
+	// noSACK is a middlebox that takes SACK-permitted out of SYNs.
+	noSACK bool
+	// firstOnly has only data be lost that is sent for the first time.
+	firstOnly bool
 }
 
 // A packet is a TCP segment as bytes, with its checksum.
@@ -115,6 +121,7 @@ func (e *end) transmit(src, dst netip.Addr, h *wire.TCP, p [2][]byte, mss int) {
 	for first := true; first || len(payload) > 0; first = false {
 		n := min(step, len(payload))
 		seg := *h
+		seg.Options.SACKPermitted = seg.Options.SACKPermitted && !s.wire.noSACK
 		if n < len(payload) {
 			seg.Flags &^= wire.FIN | wire.PSH
 		}
@@ -139,7 +146,7 @@ func (s *sim) send(p packet) {
 		copies = 2
 	}
 	for range copies {
-		if s.rng.Float64() < s.wire.loss {
+		if s.rng.Float64() < s.wire.loss && s.mayLose(&p) {
 			s.lost++
 			continue
 		}
@@ -156,6 +163,20 @@ func (s *sim) send(p packet) {
 		copy(s.queue[i+1:], s.queue[i:])
 		s.queue[i] = p
 	}
+}
+
+// mayLose reports whether p is of those that the wire loses.
+func (s *sim) mayLose(p *packet) bool {
+	if !s.wire.firstOnly {
+		return true
+	}
+	n := len(p.bytes) - p.headerLen
+	end := wire.Seq(binary.BigEndian.Uint32(p.bytes[4:])).Add(uint32(n))
+	if n == 0 || s.high[p.to] != 0 && end.LessEq(s.high[p.to]) {
+		return false
+	}
+	s.high[p.to] = end
+	return true
 }
 
 // step moves to the next event and lets the ends work; false: nothing is going to
@@ -384,6 +405,10 @@ func TestTransfer(t *testing.T) {
 		{"corruption", wireConfig{delay: time.Millisecond, corrupt: 0.05}, 1 << 19, 1 << 18, 1024, 4, 10 * time.Minute, nil, nil},
 		{"everything", wireConfig{delay: 10 * time.Millisecond, loss: 0.1, reorder: 0.2, dup: 0.1, corrupt: 0.02, coalesce: 0.3}, 1 << 18, 1 << 17, 1024, 20, 30 * time.Minute, nil, nil},
 		{"awful", wireConfig{delay: 10 * time.Millisecond, loss: 0.3, reorder: 0.3, dup: 0.3, coalesce: 0.2}, 1 << 16, 1 << 16, 512, 20, 24 * time.Hour, nil, nil},
+		{"loss without SACK", wireConfig{delay: 5 * time.Millisecond, loss: 0.02, noSACK: true}, 1 << 20, 1 << 19, 1024, 6, 10 * time.Minute, nil, nil},
+		{"everything without SACK", wireConfig{delay: 10 * time.Millisecond, loss: 0.1, reorder: 0.2, dup: 0.1, corrupt: 0.02, coalesce: 0.3, noSACK: true}, 1 << 18, 1 << 17, 1024, 20, 30 * time.Minute, nil, nil},
+		{"everything with Reno", wireConfig{delay: 10 * time.Millisecond, loss: 0.1, reorder: 0.2, dup: 0.1, corrupt: 0.02, coalesce: 0.3}, 1 << 18, 1 << 17, 1024, 20, 30 * time.Minute, nil,
+			func(_ int, c *Config) { c.Congestion = Reno }},
 		{"tiny writes", wireConfig{delay: time.Millisecond, loss: 0.01}, 8_000, 8_000, 256, 2, 30 * time.Minute,
 			func(s *sim) { s.ends[0].chunk, s.ends[1].chunk = 3, 1 }, nil},
 		{"slow reader", wireConfig{delay: time.Millisecond, loss: 0.01, coalesce: 0.5}, 1 << 20, 0, 128, 4, 60 * time.Minute,

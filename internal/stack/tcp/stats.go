@@ -32,6 +32,18 @@ type Stats struct {
 	Drops Drops
 }
 
+// RecoveryStats count what loss recovery with SACK did. Engine goroutine only; all
+// grow.
+type RecoveryStats struct {
+	Lost               uint64 // runs of segments that RACK marked lost
+	TailProbes         uint64 // tail loss probes sent
+	TailLosses         uint64 // losses that a tail loss probe repaired
+	Undone             uint64 // reductions of the window taken back: nothing was lost
+	DuplicatesReported uint64 // DSACKs: the peer got something twice
+	PeerReneged        uint64 // times that the peer dropped what it had SACKed
+	BadBlocks          uint64 // SACK blocks outside of what is under way, or inverted
+}
+
 // Drops count what was not taken. A segment may be counted more than once if
 // parts of it are dropped for different causes.
 type Drops struct {

@@ -9,6 +9,7 @@ const (
 	timerHold  // out-of-order data, the open compaction buffer
 	timerClose // TIME-WAIT, FIN-WAIT-2 without a reader
 	timerKeepAlive
+	timerLoss // RACK's reordering window, tail loss probe
 	numTimers
 )
 
@@ -45,6 +46,9 @@ func (c *Conn) Advance(now mono.Time) {
 		return
 	}
 	c.touch()
+	if c.timers.take(timerLoss, now) {
+		c.lossTimerDue(now) // may put off the next
+	}
 	if c.timers.take(timerRetransmit, now) {
 		c.timerExpired(now)
 	}

@@ -19,6 +19,7 @@ func (c *Conn) enterTimeWait(now mono.Time) {
 	c.state = TimeWait
 	c.timers = timers{}
 	c.timers.set(timerClose, now.Add(c.sh.TimeWait))
+	c.untrack()
 	c.closePack()
 	c.constrain(false)
 }
@@ -40,7 +41,7 @@ func (c *Conn) inputTimeWait(now mono.Time, s *Segment) {
 		c.timers.set(timerClose, now.Add(c.sh.TimeWait))
 	case s.Len > 0 || !c.acceptable(h.Seq, 0):
 		c.sh.Stats.Drops.AfterFin++
-		c.rejected(now, uint32(s.Len))
+		c.rejected(now, h.Seq, uint32(s.Len))
 	}
 }
 

@@ -44,7 +44,11 @@ func (c *Conn) transmit(h *wire.TCP, payload [2][]byte) {
 
 // sendAck sends an ACK without payload.
 func (c *Conn) sendAck(now mono.Time) {
-	c.transmit(c.newHeader(now, c.bareSeq(), wire.ACK), [2][]byte{})
+	h := c.newHeader(now, c.bareSeq(), wire.ACK)
+	if c.report.due() {
+		c.sackBlocks(&h.Options, 0)
+	}
+	c.transmit(h, [2][]byte{})
 }
 
 // bareSeq is the sequence number of segments without payload: SND.NXT, where it

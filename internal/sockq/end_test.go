@@ -269,3 +269,29 @@ func TestCloseRacesWithConsumers(t *testing.T) {
 		}
 	}
 }
+
+// The producer may learn of the end while a consumer is still at the queue: it
+// drops nothing from under it.
+func TestDrainWaitsForTheConsumer(t *testing.T) {
+	e := newEngine(t, 8)
+	q := NewQueue(e.p)
+	q.Push(e.frag(100))
+	q.Publish()
+	q.mu.Lock() // as Read does while it copies
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		q.Close()
+	}()
+	for !q.Closed() {
+		runtime.Gosched()
+	}
+	if n := q.Drain(); n != 0 || q.Buffered() != 100 {
+		t.Errorf("Drain dropped %d bytes under a consumer, and left %d", n, q.Buffered())
+	}
+	q.mu.Unlock()
+	<-closed
+	if n := q.Drain(); n != 100 {
+		t.Errorf("Drain dropped %d bytes, want 100", n)
+	}
+}

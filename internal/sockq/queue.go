@@ -28,6 +28,8 @@ type Queue struct {
 	ending error  // what End was told; producer
 	pushed uint64 // bytes pushed; producer
 
+	quit atomic.Bool // no consumer will touch the queue any more
+
 	mu       sync.Mutex    // consumers
 	used     int           // bytes already taken of the oldest frag; consumer
 	outBytes atomic.Uint64 // bytes taken; consumer
@@ -216,11 +218,16 @@ func (q *Queue) Close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.Disarm()
+	q.quit.Store(true)
 }
 
 // Drain drops the payload that nobody will take, pushed or published, and
-// returns its length in bytes. After Close, by the producer.
+// returns its length in bytes. Producer only. Before Close has returned it does
+// nothing: a consumer may still be at it.
 func (q *Queue) Drain() (dropped int) {
+	if !q.quit.Load() {
+		return 0
+	}
 	q.frags.publish()
 	q.inBytes.Store(q.pushed)
 	for f := q.frags.peek(); f != nil; f = q.frags.peek() {

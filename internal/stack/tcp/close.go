@@ -53,9 +53,10 @@ func (c *Conn) Close(now mono.Time) {
 	}
 }
 
-// abandonRecv drops what the application will not take any more.
+// abandonRecv drops what the application will not take any more: nothing before
+// it has closed Recv.
 func (c *Conn) abandonRecv() (dropped int) {
-	if c.Recv != nil && c.Recv.Closed() {
+	if c.Recv != nil {
 		dropped = c.Recv.Drain()
 	}
 	return dropped

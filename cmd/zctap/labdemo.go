@@ -93,9 +93,8 @@ func (s *labSetup) blameNIC() error {
 	return nil
 }
 
-// demoBuffers is a region that has room for the whole stream, where that can be.
-// An emulated receiver may be much slower than its sender, and one that holds most
-// of the region has what comes then copied out, so that the NIC does not run dry.
+// demoBuffers is a region that has room for the whole stream, where that can be:
+// an emulated machine may run the receiver long after the NIC deposited.
 func (o *labOptions) demoBuffers() int {
 	const page, most = 4096, 1 << 16
 	return min(max(int(o.size)/page*7/4, 1<<13), most)

@@ -45,8 +45,9 @@ func await(t testing.TB, fd int, events int16) {
 
 func listen(t testing.TB, network string, addr netip.AddrPort) *Socket {
 	t.Helper()
-	n, err := Listen(network, addr, 0)
+	n, err := Bind(network, addr)
 	ok(t, err)
+	ok(t, n.Listen(0))
 	ok(t, n.SetNonblock(true))
 	t.Cleanup(func() { n.Close() })
 	return n

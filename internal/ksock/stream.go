@@ -32,11 +32,11 @@ var maxBacklog = sync.OnceValue(func() int {
 	return 4096
 })
 
-// Listen makes a listening TCP socket on network "tcp", "tcp4" or "tcp6". An
-// invalid or unspecified local address means all of this machine's, port 0 a
-// free port. Backlog says what backlog means. Accepted sockets inherit TCP_NODELAY
+// Bind makes a TCP socket on network "tcp", "tcp4" or "tcp6" that is bound, and
+// refuses connections until Listen. An invalid or unspecified local address means
+// all of this machine's, port 0 a free port. Accepted sockets inherit TCP_NODELAY
 // from it, which is on.
-func Listen(network string, local netip.AddrPort, backlog int) (*Socket, error) {
+func Bind(network string, local netip.AddrPort) (*Socket, error) {
 	if err := checkNetwork(network, "tcp"); err != nil {
 		return nil, err
 	}
@@ -48,14 +48,20 @@ func Listen(network string, local netip.AddrPort, backlog int) (*Socket, error) 
 	if err != nil {
 		return nil, err
 	}
-	if err := s.listen(p, Backlog(backlog)); err != nil {
+	if err := s.prepare(p); err != nil {
 		s.Close()
 		return nil, err
 	}
 	return s, nil
 }
 
-func (s *Socket) listen(p place, backlog int) error {
+// Listen begins to accept connections, of which the kernel keeps backlog, as
+// Backlog says. EADDRINUSE if another socket has begun since Bind.
+func (s *Socket) Listen(backlog int) error {
+	return os.NewSyscallError("listen", unix.Listen(s.fd, Backlog(backlog)))
+}
+
+func (s *Socket) prepare(p place) error {
 	if err := unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
 		return os.NewSyscallError("setsockopt SO_REUSEADDR", err)
 	}
@@ -64,9 +70,6 @@ func (s *Socket) listen(p place, backlog int) error {
 	}
 	if err := s.bind(p.local); err != nil {
 		return err
-	}
-	if err := unix.Listen(s.fd, backlog); err != nil {
-		return os.NewSyscallError("listen", err)
 	}
 	return s.readAddrs()
 }

@@ -126,8 +126,8 @@ func TestDialErrors(t *testing.T) {
 		if _, err := Dial(network, netip.AddrPort{}, netip.AddrPortFrom(loopback4, 1)); !errors.As(err, &unknown) {
 			t.Errorf("Dial %q: %v", network, err)
 		}
-		if _, err := Listen(network, netip.AddrPort{}, 0); !errors.As(err, &unknown) {
-			t.Errorf("Listen %q: %v", network, err)
+		if _, err := Bind(network, netip.AddrPort{}); !errors.As(err, &unknown) {
+			t.Errorf("Bind %q: %v", network, err)
 		}
 	}
 	for _, network := range []string{"", "udp5", "tcp"} {

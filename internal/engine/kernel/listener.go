@@ -28,7 +28,7 @@ var _ engine.Listener = (*listener)(nil)
 // Listen implements engine.Engine. backlog < 1 is as many connections as the
 // system allows.
 func (e *Engine) Listen(network string, addr netip.AddrPort, backlog int) (engine.Listener, error) {
-	sock, err := ksock.Listen(network, addr, backlog)
+	sock, err := ksock.Bind(network, addr)
 	if err != nil {
 		return nil, err
 	}
@@ -38,6 +38,11 @@ func (e *Engine) Listen(network string, addr netip.AddrPort, backlog int) (engin
 	// Before the first connection: one that came earlier would come in elsewhere.
 	if n.flow, err = e.steering.steer(wildcard(network, addr, sock.LocalAddr())); err != nil {
 		sock.Close()
+		return nil, err
+	}
+	if err := sock.Listen(backlog); err != nil {
+		sock.Close()
+		n.flow.drop()
 		return nil, err
 	}
 	if err := e.loop.attach(&n.socket); err != nil {

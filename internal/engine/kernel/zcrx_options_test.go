@@ -5,10 +5,12 @@ package kernel
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -139,6 +141,27 @@ func (s *steerer) count(local netip.AddrPort) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.flows[local]
+}
+
+// A peer that is trying to connect already comes in by the queue: until that is
+// steered, nobody listens.
+func TestZCRXSteersBeforeItListens(t *testing.T) {
+	z := device
+	var early error
+	z.Steer = func(local netip.AddrPort) (func() error, error) {
+		var c net.Conn
+		if c, early = net.DialTimeout("tcp", local.String(), time.Second); early == nil {
+			c.Close()
+		}
+		return func() error { return nil }, nil
+	}
+	w := zcrxOn(t, options{}, z, uringtest.Options{Device: true})
+	n := w.listen(0)
+	if !errors.Is(early, syscall.ECONNREFUSED) {
+		t.Errorf("while the listener is steered: %v, want a refusal", early)
+	}
+	w.peer(n)
+	w.accept(n)
 }
 
 // A listener is steered as long as it is open, or a connection that it accepted;

@@ -3,6 +3,7 @@
 package kernel
 
 import (
+	"math"
 	"net/netip"
 	"runtime"
 	"testing"
@@ -45,12 +46,13 @@ func TestNoAllocationPerReceive(t *testing.T) {
 		}
 		// Bulk, then pieces that are moved to a tail.
 		for name, piece := range map[string]int{"bulk": 1 << 16, "pieces": 700} {
-			const warm, total = 8 << 20, 32 << 20
+			const warm, total, rounds = 8 << 20, 16 << 20, 4
+			const end = warm + rounds*total
 			stop := make(chan struct{})
 			go func() {
 				defer close(stop)
-				for off := int64(0); off < warm+total; {
-					k, err := p.Write(at(off, int(min(int64(piece), warm+total-off))))
+				for off := int64(0); off < end; {
+					k, err := p.Write(at(off, int(min(int64(piece), end-off))))
 					if off += int64(k); err != nil {
 						w.Errorf("send: %v", err)
 						return
@@ -59,13 +61,18 @@ func TestNoAllocationPerReceive(t *testing.T) {
 			}()
 			take(warm)
 			frames := w.stats().Frames
-			n := mallocs(func() { take(total) })
+			// The best round counts: a queue that becomes longer than it ever was
+			// allocates in the one where it does, a receive that does in all of them.
+			n := uint64(math.MaxUint64)
+			for range rounds {
+				n = min(n, mallocs(func() { take(total) }))
+			}
 			<-stop
-			if frames = w.stats().Frames - frames; frames < 10 {
+			if frames = w.stats().Frames - frames; frames < 10*rounds {
 				w.Errorf("%s: only %d receives", name, frames)
 			}
 			if perMB := float64(n) / float64(total>>20); perMB > allowedPerMB {
-				w.Errorf("%s: %d allocations in %d MiB and %d receives", name, n, total>>20, frames)
+				w.Errorf("%s: at least %d allocations in %d MiB, in each of %d rounds; %d receives", name, n, total>>20, rounds, frames)
 			}
 		}
 	})

@@ -209,10 +209,13 @@ func (c *ringsChange) step(iface string) Step {
 	return s
 }
 
-// featureChange turns a feature on.
+// featureChange turns a feature on, or is that somebody else turns it off ([Keep]).
 type featureChange struct {
 	Name          string
 	Before, After bool
+	// Wanted: Before and After are what the administrator wants, which the driver
+	// may not be able to do at the moment, and not what is active.
+	Wanted bool `json:",omitempty"`
 }
 
 func (c *featureChange) key() string          { return keyFeature(c.Name) }
@@ -231,6 +234,9 @@ func (c *featureChange) value(d device) value[onOff] {
 	return value[onOff]{
 		get: func() (onOff, error) {
 			all, err := d.features()
+			if c.Wanted {
+				return onOff(all[c.Name].Wanted), err
+			}
 			return onOff(all[c.Name].Active), err
 		},
 		set:   func(on onOff) error { return d.setFeature(c.Name, bool(on)) },

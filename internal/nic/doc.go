@@ -21,6 +21,9 @@
 // on different queues. What one still needs the others leave in place; the last
 // one to go restores it.
 //
+// What others than we change because of what we do, as the kernel does when an
+// XDP program is attached in generic mode, goes the same way: [Keep].
+//
 // Everything is read and set over sockets that are opened when a plan is made:
 // they stay in the network namespace of the thread that made it, so that the
 // methods of a plan may be called from any thread. Layouts are those of 64-bit

@@ -53,7 +53,7 @@ type header struct {
 	PID       int       `json:"pid"`
 	Start     uint64    `json:"start"` // of the process, in ticks after boot
 	Command   string    `json:"command"`
-	Queue     int       `json:"queue"`
+	Queue     int       `json:"queue"` // or noQueue
 	Needs     []string  `json:"needs"` // keys of settings relied on, changed or not
 	Created   time.Time `json:"created"`
 }

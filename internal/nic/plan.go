@@ -27,7 +27,7 @@ type Step struct {
 // Pending is what a process that has ended left changed, to be reverted first.
 type Pending struct {
 	Process string `json:"process"`
-	Queue   int    `json:"queue"`
+	Queue   int    `json:"queue"` // -1: the changes are not about one
 	Changes int    `json:"changes"`
 }
 
@@ -151,7 +151,11 @@ func (p *Plan) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s (driver %s): receive queue %d\n", p.Interface, p.Driver, p.Queue)
 	for _, d := range p.Pending {
-		fmt.Fprintf(&b, "first, %d changes that %s left for queue %d are reverted\n", d.Changes, d.Process, d.Queue)
+		queue := ""
+		if d.Queue != noQueue {
+			queue = fmt.Sprintf(" for queue %d", d.Queue)
+		}
+		fmt.Fprintf(&b, "first, %d changes that %s left%s are reverted\n", d.Changes, d.Process, queue)
 	}
 	for _, k := range p.Kept {
 		fmt.Fprintf(&b, "as it should be: %s\n", k)

@@ -136,6 +136,7 @@ func (r Rings) splitsAll() bool {
 const (
 	FeatureRules = "rx-ntuple-filter" // flow rules; ethtool calls it ntuple
 	FeatureHWGRO = "rx-gro-hw"        // hardware GRO, which mlx5's data split needs
+	FeatureLRO   = "rx-lro"           // large receive offload
 )
 
 // Feature is the state of a feature (ETHTOOL_MSG_FEATURES_GET).
@@ -271,7 +272,7 @@ func inspect(d device) (*State, error) {
 	}
 	if f, err := d.features(); !missing("features", err) {
 		s.Features = make(map[string]Feature)
-		for _, name := range []string{FeatureRules, FeatureHWGRO} {
+		for _, name := range []string{FeatureRules, FeatureHWGRO, FeatureLRO} {
 			if one, ok := f[name]; ok {
 				s.Features[name] = one
 			}

@@ -82,7 +82,7 @@ func revert(d device, live, dead []*journal, wait time.Duration) []Result {
 		for _, r := range pending {
 			jobs = append(jobs, job{j, r})
 		}
-		if len(pending) > 0 && d != nil && !queueOf(live, j.header.Queue) {
+		if len(pending) > 0 && d != nil && j.header.Queue != noQueue && !queueOf(live, j.header.Queue) {
 			stuck[j] = waitFree(d, j.header.Interface, j.header.Queue, wait)
 		}
 	}
@@ -200,8 +200,10 @@ func (a *Applied) Undo() (Report, error) {
 	if a.dev == nil {
 		return report, nil
 	}
-	if err := waitFree(a.dev, a.iface, a.queue, teardownTime); err != nil {
-		return report, err
+	if a.queue != noQueue {
+		if err := waitFree(a.dev, a.iface, a.queue, teardownTime); err != nil {
+			return report, err
+		}
 	}
 	unlock, err := a.st.lock(a.at)
 	if err != nil {

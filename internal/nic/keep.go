@@ -1,0 +1,128 @@
+//go:build linux
+
+package nic
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+)
+
+// GenericXDP are the features that the kernel turns off on an interface, and does
+// not turn on again, when an XDP program is attached to it in generic mode
+// (generic_xdp_install): both put packets together before the program would see
+// them.
+var GenericXDP = []string{FeatureHWGRO, FeatureLRO}
+
+// noQueue is the queue of changes that are not about one.
+const noQueue = -1
+
+// A Kept puts features back that were on. Its methods may be called by any
+// goroutine.
+type Kept struct {
+	mu sync.Mutex
+	a  *Applied // nil: there is nothing to put back, or it was
+
+	volatile error
+}
+
+// Keep is called before something that turns features of an interface off, such
+// as those of [GenericXDP]: it writes those that are wanted, and can be changed,
+// to a journal. Undo turns them on again. If the process is killed [Restore] does,
+// and so does the next Keep or [Prepare] of the interface. The interface is one of
+// the thread's network namespace. journalDir is as in [Want].
+//
+// Keep itself changes nothing but what ended processes have left.
+func Keep(index int, features []string, journalDir string) (*Kept, error) {
+	st, err := openStore(journalDir)
+	if err != nil {
+		return nil, err
+	}
+	d, err := openIndex(index)
+	if err != nil {
+		return nil, err
+	}
+	a, err := keep(d, st, features)
+	if a == nil {
+		err = errors.Join(err, d.close())
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &Kept{a: a, volatile: st.volatile()}, nil
+}
+
+// keep returns nil if there is nothing to keep.
+func keep(d device, st store, features []string) (*Applied, error) {
+	l, err := d.link()
+	if err != nil {
+		return nil, fmt.Errorf("nic: %w", err)
+	}
+	at := place{d.netns(), l.Index}
+	unlock, err := st.lock(at)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	all, err := st.list(at)
+	if err != nil {
+		return nil, err
+	}
+	live, dead := split(all)
+	before := Report{Interface: l.Interface, Index: l.Index, Results: revert(d, live, dead, teardownTime)}
+	if err := finish(dead); err != nil {
+		return nil, err
+	}
+
+	now, err := d.features()
+	if err != nil {
+		return nil, fmt.Errorf("nic: %s: %w", l.Interface, err)
+	}
+	var changes []change
+	for _, name := range features {
+		if f := now[name]; f.Changeable && f.Wanted {
+			changes = append(changes, change{Feature: &featureChange{Name: name, Before: true, After: false, Wanted: true}})
+		}
+	}
+	if len(changes) == 0 {
+		return nil, nil
+	}
+	driver, err := d.driver()
+	if err != nil {
+		return nil, fmt.Errorf("nic: %s: %w", l.Interface, err)
+	}
+	h, err := (&Plan{Interface: l.Interface, Index: l.Index, Driver: driver, Queue: noQueue, dev: d}).newHeader()
+	if err != nil {
+		return nil, fmt.Errorf("nic: %s: %w", l.Interface, err)
+	}
+	j, err := st.create(h)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range changes {
+		if _, err := j.add(c); err != nil {
+			return nil, errors.Join(fmt.Errorf("nic: %s: %w", l.Interface, err), j.out.remove())
+		}
+	}
+	return &Applied{iface: l.Interface, queue: noQueue, reverted: before, st: st, at: at, dev: d, j: j}, nil
+}
+
+// Undo turns the features on again, but for those that somebody else has set
+// meanwhile. Call it when what turned them off is gone. If it fails it may be
+// called again; after success it does nothing.
+func (k *Kept) Undo() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.a == nil {
+		return nil
+	}
+	if _, err := k.a.Undo(); err != nil {
+		return err
+	}
+	k.a = nil
+	return nil
+}
+
+// Volatile says why the features stay off if the process is killed, or is nil if
+// there is a journal that outlives it.
+func (k *Kept) Volatile() error { return k.volatile }

@@ -39,7 +39,7 @@ type question struct {
 // got its big lock (the RTNL), and somebody else may have that for seconds.
 type asker struct {
 	requests  *conn
-	nudge     *nudge // nil without CAP_NET_RAW or without IPv6
+	nudge     *nudge
 	queue     chan question
 	resolving limiter
 	confirms  limiter
@@ -54,8 +54,7 @@ func newAsker(index int) (*asker, error) {
 	if err != nil {
 		return nil, err
 	}
-	packets, _ := newNudge(index)
-	a := &asker{requests: requests, nudge: packets, queue: make(chan question, askQueue), start: time.Now()}
+	a := &asker{requests: requests, nudge: newNudge(index), queue: make(chan question, askQueue), start: time.Now()}
 	for _, l := range []*limiter{&a.resolving, &a.confirms} {
 		l.seed = key{rand.Uint64(), rand.Uint64()}
 		l.each, l.slot = askInterval, askSlotInterval
@@ -65,9 +64,7 @@ func newAsker(index int) (*asker, error) {
 
 func (a *asker) close() {
 	a.requests.close()
-	if a.nudge != nil {
-		a.nudge.close()
-	}
+	a.nudge.close()
 }
 
 // Resolve has the kernel find the MAC address of the next hop to dst, by ARP or
@@ -79,8 +76,9 @@ func (a *asker) close() {
 // than three seconds after Resolve for one that does not answer. It reports
 // whether there is a next hop to be found; if not there will be no answer.
 //
-// It needs CAP_NET_ADMIN, and for IPv6 on an interface without a link-local
-// address CAP_NET_RAW at the time of Watch; see AskError.
+// It needs CAP_NET_ADMIN, or CAP_NET_RAW at the time of Watch, with which it can
+// do without later; for IPv6 on an interface without a link-local address only the
+// latter will do. See AskError.
 func (h *Host) Resolve(dst netip.Addr) bool {
 	s := h.state.Load()
 	dst = plain(dst)
@@ -188,15 +186,19 @@ func (a *asker) put(index int, q question) (asked bool, err error) {
 		// nothing happens.
 		body := neighborBody(index, q.hop, Reachable, 0)
 		err = a.requests.do(unix.RTM_NEWNEIGH, 0, appendAttribute(body, unix.NDA_LLADDR, q.mac[:]), nil)
-	case q.deaf && now.State != Stale && a.nudge != nil:
+	case q.deaf && now.State != Stale && a.nudge.has(q.hop):
 		err = a.nudge.send(index, q.hop)
 	case missing:
 		err = a.requests.do(unix.RTM_NEWNEIGH, unix.NLM_F_CREATE|unix.NLM_F_EXCL, neighborBody(index, q.hop, 0, unix.NTF_USE), nil)
 	default:
 		err = a.requests.do(unix.RTM_NEWNEIGH, 0, neighborBody(index, q.hop, 0, unix.NTF_USE), nil)
 	}
-	if errors.Is(err, unix.EEXIST) || errors.Is(err, unix.ENOENT) {
+	switch {
+	case errors.Is(err, unix.EEXIST), errors.Is(err, unix.ENOENT):
 		err = nil // it came or went between the two requests
+	case errors.Is(err, unix.EPERM) && !q.confirm && a.nudge.has(q.hop):
+		// CAP_NET_ADMIN was given up. The socket is open still.
+		err = a.nudge.send(index, q.hop)
 	}
 	return err == nil, err
 }

@@ -33,8 +33,8 @@ type Host struct {
 }
 
 // Watch follows the interface called name, in the network namespace of the
-// calling thread, until Close. Following needs no capability; [Host.Resolve] and
-// [Host.Confirm] need CAP_NET_ADMIN. An error is unix.ENODEV if there is no such
+// calling thread, until Close. Following needs no capability; [Host.Resolve] needs
+// CAP_NET_ADMIN, or CAP_NET_RAW now, [Host.Confirm] the former. An error is unix.ENODEV if there is no such
 // interface.
 func Watch(name string) (*Host, error) { return watch(name, 0, options{}) }
 
@@ -136,7 +136,7 @@ func (h *Host) Stats() Stats {
 }
 
 // AskError is the last error of the kernel's to what Resolve or Confirm asked:
-// os.ErrPermission without CAP_NET_ADMIN. Nil if there was none.
+// os.ErrPermission without the capability. Nil if there was none.
 func (h *Host) AskError() error {
 	if err := h.counters.askError.Load(); err != nil {
 		return fmt.Errorf("hostnet: asking the kernel about a neighbor on %s: %w", h.Name(), *err)

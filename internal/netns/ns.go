@@ -56,7 +56,8 @@ func (n *NS) Close() error { return n.f.Close() }
 
 // Do runs fn inside the namespace and returns what fn returns. What fn opens
 // there, a socket or a file under /proc/sys/net, stays of that namespace after
-// Do has returned.
+// Do has returned. Entering the namespace takes CAP_SYS_ADMIN, unless the process
+// was started in it and its threads have not left.
 //
 // fn runs on a goroutine of its own, which must not unlock it from its thread.
 // A goroutine that fn starts is not in the namespace, so fn does best to use
@@ -127,9 +128,14 @@ func excursion(move, fn func() error) error {
 	return fn()
 }
 
-// setns moves the calling thread into the network namespace that f is open on.
+// setns moves the calling thread into the network namespace that f is open on. If
+// it is there already nothing is done, which needs no capability.
 func setns(f *os.File) error {
 	return withFD(f, func(fd int) error {
+		var there, here unix.Stat_t
+		if unix.Fstat(fd, &there) == nil && unix.Stat(threadNS, &here) == nil && there.Dev == here.Dev && there.Ino == here.Ino {
+			return nil
+		}
 		if err := unix.Setns(fd, unix.CLONE_NEWNET); err != nil {
 			return fmt.Errorf("setns: %w%s", err, hint(err))
 		}

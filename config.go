@@ -98,13 +98,29 @@ type ZCRXConfig struct {
 
 // An XDPConfig says how engine User receives from an interface by AF_XDP, beside
 // the kernel: it has the kernel's addresses, routes and neighbors, and is given the
-// flows of its own ports only. It needs CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF.
+// flows of its own ports only. To open it takes CAP_NET_ADMIN, CAP_NET_RAW and
+// CAP_BPF, and CAP_IPC_LOCK or an RLIMIT_MEMLOCK of the region's size; what comes
+// afterwards needs none of them (Queue.DropCapabilities).
+//
+// Everything it does to the interface ends with the process, but for one thing:
+// generic mode turns off the offloads that put packets together (rx-gro-hw, rx-lro).
+// They are written to a journal and turned on again by Close; after a crash at the
+// next start, or by `zctap nic restore`.
+//
+// While it runs the interface may go down and come up, and be renamed: connections
+// survive. A lower MTU is taken over for new ones; a higher one needs a new queue. If
+// the interface is deleted, or gets more receive queues than Queues were when it was
+// empty, everything fails with an error that says so (ENODEV, ESTALE).
 type XDPConfig struct {
 	// Queues are the receive queues to receive from; empty is all of them, without
 	// which flows that the interface's hash puts elsewhere are not received.
 	Queues []int
 	// Mode is one of those below; empty is the best that works.
 	Mode string
+
+	// JournalDir has the journal; empty is /run/zctap/nic. Where that can't be
+	// written there is none.
+	JournalDir string
 }
 
 // Modes of AF_XDP, for XDPConfig.Mode.

@@ -11,6 +11,7 @@ import (
 	"github.com/zctap/zctap/internal/engine/user"
 	"github.com/zctap/zctap/internal/hostnet"
 	"github.com/zctap/zctap/internal/netns"
+	"github.com/zctap/zctap/internal/nic"
 	"github.com/zctap/zctap/internal/steer"
 )
 
@@ -34,12 +35,15 @@ func xdpDevice(c *Config) *device {
 }
 
 // shared is an interface that zctap shares with the kernel, and what is undone
-// when it is left. All of it ends with the process, too.
+// when it is left. All of it ends with the process, too, but for what is kept,
+// which has a journal.
 type shared struct {
 	ns      *netns.NS
 	host    *hostnet.Host
+	kept    *nic.Kept
 	program *steer.Program
 	link    *steer.Link
+	driver  *xdp.Driver // the engine's
 
 	mu     sync.Mutex
 	claims map[*hostPort]struct{} // that the engine has not given back
@@ -58,13 +62,13 @@ func (s *shared) open(iface string, x *XDPConfig, e engine.Config) (_ *xdpEngine
 	if s.host, err = hostnet.Watch(iface); err != nil {
 		return nil, err
 	}
-	if s.program, err = steer.Load(steer.Options{}); err != nil {
+	if s.program, err = steer.Load(steer.Options{Queues: steer.MaxQueues}); err != nil {
 		return nil, err
 	}
-	if s.link, err = s.program.Attach(s.host.Index(), attach); err != nil {
+	if err := s.attach(attach, x.JournalDir); err != nil {
 		return nil, err
 	}
-	d, err := xdp.Open(xdp.Config{
+	s.driver, err = xdp.Open(xdp.Config{
 		Index: s.host.Index(), Queues: x.Queues, Pool: e.Pool, Mode: mode, Resolver: s,
 		Register: s.program.SetSocket,
 		// It fails only when the program is gone, and with it the map.
@@ -74,21 +78,31 @@ func (s *shared) open(iface string, x *XDPConfig, e engine.Config) (_ *xdpEngine
 		return nil, err
 	}
 	prefixes := s.prefixes()
-	u, err := user.New(e, user.Options{Driver: d, Prefixes: prefixes, Host: s})
+	u, err := user.New(e, user.Options{Driver: s.driver, Prefixes: prefixes, Host: s, Stats: s.ringStats})
 	if err != nil {
-		return nil, errors.Join(err, d.Close())
+		return nil, errors.Join(err, s.driver.Close())
 	}
 	x2 := &xdpEngine{Engine: u, shared: s}
-	x2.stop = s.host.OnChange(func(ev hostnet.Event) {
-		if ev.Kind == hostnet.AddressAdded || ev.Kind == hostnet.AddressRemoved {
-			// Addresses that no interface can have the kernel has not either.
-			_ = x2.follow()
-		}
-	})
-	if err := x2.follow(); err != nil {
+	if err := x2.watch(len(x.Queues) == 0); err != nil {
 		return nil, errors.Join(err, x2.Close())
 	}
 	return x2, nil
+}
+
+// attach attaches the program. In generic mode the kernel turns features of the
+// interface off, which close turns on again.
+func (s *shared) attach(mode steer.Mode, journalDir string) (err error) {
+	// Whatever the mode, what a killed process has left is undone first.
+	if s.kept, err = nic.Keep(s.host.Index(), nic.GenericXDP, journalDir); err != nil {
+		return err
+	}
+	if s.link, err = s.program.Attach(s.host.Index(), mode); err != nil {
+		return err
+	}
+	if s.link.Mode() != steer.Generic {
+		return s.kept.Undo() // nothing was turned off
+	}
+	return nil
 }
 
 // prefixes are the interface's addresses, but for link-local ones, which would
@@ -114,6 +128,9 @@ func (s *shared) close() (err error) {
 	if s.link != nil {
 		err = errors.Join(err, s.link.Close())
 	}
+	if s.kept != nil {
+		err = errors.Join(err, s.kept.Undo())
+	}
 	s.mu.Lock()
 	for p := range s.claims {
 		p.free()
@@ -130,34 +147,6 @@ func (s *shared) close() (err error) {
 		err = errors.Join(err, s.ns.Close())
 	}
 	return err
-}
-
-// An xdpEngine is engine user on a shared interface.
-type xdpEngine struct {
-	*user.Engine
-	shared *shared
-	stop   func() // following changes
-	once   sync.Once
-	err    error
-}
-
-// follow takes over the addresses that the kernel has now.
-func (e *xdpEngine) follow() error {
-	prefixes := e.shared.prefixes()
-	var addrs []netip.Addr
-	for _, p := range prefixes {
-		addrs = append(addrs, p.Addr())
-	}
-	return errors.Join(e.shared.program.SetAddresses(addrs), e.SetPrefixes(prefixes))
-}
-
-// Close stops the engine, and leaves the interface as it was.
-func (e *xdpEngine) Close() error {
-	e.once.Do(func() {
-		e.stop()
-		e.err = errors.Join(e.Engine.Close(), e.shared.close())
-	})
-	return e.err
 }
 
 // modes are what Mode means to driver and program.

@@ -97,3 +97,8 @@ func (e *zcrxEngine) Close() error {
 	})
 	return e.err
 }
+
+// NeedsCapabilities says what listening and closing need CAP_NET_ADMIN for.
+func (e *zcrxEngine) NeedsCapabilities() error {
+	return fmt.Errorf("engine %s sets flow rules of %s, and puts it back in order when it is closed: %w", ZCRX, e.nic.Interface(), syscall.EBUSY)
+}

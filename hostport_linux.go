@@ -46,7 +46,7 @@ func (s *shared) Dial(proto uint8, local, remote netip.AddrPort) (from netip.Add
 	if !addr.IsValid() || addr.IsUnspecified() {
 		var ok bool
 		if addr, ok = s.host.Source(remote.Addr()); !ok {
-			return local, nil, fmt.Errorf("no route to %v by %s: %w", remote.Addr(), s.host.Name(), syscall.ENETUNREACH)
+			return local, nil, s.unreachable(remote.Addr())
 		}
 	}
 	p := &hostPort{shared: s}
@@ -61,6 +61,14 @@ func (s *shared) Dial(proto uint8, local, remote netip.AddrPort) (from netip.Add
 	}
 	p.undo = append(p.undo, func() error { return s.program.RemoveFlow(steer.Proto(proto), from, remote) })
 	return from, s.keep(p), nil
+}
+
+// unreachable is the error of a destination that there is no route to.
+func (s *shared) unreachable(dst netip.Addr) error {
+	if !s.host.LinkUp() && !s.host.Deleted() {
+		return fmt.Errorf("no route to %v: %s is down, or has no carrier (see `ip link`): %w", dst, s.host.Name(), syscall.ENETDOWN)
+	}
+	return fmt.Errorf("no route to %v by %s: %w", dst, s.host.Name(), syscall.ENETUNREACH)
 }
 
 // keep remembers p until undo is called, or the interface is left.

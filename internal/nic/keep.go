@@ -5,6 +5,7 @@ package nic
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 )
 
@@ -59,6 +60,16 @@ func keep(d device, st store, features []string) (*Applied, error) {
 		return nil, fmt.Errorf("nic: %w", err)
 	}
 	at := place{d.netns(), l.Index}
+	changes, err := turnedOff(d, features)
+	if err != nil {
+		return nil, err
+	}
+	if len(changes) == 0 {
+		// On most interfaces: then not even a lock is left on the disk.
+		if left, err := st.places(at.netns); err != nil || !slices.Contains(left, at.index) {
+			return nil, err
+		}
+	}
 	unlock, err := st.lock(at)
 	if err != nil {
 		return nil, err
@@ -73,19 +84,9 @@ func keep(d device, st store, features []string) (*Applied, error) {
 	if err := finish(dead); err != nil {
 		return nil, err
 	}
-
-	now, err := d.features()
-	if err != nil {
-		return nil, fmt.Errorf("nic: %s: %w", l.Interface, err)
-	}
-	var changes []change
-	for _, name := range features {
-		if f := now[name]; f.Changeable && f.Wanted {
-			changes = append(changes, change{Feature: &featureChange{Name: name, Before: true, After: false, Wanted: true}})
-		}
-	}
-	if len(changes) == 0 {
-		return nil, nil
+	// What has just been reverted is on again.
+	if changes, err = turnedOff(d, features); len(changes) == 0 || err != nil {
+		return nil, err
 	}
 	driver, err := d.driver()
 	if err != nil {
@@ -123,6 +124,28 @@ func (k *Kept) Undo() error {
 	return nil
 }
 
+// Pending reports whether there is something for Undo to do, which needs
+// CAP_NET_ADMIN then.
+func (k *Kept) Pending() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.a != nil
+}
+
 // Volatile says why the features stay off if the process is killed, or is nil if
 // there is a journal that outlives it.
 func (k *Kept) Volatile() error { return k.volatile }
+
+// turnedOff are the changes that are going to be made to features that are on.
+func turnedOff(d device, features []string) (changes []change, err error) {
+	now, err := d.features()
+	if err != nil {
+		return nil, fmt.Errorf("nic: %w", err)
+	}
+	for _, name := range features {
+		if f := now[name]; f.Changeable && f.Wanted {
+			changes = append(changes, change{Feature: &featureChange{Name: name, Before: true, After: false, Wanted: true}})
+		}
+	}
+	return changes, nil
+}

@@ -38,6 +38,10 @@ func (s *Stack) SetPrefixes(prefixes []netip.Prefix) error {
 	return err
 }
 
+// SetMTU changes the MTU of connections and datagrams to come, in bytes; the
+// driver's own is the upper bound.
+func (s *Stack) SetMTU(mtu int) { s.tx.SetMTU(mtu) }
+
 // own reports whether ip is one of our addresses.
 func (a *addrs) own(ip netip.Addr) bool {
 	for _, p := range a.prefixes {

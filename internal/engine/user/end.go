@@ -17,6 +17,9 @@ func (e *Engine) end(err error) {
 	e.after.Lock()
 	defer e.after.Unlock()
 	now := mono.Now()
+	if err == nil && e.cause != net.ErrClosed {
+		err = e.cause // of Fail
+	}
 	if err != nil {
 		e.fail(now, err)
 	} else {

@@ -32,6 +32,10 @@ type Options struct {
 	TimeWait time.Duration
 	// Host is who shares the addresses with the engine; nil: nobody.
 	Host Host
+	// Stats, if not nil, adds what the driver can tell beyond driver.Stats. It is
+	// called on the engine's goroutine, or when that has ended with the engine's
+	// lock held; after the driver's Close, too.
+	Stats func(*engine.Stats)
 }
 
 // Engine is an engine.Engine over a driver.
@@ -40,6 +44,7 @@ type Engine struct {
 	driver driver.Driver
 	host   Host
 	pool   *buf.Pool
+	more   func(*engine.Stats) // Options.Stats
 
 	// The loop's, and after its end of whoever holds after.
 	stack       *stack.Stack
@@ -80,6 +85,7 @@ func New(c engine.Config, o Options) (*Engine, error) {
 		config:    c,
 		driver:    o.Driver,
 		host:      o.Host,
+		more:      o.Stats,
 		pool:      c.Pool,
 		batch:     driver.NewBatch(batchFrames, batchFrags),
 		conns:     map[*Conn]struct{}{},

@@ -103,3 +103,17 @@ func (e *Engine) SetPrefixes(prefixes []netip.Prefix) (err error) {
 	e.do(func(mono.Time) { err = e.stack.SetPrefixes(prefixes) })
 	return err
 }
+
+// SetMTU changes the MTU of connections and datagrams to come. It can be lowered,
+// and raised again to what the driver had at first.
+func (e *Engine) SetMTU(mtu int) { e.do(func(mono.Time) { e.stack.SetMTU(mtu) }) }
+
+// Fail ends the engine as an error of its driver does, for something that the
+// driver does not see. After a failure or Close it does nothing.
+func (e *Engine) Fail(err error) {
+	e.do(func(mono.Time) {
+		if e.cause == nil {
+			e.cause = err
+		}
+	})
+}

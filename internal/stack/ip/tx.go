@@ -30,6 +30,9 @@ const (
 	// bytes of options. A multiple of a cache line.
 	slotSize = 128
 
+	// minMTU is the least of IPv4 (RFC 791 section 3.2), and of Linux's interfaces.
+	minMTU = 68
+
 	ttl = 64 // RFC 1700's recommended default, and Linux's
 )
 
@@ -87,6 +90,11 @@ func NewTx(d driver.Driver) *Tx {
 
 // MTU is the largest IP packet that the wire carries, in bytes.
 func (t *Tx) MTU() int { return t.caps.MTU }
+
+// SetMTU lowers what MTU says to mtu, or raises it to what the driver had at first.
+// The driver takes frames of its own MTU all the same: what is sent already, or
+// being cut up, is sent.
+func (t *Tx) SetMTU(mtu int) { t.caps.MTU = min(max(mtu, minMTU), t.driver.Caps().MTU) }
 
 // MSS is the largest TCP segment that the wire carries, in bytes of payload and
 // TCP options together: the value of the MSS option (RFC 6691).

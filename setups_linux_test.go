@@ -10,8 +10,6 @@ import (
 	"github.com/zctap/zctap/internal/testenv"
 )
 
-func TestMain(m *testing.M) { testenv.Main(m) }
-
 var (
 	loopback4 = netip.MustParseAddr("127.0.0.1")
 	pairA4    = netip.MustParseAddr("192.0.2.1")

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/zctap/zctap/internal/buf"
@@ -35,6 +36,10 @@ type Datagrams struct {
 	park.Parker
 	pool *buf.Pool
 
+	// failure is an errno for the application, once; 0: none. The producer sets it,
+	// whoever tells it takes it back.
+	failure atomic.Uint32
+
 	mu sync.Mutex // consumers
 }
 
@@ -43,7 +48,7 @@ func NewDatagrams(p *buf.Pool) *Datagrams {
 	q := &Datagrams{pool: p}
 	q.frags.chunks = &fragChunks
 	q.msgs.chunks = &messageChunks
-	q.Init(func() bool { return q.msgs.len() > 0 })
+	q.Init(func() bool { return q.msgs.len() > 0 || q.failure.Load() != 0 })
 	return q
 }
 
@@ -67,6 +72,27 @@ func (q *Datagrams) Publish() {
 	}
 }
 
+// Fail has the next call of the application fail with errno, before any datagram
+// that waits: something was said about one that it had sent (the kernel's sk_err). A
+// later failure takes the place of one that nobody was told of. Producer only.
+func (q *Datagrams) Fail(errno syscall.Errno) {
+	q.failure.Store(uint32(errno))
+	q.Raise()
+	q.Unpark()
+}
+
+// Failure is what Fail was told, once: for calls beside Recv and Poll that may tell
+// it. Any goroutine.
+func (q *Datagrams) Failure() error {
+	if q.failure.Load() == 0 {
+		return nil
+	}
+	if errno := q.failure.Swap(0); errno != 0 {
+		return syscall.Errno(errno)
+	}
+	return nil
+}
+
 // Len is the number of datagrams that wait.
 func (q *Datagrams) Len() int { return q.msgs.len() }
 
@@ -74,7 +100,7 @@ func (q *Datagrams) Len() int { return q.msgs.len() }
 // up to len(msgs) messages whose iovs stand in dst in their order. If already
 // the first has more iovs than dst it is cut and marked truncated, and its tail
 // is lost, nothing else. iovs is the number of iovs filled. EINVAL for no room,
-// EBUSY while armed, net.ErrClosed, os.ErrDeadlineExceeded.
+// EBUSY while armed, net.ErrClosed, os.ErrDeadlineExceeded, and what Fail was told.
 func (q *Datagrams) Recv(dst []buf.Iov, msgs []Message) (n, iovs int, err error) {
 	if len(dst) == 0 || len(msgs) == 0 {
 		return 0, 0, syscall.EINVAL
@@ -84,10 +110,19 @@ func (q *Datagrams) Recv(dst []buf.Iov, msgs []Message) (n, iovs int, err error)
 	if q.Armed() {
 		return 0, 0, os.NewSyscallError("recvmsg", syscall.EBUSY)
 	}
-	if err := q.Park(); err != nil {
-		return 0, 0, err
+	for {
+		if err := q.Park(); err != nil {
+			return 0, 0, err
+		}
+		if err := q.Failure(); err != nil {
+			return 0, 0, err
+		}
+		n, iovs, err = q.pop(dst, msgs)
+		if n > 0 || err != nil {
+			return n, iovs, err
+		}
+		// Somebody else was told of the failure that we woke for.
 	}
-	return q.pop(dst, msgs)
 }
 
 // Poll is Recv without waiting; more says that further datagrams are left.
@@ -96,6 +131,9 @@ func (q *Datagrams) Poll(dst []buf.Iov, msgs []Message) (n, iovs int, more bool,
 	defer q.mu.Unlock()
 	if q.Closed() {
 		return 0, 0, false, net.ErrClosed
+	}
+	if err := q.Failure(); err != nil {
+		return 0, 0, q.msgs.len() > 0, err
 	}
 	n, iovs, err = q.pop(dst, msgs)
 	return n, iovs, q.msgs.len() > 0, err

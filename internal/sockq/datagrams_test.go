@@ -320,3 +320,54 @@ func TestDatagramsWait(t *testing.T) {
 		}
 	})
 }
+
+// A failure wakes who waits, raises the source of who has armed it, is told once, and
+// before what has come.
+func TestDatagramsFail(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEngine(t, 4)
+		q := NewDatagrams(e.p)
+		results := make(chan error)
+		receive := func() {
+			_, _, err := q.Recv(make([]buf.Iov, 1), make([]Message, 1))
+			results <- err
+		}
+		go receive()
+		synctest.Wait()
+		q.Fail(syscall.ECONNREFUSED)
+		if err := <-results; err != syscall.ECONNREFUSED {
+			t.Fatal(err)
+		}
+		e.push(q, 1)
+		q.Publish()
+		q.Fail(syscall.EACCES)
+		q.Fail(syscall.EMSGSIZE)
+		if n, _, more, err := q.Poll(make([]buf.Iov, 1), make([]Message, 1)); n != 0 || !more || err != syscall.EMSGSIZE {
+			t.Fatalf("%d messages, more %v, %v", n, more, err)
+		}
+		recv(t, q, e.p, 1, 1)
+		// Somebody else is told of it, and the receiver waits on.
+		go receive()
+		synctest.Wait()
+		q.failure.Store(uint32(syscall.EACCES))
+		if err := q.Failure(); err != syscall.EACCES {
+			t.Fatal(err)
+		}
+		q.Unpark()
+		synctest.Wait()
+		q.Close()
+		if err := <-results; !errors.Is(err, net.ErrClosed) {
+			t.Fatal(err)
+		}
+		cq := NewCQ()
+		q = NewDatagrams(e.p)
+		q.Owner = 3
+		q.Arm(cq, 3)
+		q.Fail(syscall.ECONNREFUSED)
+		cq.Flush()
+		if got := next(t, cq, 10); !slices.Equal(got, []int{3}) {
+			t.Fatalf("visited %v", got)
+		}
+		q.Close()
+	})
+}

@@ -25,6 +25,8 @@ const (
 	socketFull                                     // a UDP socket holds as much as it may
 	mergedUDP                                      // datagrams put together to one: their boundaries are lost
 	icmpIgnored                                    // ICMP without a meaning for us
+	icmpNoFlow                                     // an ICMP error about no flow of ours
+	icmpStale                                      // an ICMP error about nothing that is under way, or that says nothing new
 	causes                                         // how many there are
 )
 
@@ -40,6 +42,8 @@ var causeNames = [...]string{
 	socketFull:      "socket-full",
 	mergedUDP:       "merged-udp",
 	icmpIgnored:     "icmp-ignored",
+	icmpNoFlow:      "icmp-no-flow",
+	icmpStale:       "icmp-stale",
 }
 
 // String is the name under which the cause is counted.

@@ -32,6 +32,8 @@ func FuzzDeliver(f *testing.F) {
 		tcpPacket(f, peer, us, ports(wire.TCP{Flags: wire.ACK, Seq: 1, Ack: 1}), pattern(1, 99)),
 		tcpPacket(f, peer, us, ports(wire.TCP{Flags: wire.RST | wire.ACK}), nil),
 		tcpPacket(f, peer, us, ports(wire.TCP{Flags: wire.FIN | wire.ACK}), pattern(1, 9)),
+		portUnreachable(f, pairs[0], tcpPacket(f, us, peer, wire.TCP{SrcPort: 80, DstPort: 999, Flags: wire.SYN}, nil)),
+		portUnreachable(f, pairs[1], udpPacket(f, netip.AddrPortFrom(us6.Addr(), 53), netip.AddrPortFrom(peer6, 9), nil)),
 	} {
 		f.Add(append([]byte{0, 255, 0}, b...))
 		f.Add(append([]byte{40, 7, 1}, b...))

@@ -16,6 +16,9 @@ type Stats struct {
 	Unreachables, UnreachablesSuppressed uint64
 	ResetsSuppressed                     uint64
 
+	// ICMPErrors are those that were told to the flow that they quote.
+	ICMPErrors uint64
+
 	DatagramsSent, DatagramBytesSent uint64
 
 	Conns int // connections that there is state for, those in TIME-WAIT included

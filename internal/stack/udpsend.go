@@ -11,13 +11,16 @@ import (
 
 // CheckDatagram says what keeps u from sending n bytes to the address to, which
 // is ignored if u is connected: EDESTADDRREQ, EINVAL, EAFNOSUPPORT, ENETUNREACH,
-// EMSGSIZE. Any goroutine.
+// EMSGSIZE, and once what an ICMP error said of what u had sent. Any goroutine.
 func (s *Stack) CheckDatagram(u *udp.Socket, to netip.AddrPort, n int) error {
 	if u.Remote.IsValid() {
 		to = u.Remote
 	}
 	a := to.Addr()
 	sameVersion := func(k wire.Tuple) bool { return k.Local.Addr().Is6() == a.Is6() }
+	if err := u.Queue.Failure(); err != nil {
+		return err
+	}
 	switch {
 	case !to.IsValid():
 		return syscall.EDESTADDRREQ

@@ -118,7 +118,7 @@ func word(err error) string {
 var errnos = map[syscall.Errno]string{
 	syscall.EAGAIN: "EAGAIN", syscall.EPIPE: "EPIPE", syscall.ENOTCONN: "ENOTCONN",
 	syscall.ECONNRESET: "ECONNRESET", syscall.ECONNREFUSED: "ECONNREFUSED",
-	syscall.ETIMEDOUT: "ETIMEDOUT", syscall.EHOSTUNREACH: "EHOSTUNREACH",
+	syscall.ETIMEDOUT: "ETIMEDOUT", syscall.EHOSTUNREACH: "EHOSTUNREACH", syscall.EACCES: "EACCES",
 	syscall.ENETUNREACH: "ENETUNREACH", syscall.EADDRINUSE: "EADDRINUSE",
 	syscall.EINPROGRESS: "EINPROGRESS", syscall.EMSGSIZE: "EMSGSIZE",
 	syscall.EINVAL: "EINVAL", syscall.ENOTSUP: "ENOTSUP", syscall.ECONNABORTED: "ECONNABORTED",

@@ -54,5 +54,8 @@ func tcpEvents(s *tcp.Stats) []counter {
 		{"compactions", s.Compactions},
 		{"time-wait-overflows", s.TimeWaitOverflows},
 		{"reneged", s.Reneged},
+		{"path-mtu-lowered", s.PathMTULowered},
+		{"path-mtu-probes", s.PathMTUProbes},
+		{"black-holes", s.BlackHoles},
 	}
 }

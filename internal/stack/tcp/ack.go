@@ -18,6 +18,7 @@ func (c *Conn) acknowledged(now mono.Time, s *Segment, seq wire.Seq, flags wire.
 		c.challenge(now)
 		return false
 	}
+	c.path.soft = 0
 	wnd := uint32(h.Window) << c.opt.sndShift
 	// RFC 5681 section 2.
 	duplicate := ack == c.snd.una && c.snd.nxt != ack && s.Len == 0 && !flags.Has(wire.FIN) && wnd == c.snd.wnd
@@ -63,6 +64,7 @@ func (c *Conn) advance(now mono.Time, h *wire.TCP) time.Duration {
 		c.Send.ack(int(data))
 	}
 	c.loss.stuck = 0
+	c.pathWorks()
 	return rtt
 }
 

@@ -19,7 +19,8 @@ type Conn struct {
 	// Owner is the engine's; this package does not look at it.
 	Owner any
 	// OnConnect, if set, is told once how an active open ended, within Input,
-	// Advance or Abort: nil, ECONNREFUSED, ETIMEDOUT or net.ErrClosed.
+	// InputICMP, Advance or Abort: nil, ECONNREFUSED, ETIMEDOUT, net.ErrClosed, or
+	// what an ICMP error said (EHOSTUNREACH, ENETUNREACH, EACCES and others).
 	OnConnect func(err error)
 	// TimerIndex is the engine's: where its timer heap has c.
 	TimerIndex int
@@ -55,6 +56,7 @@ type Conn struct {
 	board  scoreboard
 	rack   rackState
 	tlp    tailProbe
+	path   pathState
 	prr    prr
 	acks   ackPolicy
 	ooo    reassembly

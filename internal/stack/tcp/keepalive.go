@@ -1,7 +1,6 @@
 package tcp
 
 import (
-	"syscall"
 	"time"
 
 	"github.com/zctap/zctap/internal/mono"
@@ -53,7 +52,7 @@ func (c *Conn) keepAliveDue(now mono.Time) {
 	case k.probes >= keepAliveProbes:
 		c.sh.Stats.TimedOut++
 		c.resetDue = true
-		c.kill(syscall.ETIMEDOUT)
+		c.kill(c.timeoutError())
 		return
 	default:
 		k.probes++

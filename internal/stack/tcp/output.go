@@ -116,6 +116,10 @@ func (c *Conn) sendNew(now mono.Time) {
 		}
 		avail := uint32(c.Send.Buffered()) - uint32(off)
 		usable := c.usable()
+		if c.path.full != 0 && c.mayProbe(now, avail, usable) {
+			c.sendPathProbe(now)
+			continue
+		}
 		n := min(avail, usable, max(uint32(c.sh.MaxSuper), c.snd.mss))
 		fin := c.finSet && n == avail && usable > n
 		if n = c.worthSending(n, avail, uint32(off), fin); n == 0 && !fin {
@@ -181,6 +185,7 @@ func (c *Conn) sendData(now mono.Time, n uint32, fin bool) {
 		end = end.Add(1)
 	}
 	if c.snd.nxt.LessThan(c.snd.max) {
+		c.sentAgain(now, c.snd.nxt, end)
 		c.sh.Stats.Retransmits += uint64((n + c.snd.mss - 1) / c.snd.mss)
 	} else {
 		c.rtt.start(now, end)
@@ -204,6 +209,7 @@ func (c *Conn) resend(now mono.Time) {
 	n, fin := c.head(c.snd.mss)
 	c.rtt.cancel()
 	c.sh.Stats.Retransmits++
+	c.sentAgain(now, c.snd.una, c.snd.una.Add(n))
 	c.sendHead(now, n, fin)
 }
 

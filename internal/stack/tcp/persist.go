@@ -1,10 +1,6 @@
 package tcp
 
-import (
-	"syscall"
-
-	"github.com/zctap/zctap/internal/mono"
-)
+import "github.com/zctap/zctap/internal/mono"
 
 // The persist timer (RFC 9293 section 3.8.6.1) takes the retransmission timer's
 // place when nothing is under way, so that nothing can be retransmitted, and what
@@ -24,7 +20,7 @@ func (c *Conn) timerExpired(now mono.Time) {
 	case now.Sub(l.stuck) >= c.sh.UserTimeout:
 		// RFC 9293 section 3.8.3, R2.
 		c.sh.Stats.TimedOut++
-		c.kill(syscall.ETIMEDOUT)
+		c.kill(c.timeoutError())
 		return
 	}
 	if c.orphan && (l.persisting || c.snd.wnd == 0) && now.Sub(c.closedAt) >= c.sh.UserTimeout {
@@ -35,6 +31,7 @@ func (c *Conn) timerExpired(now mono.Time) {
 		return
 	}
 	if !l.persisting {
+		c.suspect(now)
 		c.retransmitTimeout(now)
 		return
 	}

@@ -199,6 +199,7 @@ func (c *Conn) sendRecord(now mono.Time, i int, flags uint8) {
 	b.mark(i, flags)
 	r.sent = now
 	c.rtt.cancel()
+	c.sentAgain(now, r.seq, r.end)
 	c.sh.Stats.Retransmits += uint64(max((n+c.snd.mss-1)/c.snd.mss, 1))
 	c.transmit(c.newHeader(now, r.seq, header), p)
 	c.sentUpTo(now, r.end)

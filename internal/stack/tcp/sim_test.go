@@ -40,6 +40,10 @@ type wireConfig struct {
 	noSACK bool
 	// firstOnly has only data be lost that is sent for the first time.
 	firstOnly bool
+	// mtu is the longest packet that passes, IPv4 header included; 0: any. What is
+	// longer draws an ICMP error, unless the wire is silent.
+	mtu    int
+	silent bool
 }
 
 // A packet is a TCP segment as bytes, with its checksum.
@@ -59,6 +63,7 @@ type end struct {
 	c     *Conn
 	l     *Listener
 	inbox []packet
+	icmp  []wire.ICMP // errors about its segments
 
 	toSend, sent int // bytes of the stream
 	seen         int // bytes received, and verified
@@ -134,7 +139,11 @@ func (e *end) transmit(src, dst netip.Addr, h *wire.TCP, p [2][]byte, mss int) {
 		if err := wire.FillChecksum(b, wire.ProtoTCP, wire.PseudoSum(src, dst, wire.ProtoTCP, len(b))); err != nil {
 			s.t.Fatal(err)
 		}
-		s.send(packet{to: 1 - e.i, headerLen: k, bytes: b})
+		if tooLong(e, len(b), seg.Seq) {
+			s.lost++
+		} else {
+			s.send(packet{to: 1 - e.i, headerLen: k, bytes: b})
+		}
 		payload = payload[n:]
 		h.Seq = h.Seq.Add(uint32(n))
 	}
@@ -221,6 +230,7 @@ func (e *end) round() (busy bool) {
 		busy = true
 	}
 	e.inbox = e.inbox[:0]
+	busy = e.takeErrors() || busy
 	if e.c == nil {
 		return busy
 	}

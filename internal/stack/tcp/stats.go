@@ -26,6 +26,9 @@ type Stats struct {
 	OutOfOrder        uint64 // segments that did not continue the stream
 	Compactions       uint64 // payloads copied together
 	TimeWaitOverflows uint64 // connections that ended without TIME-WAIT
+	PathMTULowered    uint64 // ICMP errors that made segments shorter
+	PathMTUProbes     uint64 // longer segments tried, of what was learned of a path being old
+	BlackHoles        uint64 // segments made shorter since long ones were never answered
 	Reneged           uint64 // times that out-of-order data was dropped for want of buffers
 
 	// Segments, or bytes where it says so, that were not taken, by cause.

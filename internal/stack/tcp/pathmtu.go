@@ -1,0 +1,230 @@
+package tcp
+
+import (
+	"syscall"
+	"time"
+
+	"github.com/zctap/zctap/internal/mono"
+	"github.com/zctap/zctap/internal/wire"
+)
+
+// Path MTU discovery (RFC 1191, RFC 8201), and the detection of paths that drop what
+// is too long without a word (RFC 4821 section 7.7).
+const (
+	// pathLife is how long what was learned counts before a larger segment is tried
+	// (RFC 1191 section 6.3, RFC 8201 section 5.3).
+	pathLife = 10 * time.Minute
+	// suspicionLife is the same for what only timeouts have shown, which may have had
+	// another cause.
+	suspicionLife = time.Minute
+	// blackHole is the timeouts in a row of a full segment after which shorter ones
+	// are tried. RFC 4821 leaves the number open; with Linux's R1 of 3 (tcp_retries1)
+	// it is the timeout after three retransmissions.
+	blackHole = 4
+	// No router makes us send smaller packets: Linux's min_pmtu for IPv4, and what
+	// each link carries for IPv6 (RFC 8200 section 5).
+	minPathMTU4, minPathMTU6 = 552, 1280
+)
+
+// plateaus are packet lengths to try one after the other where nobody says what the
+// path carries (RFC 1191 section 7): Ethernet's, then Linux's tcp_base_mss of 1024
+// with the headers of IPv4 and TCP.
+var plateaus = [...]uint32{1500, 1064}
+
+// pathState is what was learned of the path to the peer.
+type pathState struct {
+	full     uint32    // snd.mss without anything that was learned; 0: it is
+	raise    mono.Time // when a larger segment is tried
+	probe    wire.Seq  // where the one that is tried ends, while trying
+	trying   bool
+	timeouts uint8         // in a row, with a full segment at SND.UNA
+	soft     syscall.Errno // the last ICMP error, if nothing was heard since
+}
+
+// pathHeaders is what a packet has beside payload: IP, TCP and its options.
+func (c *Conn) pathHeaders() uint32 {
+	n := uint32(wire.IPv4HeaderLen + wire.TCPHeaderLen)
+	if c.tuple.Local.Addr().Is6() {
+		n = wire.IPv6HeaderLen + wire.TCPHeaderLen
+	}
+	if c.opt.timestamps {
+		n += timestampsLen
+	}
+	return n
+}
+
+// minPathMTU is the smallest path MTU that is believed.
+func (c *Conn) minPathMTU() uint32 {
+	if c.tuple.Local.Addr().Is6() {
+		return minPathMTU6
+	}
+	return minPathMTU4
+}
+
+// tooBig runs when a router says that packets longer than mtu do not pass; 0: it does
+// not say how long they may be. False: it says nothing new.
+func (c *Conn) tooBig(now mono.Time, mtu uint32) bool {
+	least := c.minPathMTU()
+	switch {
+	case !c.state.synchronized():
+		return false // a SYN is shorter than any MTU
+	case mtu == 0 && least == minPathMTU4:
+		mtu = c.nextPlateau() // RFC 1191 section 4: an old router
+	case mtu < least && least == minPathMTU6:
+		return false // RFC 8201 section 4
+	}
+	if !c.shorten(now, max(mtu, least), pathLife) {
+		return false
+	}
+	c.sh.Stats.PathMTULowered++
+	c.touch()
+	return true
+}
+
+// shorten makes segments fit packets of mtu bytes for so long, and sends again what
+// did not. False: they do already.
+func (c *Conn) shorten(now mono.Time, mtu uint32, life time.Duration) bool {
+	p := &c.path
+	mss := mtu - c.pathHeaders()
+	if mss >= c.snd.mss {
+		if !p.trying || mss >= p.full {
+			return false
+		}
+		// The segment that was tried is too long, as was to be expected; others may
+		// be longer than they were.
+		c.probeLost(now)
+		c.snd.mss = mss
+		c.resendLong(now)
+		return true
+	}
+	if p.full == 0 {
+		p.full = c.snd.mss
+	}
+	c.snd.mss = mss
+	p.trying = false
+	p.raise = now.Add(life)
+	c.resendLong(now)
+	return true
+}
+
+// nextPlateau is the packet length to try when those of now do not seem to arrive.
+func (c *Conn) nextPlateau() uint32 {
+	mtu, least := c.snd.mss+c.pathHeaders(), c.minPathMTU()
+	for _, p := range plateaus {
+		if p < mtu && p > least {
+			return p
+		}
+	}
+	return least
+}
+
+// resendLong sends again what is under way in segments that are too long now. It is
+// no sign of congestion, and the window stays as it is (RFC 1191 section 6.5).
+func (c *Conn) resendLong(now mono.Time) {
+	l := &c.loss
+	if c.snd.nxt == c.snd.una {
+		return
+	}
+	c.rtt.cancel()
+	c.timers.stop(timerRetransmit) // Output arms it for what is sent again
+	if !c.opt.sack {
+		l.active, l.resend, l.dupAcks = false, false, 0
+		l.recover = c.snd.max
+		c.snd.nxt = c.snd.una
+		return
+	}
+	b := &c.board
+	found := false
+	for i := b.head; i < len(b.list); i++ {
+		if r := &b.list[i]; r.flags&sacked == 0 && r.len() > c.snd.mss {
+			b.mark(i, r.flags&^resent|lost)
+			found = true
+		}
+	}
+	if !found {
+		return
+	}
+	if !l.active {
+		// As after a timeout, whose losses are repaired in this state, but the
+		// window was not reduced.
+		l.timedOut, l.resend = true, true
+		l.recover = c.snd.nxt
+	}
+	// An ACK of something sent before is no sign that this was needless: nothing
+	// that a peer echoes is older than this.
+	l.stamped, l.stamp = true, milliseconds(now)-1<<30
+	c.tlp.open, c.tlp.due = false, false
+	c.timeReordering(now, 0)
+}
+
+// suspect runs at each retransmission timeout with data under way. When full
+// segments are lost time and again the path may drop what is too long without a word.
+func (c *Conn) suspect(now mono.Time) {
+	p := &c.path
+	long := uint32(c.snd.max-c.snd.una) >= c.snd.mss
+	if long && c.opt.sack && !c.board.empty() {
+		long = c.board.list[c.board.head].len() >= c.snd.mss
+	}
+	if !long || c.snd.wnd < c.snd.mss {
+		p.timeouts = 0
+		return
+	}
+	if p.timeouts++; p.timeouts < blackHole {
+		return
+	}
+	p.timeouts = blackHole - 1 // the next timeout is enough for the next step
+	if c.shorten(now, c.nextPlateau(), suspicionLife) {
+		c.sh.Stats.BlackHoles++
+	}
+}
+
+// pathWorks notes that something new was acknowledged.
+func (c *Conn) pathWorks() {
+	p := &c.path
+	p.timeouts = 0
+	if p.trying && p.probe.LessEq(c.snd.una) {
+		// Nothing of it was sent again: it did pass.
+		c.snd.mss = p.full
+		p.full, p.raise, p.trying = 0, 0, false
+	}
+}
+
+// mayProbe reports whether a segment of the full length is to be tried, with avail
+// bytes to send and the windows open for usable: what was learned of the path is old
+// (RFC 4821 section 7.3). There is more behind it, so that its loss is seen without
+// a timeout.
+func (c *Conn) mayProbe(now mono.Time, avail, usable uint32) bool {
+	p := &c.path
+	enough := p.full + dupThresh*c.snd.mss
+	return p.full != 0 && !p.trying && !now.Before(p.raise) && !c.loss.active && !c.loss.timedOut &&
+		avail >= enough && usable >= enough && c.snd.nxt == c.snd.max
+}
+
+// sendPathProbe sends the segment that is tried.
+func (c *Conn) sendPathProbe(now mono.Time) {
+	p := &c.path
+	mss, start := c.snd.mss, c.snd.nxt
+	c.snd.mss = p.full
+	c.sendData(now, p.full, false)
+	c.snd.mss = mss
+	if uint32(c.snd.nxt-start) < p.full {
+		return // in too many pieces to be sent at once: another one will do
+	}
+	p.trying, p.probe = true, c.snd.nxt
+	c.sh.Stats.PathMTUProbes++
+}
+
+// sentAgain notes that [seq, end) is sent again, in segments of the length that is
+// known to pass. If the one that was tried is among it, it was lost, or nothing can
+// be learned from it any more.
+func (c *Conn) sentAgain(now mono.Time, seq, end wire.Seq) {
+	if p := &c.path; p.trying && seq.LessThan(p.probe) && (p.probe - wire.Seq(p.full)).LessThan(end) {
+		c.probeLost(now)
+	}
+}
+
+// probeLost ends the trial; the next one is later.
+func (c *Conn) probeLost(now mono.Time) {
+	c.path.trying = false
+	c.path.raise = now.Add(pathLife)
+}

@@ -1,0 +1,118 @@
+package tcp
+
+import (
+	"testing"
+
+	"github.com/zctap/zctap/internal/wire"
+)
+
+// All that is too long and not SACKed is sent again at once, in shorter segments. It
+// is no sign of congestion.
+func TestTooBigResends(t *testing.T) {
+	const mss = testMSS
+	for _, timestamps := range []bool{false, true} {
+		s := sendingOver(t, 10, 10, timestamps)
+		full := int(s.c.snd.mss)
+		s.advance(testRTT / 2)
+		s.sack(0, 3, 5)
+		cwnd, ssthresh, options := s.c.cc.cwnd, s.c.cc.ssthresh, full-mss
+		if !s.icmp(1, tooBig(1040)) {
+			t.Fatal("not believed")
+		}
+		out := s.flush()
+		s.expect("resent", out, seg(1, 1, wire.ACK, 3*full), seg(1+5*full, 1, wire.ACK, 5*full))
+		for _, o := range out {
+			if o.mss != 1000+options {
+				t.Errorf("segments of %d, want %d", o.mss, 1000+options)
+			}
+		}
+		if s.c.cc.cwnd != cwnd || s.c.cc.ssthresh != ssthresh || s.sh.Stats.FastRetransmits+s.sh.Stats.Timeouts != 0 {
+			t.Errorf("cwnd %d, ssthresh %d, were %d, %d", s.c.cc.cwnd, s.c.cc.ssthresh, cwnd, ssthresh)
+		}
+		// The next one says the same, of the segments behind it.
+		if s.icmp(1+full, tooBig(1040)) {
+			t.Error("news that is none was believed")
+		}
+		s.expect("nothing", s.flush())
+		// An ACK for something sent before shows nothing: what is sent again was not
+		// late. It would call all of it arrived or under way.
+		s.c.cc.priorCwnd = 10 * cwnd
+		if timestamps {
+			s.opts.TSEcr = s.c.timestamp(s.now.Add(-testRTT / 2))
+		}
+		s.advance(10 * ms)
+		s.inOut(1, 1+1000+options, wire.ACK, nil)
+		if s.sh.Recovery.Undone != 0 || s.c.cc.cwnd > cwnd+uint32(mss) {
+			t.Errorf("timestamps %v: undone %d times, cwnd %d", timestamps, s.sh.Recovery.Undone, s.c.cc.cwnd)
+		}
+		s.inOut(1, 1+10*full, wire.ACK, nil)
+		if l := &s.c.loss; l.active || l.timedOut {
+			t.Errorf("still repairing: %+v", l)
+		}
+		if s.sh.Stats.PathMTULowered != 1 {
+			t.Errorf("lowered %d times", s.sh.Stats.PathMTULowered)
+		}
+	}
+}
+
+// Without SACK all is sent again.
+func TestTooBigResendsWithoutSACK(t *testing.T) {
+	s := established(t, nil)
+	s.c.cc.cwnd = 4 * testMSS
+	s.write(4 * testMSS)
+	s.expect("window", s.flush(), seg(1, 1, wire.ACK, 4*testMSS))
+	if !s.icmp(1+testMSS, tooBig(1240)) {
+		t.Fatal("not believed")
+	}
+	out := s.flush()
+	s.expect("resent", out, seg(1, 1, wire.ACK, 4*testMSS))
+	if out[0].mss != 1200 || s.c.cc.cwnd != 4*testMSS {
+		t.Errorf("segments of %d, cwnd %d", out[0].mss, s.c.cc.cwnd)
+	}
+}
+
+// What routers may ask for, and what one that does not say gets.
+func TestTooBigBounds(t *testing.T) {
+	for _, tt := range []struct {
+		mtu, want uint32
+	}{
+		{1500, 1460}, {1501, 1460}, {1 << 31, 1460}, {1499, 1459}, {552, 512}, {551, 512}, {68, 512}, {1, 512},
+		{0, 1024}, // RFC 1191 section 5: the next plateau
+	} {
+		s := sendingOver(t, 2, 2, false)
+		if got := s.icmp(1, tooBig(tt.mtu)); got != (tt.want < testMSS) || s.c.snd.mss != tt.want {
+			t.Errorf("MTU %d: believed %v, segments of %d, want %d", tt.mtu, got, s.c.snd.mss, tt.want)
+		}
+		// And again, to where it ends.
+		s.icmp(1, tooBig(0))
+		s.icmp(1, tooBig(0))
+		if s.c.snd.mss != 512 && tt.want != testMSS {
+			t.Errorf("in the end segments of %d", s.c.snd.mss)
+		}
+	}
+}
+
+// An answer to the segment that is tried tells at once how long it may be.
+func TestPathProbeTooBig(t *testing.T) {
+	s := sendingOver(t, 10, 40, false)
+	s.icmp(1, tooBig(1040))
+	s.flush()
+	s.inOut(1, 1+10*testMSS, wire.ACK, nil)
+	end := int(s.c.snd.max - s.c.snd.iss)
+	s.now = s.now.Add(pathLife)
+	s.c.rtt.rto = 2 * pathLife // no restart from idle
+	out := s.inOut(1, end, wire.ACK, nil)
+	if len(out) == 0 || len(out[0].payload) != testMSS || out[0].mss != testMSS {
+		t.Fatalf("no longer segment was tried: %d came out, the first of %d bytes", len(out), len(out[0].payload))
+	}
+	if len(out) < 2 || out[1].mss != 1000 {
+		t.Fatal("what follows has another length, too")
+	}
+	if !s.icmp(end, tooBig(1240)) || s.c.snd.mss != 1200 || s.c.path.trying {
+		t.Errorf("segments of %d, trying %v", s.c.snd.mss, s.c.path.trying)
+	}
+	again := s.flush()
+	if len(again) == 0 || again[0].mss != 1200 || again[0].Seq != s.c.snd.iss.Add(uint32(end)) {
+		t.Errorf("it is not sent again: %+v", again)
+	}
+}

@@ -128,7 +128,6 @@ func (c *Conn) sendSyn(now mono.Time) {
 	h := c.newHeader(now, c.snd.iss, wire.SYN)
 	if c.state == SynReceived {
 		h.Flags |= wire.ACK
-		h.Ack = c.rcv.nxt
 	}
 	h.Window = c.synWindow()
 	c.synOptions(&h.Options)

@@ -178,10 +178,10 @@ func TestSynReceived(t *testing.T) {
 		{"ACK of nothing sent", 1, 2, wire.ACK, []want{{2, 0, wire.RST, 0}}, SynReceived},
 		{"old ACK", 1, 0, wire.ACK, []want{{0, 0, wire.RST, 0}}, SynReceived},
 		{"RST", 1, 0, wire.RST, nil, Closed},
-		{"RST in the window", 2, 0, wire.RST, []want{{0, 1, wire.SYN | wire.ACK, 0}}, SynReceived},
-		{"SYN in the window", 1, 0, wire.SYN, []want{{0, 1, wire.SYN | wire.ACK, 0}}, SynReceived},
+		{"RST in the window", 2, 0, wire.RST, []want{{1, 1, wire.ACK, 0}}, SynReceived},
+		{"SYN in the window", 1, 0, wire.SYN, []want{{1, 1, wire.ACK, 0}}, SynReceived},
 		{"no ACK", 1, 0, 0, nil, SynReceived},
-		{"beyond the window", 1 << 20, 1, wire.ACK, []want{{0, 1, wire.SYN | wire.ACK, 0}}, SynReceived},
+		{"beyond the window", 1 << 20, 1, wire.ACK, []want{{1, 1, wire.ACK, 0}}, SynReceived},
 		{"FIN with the ACK", 1, 1, wire.ACK | wire.FIN, []want{{1, 2, wire.ACK, 0}}, CloseWait},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

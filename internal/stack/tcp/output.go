@@ -14,8 +14,10 @@ func (c *Conn) Output(now mono.Time) {
 		c.sendReset(now)
 	case c.state == Closed:
 	case c.state == SynSent || c.state == SynReceived:
-		if c.synDue || c.acks.now {
+		if c.synDue {
 			c.sendSyn(now)
+		} else if c.acks.now {
+			c.sendAck(now)
 		}
 	case c.state == TimeWait:
 		if c.acks.now {

@@ -19,9 +19,13 @@ func (c *Conn) newHeader(now mono.Time, seq wire.Seq, flags wire.Flags) *wire.TC
 		h.Options.TSVal = c.timestamp(now)
 		h.Options.TSEcr = c.opt.tsRecent
 	}
-	if c.state.synchronized() {
+	switch {
+	case c.state.synchronized():
 		h.Ack = c.rcv.nxt
 		h.Window = c.offer()
+	case c.state == SynReceived:
+		h.Ack = c.rcv.nxt // the window stays what the SYN-ACK offered
+		h.Window = uint16(min(c.offered()>>c.opt.rcvShift, 1<<16-1))
 	}
 	return h
 }
@@ -52,9 +56,10 @@ func (c *Conn) sendAck(now mono.Time) {
 }
 
 // bareSeq is the sequence number of segments without payload: SND.NXT, where it
-// was highest, but within the peer's window, or they would not be acceptable.
+// was highest, but within the peer's window, or they would not be acceptable. A SYN
+// needs no window.
 func (c *Conn) bareSeq() wire.Seq {
-	if edge := c.snd.una.Add(c.snd.wnd); edge.LessThan(c.snd.max) {
+	if edge := c.snd.una.Add(c.snd.wnd); c.accepted && edge.LessThan(c.snd.max) {
 		return edge
 	}
 	return c.snd.max

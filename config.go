@@ -16,6 +16,12 @@ const (
 	Copy = "copy" // the kernel's sockets, copying
 )
 
+// Names of congestion control algorithms, for Config.Congestion.
+const (
+	CongestionCubic = "cubic" // RFC 9438, with HyStart++ (RFC 9406)
+	CongestionReno  = "reno"  // RFC 5681
+)
+
 // Config says what to open. The zero value is valid: it opens the best engine
 // that needs no interface, which is Copy.
 type Config struct {
@@ -61,6 +67,10 @@ type Config struct {
 	// others, queued and in the application's hands. 0 adapts: as many as are
 	// free at the moment, so that one slow reader keeps at most half.
 	MaxHeld int
+
+	// Congestion is the congestion control of TCP connections, CongestionCubic or
+	// CongestionReno; empty is CUBIC in engine User and the system's in the others.
+	Congestion string
 
 	// CloseTimeout bounds how long Close waits for the driver and the stack to
 	// give their buffers back; by default 10 s, as in the RFC. When it is over
@@ -163,6 +173,15 @@ func (c *Config) engines() ([]string, error) {
 		return []string{c.Engine}, nil
 	}
 	return nil, fmt.Errorf("no engine %q: there are %s and %s", c.Engine, Auto, strings.Join(all, ", "))
+}
+
+// check looks at what no engine does.
+func (c *Config) check() error {
+	switch c.Congestion {
+	case "", CongestionCubic, CongestionReno:
+		return nil
+	}
+	return fmt.Errorf("no congestion control %q: there are %s and %s", c.Congestion, CongestionCubic, CongestionReno)
 }
 
 func (c *Config) buffers() int {

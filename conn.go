@@ -71,6 +71,14 @@ func (c *Conn) SetKeepAlive(on bool, idle time.Duration) error {
 	return c.q.opError("set", c.c.SetKeepAlive(on, idle))
 }
 
+// SetUserTimeout ends the connection with ETIMEDOUT when bytes that were written are
+// not acknowledged within d, or can't be sent because the peer takes none for so long;
+// 0 is the default: some minutes without an answer, and no bound for a peer that
+// answers but does not read. It is the local half of RFC 5482 (TCP_USER_TIMEOUT).
+func (c *Conn) SetUserTimeout(d time.Duration) error {
+	return c.q.opError("set", c.c.SetUserTimeout(d))
+}
+
 // LocalAddr is a *net.TCPAddr.
 func (c *Conn) LocalAddr() net.Addr { return net.TCPAddrFromAddrPort(c.c.LocalAddr()) }
 

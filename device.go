@@ -14,12 +14,13 @@ import (
 // A device is the ifq's side of an engine: setting up the queue starts the
 // engine on the queue's pool, and closing it stops the engine.
 type device struct {
-	name    string
-	cq      *sockq.CQ
-	maxHeld int
-	start   func(engine.Config) (engine.Engine, error)
-	engine  engine.Engine
-	queue   int // the receive queue that start chose; 0: the one asked for
+	name       string
+	cq         *sockq.CQ
+	maxHeld    int
+	congestion string
+	start      func(engine.Config) (engine.Engine, error)
+	engine     engine.Engine
+	queue      int // the receive queue that start chose; 0: the one asked for
 }
 
 // Name is the key of the device in the table of queues in use.
@@ -27,7 +28,7 @@ func (d *device) Name() string { return d.name }
 
 // SetupQueue starts the engine.
 func (d *device) SetupQueue(q *ifq.Queue) (err error) {
-	d.engine, err = d.start(engine.Config{Pool: q.Pool(), CQ: d.cq, MaxHeld: d.maxHeld})
+	d.engine, err = d.start(engine.Config{Pool: q.Pool(), CQ: d.cq, MaxHeld: d.maxHeld, Congestion: d.congestion})
 	return err
 }
 

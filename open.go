@@ -16,6 +16,9 @@ func Open(c Config) (*Queue, error) {
 		return nil, &OpError{Op: "open", Interface: c.Interface, Queue: c.RxQueue, Err: err}
 	}
 	names, err := c.engines()
+	if err == nil {
+		err = c.check()
+	}
 	if err != nil {
 		return fail(err)
 	}
@@ -60,7 +63,7 @@ func openEngine(c *Config, name string) (*Queue, error) {
 	}
 	q := &Queue{iface: c.Interface, rxQueue: c.RxQueue, cq: sockq.NewCQ()}
 	q.notices.Owner = q
-	d.cq, d.maxHeld = q.cq, c.MaxHeld
+	d.cq, d.maxHeld, d.congestion = q.cq, c.MaxHeld, c.Congestion
 	q.ifq, err = ifq.Register(d, &ifq.Args{
 		Queue:         c.RxQueue,
 		RemoveTimeout: c.closeTimeout(),

@@ -36,6 +36,7 @@ func TestOpenRefuses(t *testing.T) {
 		says   string
 	}{
 		{"an unknown engine", zctap.Config{Engine: "warp"}, nil, "auto and zcrx, user, copy"},
+		{"an unknown congestion control", zctap.Config{Engine: zctap.Copy, Congestion: "vegas"}, nil, "cubic and reno"},
 		{"zcrx by name", zctap.Config{Engine: zctap.ZCRX}, zctap.ErrNotSupported, "no interface is named"},
 		{"user without a device", zctap.Config{Engine: zctap.User}, zctap.ErrNotSupported, "Config.TUN"},
 		{"user on a NIC", zctap.Config{Engine: zctap.User, Interface: "eth9"}, syscall.ENODEV, "eth9"},

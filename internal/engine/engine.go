@@ -66,6 +66,10 @@ type Conn interface {
 	SetLinger(sec int) error
 	SetNoDelay(on bool) error
 	SetKeepAlive(on bool, idle time.Duration) error
+	// SetUserTimeout ends the connection with ETIMEDOUT when written bytes were not
+	// acknowledged for so long, or could not be sent (TCP_USER_TIMEOUT, the local half
+	// of RFC 5482); 0 is the default. EINVAL if negative.
+	SetUserTimeout(d time.Duration) error
 
 	LocalAddr() netip.AddrPort
 	RemoteAddr() netip.AddrPort
@@ -103,6 +107,10 @@ type Config struct {
 	// closes, or its data stays in the kernel. 0: half of what is free, which
 	// adapts to how many connections want buffers.
 	MaxHeld int
+	// Congestion is the congestion control of new connections: "cubic" or "reno"; "":
+	// the engine's default, which is CUBIC in engine user and the system's in the
+	// others. EINVAL for one that the engine does not have.
+	Congestion string
 }
 
 // Stats are counters since the engine started, all but gauges only growing.

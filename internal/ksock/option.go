@@ -3,7 +3,10 @@
 package ksock
 
 import (
+	"fmt"
+	"math"
 	"os"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -42,6 +45,30 @@ func (s *Socket) SetKeepAlive(on bool, idle time.Duration) error {
 		}
 	}
 	return s.setInt("SO_KEEPALIVE", unix.SOL_SOCKET, unix.SO_KEEPALIVE, toInt(on))
+}
+
+// SetUserTimeout ends the connection with ETIMEDOUT when what was sent was not
+// acknowledged for d, or could not be sent; rounded up to milliseconds, 0 is the
+// system's default (tcp(7), TCP_USER_TIMEOUT; RFC 5482). EINVAL if negative, or more
+// than 24 days.
+func (s *Socket) SetUserTimeout(d time.Duration) error {
+	ms := (d + time.Millisecond - 1) / time.Millisecond
+	if d < 0 || ms > math.MaxInt32 {
+		return fmt.Errorf("user timeout %v: %w", d, syscall.EINVAL)
+	}
+	return s.setInt("TCP_USER_TIMEOUT", unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(ms))
+}
+
+// SetCongestion sets the congestion control algorithm by its name, such as "cubic";
+// accepted connections inherit their listener's. "" changes nothing. ENOENT for one
+// that the system does not have.
+func (s *Socket) SetCongestion(name string) error {
+	if name == "" {
+		return nil
+	}
+	return s.use(func(fd int) error {
+		return os.NewSyscallError("setsockopt TCP_CONGESTION", unix.SetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION, name))
+	})
 }
 
 // memInfoDrops is the index of SK_MEMINFO_DROPS in what SO_MEMINFO returns

@@ -227,6 +227,23 @@ func TestOptions(t *testing.T) {
 	if on := getInt(t, d, unix.SOL_SOCKET, unix.SO_KEEPALIVE); on != 0 {
 		t.Error("keep-alive is on")
 	}
+	ok(t, d.SetUserTimeout(1500*time.Microsecond))
+	if ms := getInt(t, d, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT); ms != 2 {
+		t.Errorf("user timeout of %d ms", ms)
+	}
+	for _, bad := range []time.Duration{-1, 60 * 24 * time.Hour} {
+		if err := d.SetUserTimeout(bad); !errors.Is(err, unix.EINVAL) {
+			t.Errorf("SetUserTimeout(%v): %v", bad, err)
+		}
+	}
+	ok(t, d.SetCongestion(""))
+	ok(t, d.SetCongestion("reno"))
+	if err := d.SetCongestion("none such"); !errors.Is(err, unix.ENOENT) {
+		t.Errorf("SetCongestion of none: %v", err)
+	}
+	if name, err := unix.GetsockoptString(d.fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION); err != nil || name != "reno" {
+		t.Errorf("congestion control %q, %v", name, err)
+	}
 	for sec, want := range map[int]unix.Linger{-1: {}, 0: {Onoff: 1}, 7: {Onoff: 1, Linger: 7}} {
 		ok(t, d.SetLinger(sec))
 		got := unix.Linger{Onoff: int32(getInt(t, d, unix.SOL_SOCKET, unix.SO_LINGER))}
@@ -240,6 +257,7 @@ func TestOptions(t *testing.T) {
 		"SetNoDelay":   d.SetNoDelay(true),
 		"SetKeepAlive": d.SetKeepAlive(true, time.Second),
 		"SetLinger":    d.SetLinger(0),
+		"user timeout": d.SetUserTimeout(0),
 		"SetNonblock":  d.SetNonblock(true),
 		"CloseWrite":   d.CloseWrite(),
 		"Connected":    d.Connected(),

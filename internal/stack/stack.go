@@ -44,9 +44,10 @@ type Config struct {
 	// come out always alike.
 	Seed [32]byte
 
-	// TimeWait, MaxRecvWindow, SendSpace and UserTimeout are tcp.Config's.
+	// TimeWait, MaxRecvWindow, SendSpace, UserTimeout and Congestion are tcp.Config's.
 	TimeWait, UserTimeout    time.Duration
 	MaxRecvWindow, SendSpace int
+	Congestion               tcp.Congestion
 }
 
 // A Stack is the flows of one interface queue.
@@ -121,6 +122,7 @@ func New(c Config) (*Stack, error) {
 		SendSpace:     c.SendSpace,
 		TimeWait:      c.TimeWait,
 		UserTimeout:   c.UserTimeout,
+		Congestion:    c.Congestion,
 	})
 	return s, nil
 }

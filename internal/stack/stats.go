@@ -26,6 +26,8 @@ type Stats struct {
 	IP  ip.Stats
 	TCP tcp.Stats
 	UDP udp.Stats
+
+	Recovery tcp.RecoveryStats
 }
 
 // Stats are the counters so far.
@@ -33,6 +35,7 @@ func (s *Stack) Stats() Stats {
 	st := s.stats
 	st.Conns = s.conns.n
 	st.IP, st.TCP, st.UDP = s.tx.Stats(), s.tcp.Stats, s.udp.Stats
+	st.Recovery = s.tcp.Recovery
 	return st
 }
 

@@ -95,6 +95,11 @@ func (c *engineConn) Set(name, value string) error {
 	case "keepalive":
 		idle, off := time.ParseDuration(value)
 		err = c.conn.SetKeepAlive(off == nil, idle)
+	case "usertimeout":
+		var d time.Duration
+		if d, err = time.ParseDuration(value); err == nil {
+			err = c.conn.SetUserTimeout(d)
+		}
 	default:
 		err = syscall.ENOTSUP
 	}

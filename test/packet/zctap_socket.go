@@ -101,6 +101,12 @@ func (c *zctapConn) Set(name, value string) error {
 		idle, err := time.ParseDuration(value)
 		c.conn.SetKeepAlive(c.z.now, err == nil, idle)
 		c.conn.Kick()
+	case "usertimeout":
+		d, err := time.ParseDuration(value)
+		if err != nil {
+			return err
+		}
+		c.conn.SetUserTimeout(d)
 	default:
 		return syscall.ENOTSUP
 	}

@@ -79,6 +79,9 @@ func (c *conn) SetNoDelay(on bool) error { return c.sock.SetNoDelay(on) }
 // SetKeepAlive implements engine.Conn.
 func (c *conn) SetKeepAlive(on bool, idle time.Duration) error { return c.sock.SetKeepAlive(on, idle) }
 
+// SetUserTimeout implements engine.Conn.
+func (c *conn) SetUserTimeout(d time.Duration) error { return c.sock.SetUserTimeout(d) }
+
 // LocalAddr implements engine.Conn.
 func (c *conn) LocalAddr() netip.AddrPort { return c.sock.LocalAddr() }
 

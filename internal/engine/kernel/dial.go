@@ -41,6 +41,10 @@ func (e *Engine) dial(ctx context.Context, network string, local, remote netip.A
 	if err != nil {
 		return nil, err
 	}
+	if err := sock.SetCongestion(e.congestion); err != nil {
+		sock.Close()
+		return nil, err
+	}
 	c := newConn(e.loop, sock)
 	if err := e.loop.attach(&c.socket); err != nil {
 		sock.Close()

@@ -35,6 +35,8 @@ type Engine struct {
 	why     string
 	done    chan struct{} // closed when the loop has ended
 
+	congestion string // of the sockets made; "": the system's
+
 	steering   steering
 	steerDials bool
 }
@@ -71,7 +73,7 @@ func (e *Engine) steerBy(o ZCRXOptions) {
 
 // start runs the first of the candidates that works.
 func start(cfg engine.Config, candidates []candidate, t tuning) (*Engine, error) {
-	e := &Engine{loop: newLoop(cfg, t), done: make(chan struct{})}
+	e := &Engine{loop: newLoop(cfg, t), congestion: cfg.Congestion, done: make(chan struct{})}
 	started := make(chan error)
 	go func() {
 		defer close(e.done)

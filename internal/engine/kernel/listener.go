@@ -40,7 +40,11 @@ func (e *Engine) Listen(network string, addr netip.AddrPort, backlog int) (engin
 		sock.Close()
 		return nil, err
 	}
-	if err := sock.Listen(backlog); err != nil {
+	err = sock.SetCongestion(e.congestion)
+	if err == nil {
+		err = sock.Listen(backlog)
+	}
+	if err != nil {
 		sock.Close()
 		n.flow.drop()
 		return nil, err

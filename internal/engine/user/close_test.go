@@ -63,6 +63,7 @@ func TestCloseSendsWhatWasWritten(t *testing.T) {
 		"SetLinger":    client.SetLinger(0),
 		"SetNoDelay":   client.SetNoDelay(true),
 		"SetKeepAlive": client.SetKeepAlive(true, 0),
+		"user timeout": client.SetUserTimeout(0),
 	} {
 		if !errors.Is(err, net.ErrClosed) {
 			t.Errorf("%s after Close: %v", name, err)

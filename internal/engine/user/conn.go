@@ -1,9 +1,11 @@
 package user
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/zctap/zctap/internal/engine"
@@ -140,7 +142,12 @@ func (c *Conn) SetLinger(sec int) error {
 
 // SetNoDelay switches Nagle's algorithm off, as it is at first, or on.
 func (c *Conn) SetNoDelay(on bool) error {
-	return c.set(func() { c.engine.do(func(mono.Time) { c.tcp.Nagle = !on }) })
+	return c.set(func() {
+		c.engine.do(func(mono.Time) {
+			c.tcp.Nagle = !on
+			c.tcp.Kick() // what waited may go now
+		})
+	})
 }
 
 // SetKeepAlive has the connection probed when it has been idle for so long, and
@@ -152,6 +159,14 @@ func (c *Conn) SetKeepAlive(on bool, idle time.Duration) error {
 			c.tcp.Kick() // its timers have changed
 		})
 	})
+}
+
+// SetUserTimeout bounds how long written bytes may wait; see engine.Conn.
+func (c *Conn) SetUserTimeout(d time.Duration) error {
+	if d < 0 {
+		return fmt.Errorf("user timeout %v: %w", d, syscall.EINVAL)
+	}
+	return c.set(func() { c.engine.do(func(mono.Time) { c.tcp.SetUserTimeout(d) }) })
 }
 
 func (c *Conn) set(f func()) error {

@@ -95,12 +95,16 @@ func New(c engine.Config, o Options) (*Engine, error) {
 		done:      make(chan struct{}),
 	}
 	e.batch.MaxBytes = batchBytes
+	congestion, err := tcp.ParseCongestion(c.Congestion)
+	if err != nil {
+		return nil, fmt.Errorf("user: %w", err)
+	}
 	sc := stack.Config{
 		Pool: c.Pool, CQ: c.CQ, Driver: o.Driver, Wakes: &e.wakes,
 		Prefixes: o.Prefixes, MaxHeld: c.MaxHeld, TimeWait: o.TimeWait, Gone: e.gone,
+		Congestion: congestion,
 	}
 	rand.Read(sc.Seed[:]) // never fails: see its documentation
-	var err error
 	if e.stack, err = stack.New(sc); err != nil {
 		return nil, fmt.Errorf("user: %w", err)
 	}

@@ -39,6 +39,9 @@ func (e *Engine) stats(s *engine.Stats) {
 	for _, c := range tcpEvents(&st.TCP) {
 		s.Event(c.name, c.n)
 	}
+	for _, c := range recoveryEvents(&st.Recovery) {
+		s.Event(c.name, c.n)
+	}
 	s.Event("datagrams-received", st.UDP.Datagrams)
 	s.Event("datagrams-sent", st.DatagramsSent)
 	s.Event("echo-replies", st.Echoes)

@@ -59,3 +59,16 @@ func tcpEvents(s *tcp.Stats) []counter {
 		{"black-holes", s.BlackHoles},
 	}
 }
+
+// recoveryEvents is what loss recovery with SACK counts.
+func recoveryEvents(s *tcp.RecoveryStats) []counter {
+	return []counter{
+		{"segments-lost", s.Lost},
+		{"tail-probes", s.TailProbes},
+		{"tail-losses", s.TailLosses},
+		{"reductions-undone", s.Undone},
+		{"duplicates-reported", s.DuplicatesReported},
+		{"peer-reneged", s.PeerReneged},
+		{"bad-sack-blocks", s.BadBlocks},
+	}
+}

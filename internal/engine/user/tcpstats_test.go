@@ -39,4 +39,6 @@ func TestEveryCounterIsReported(t *testing.T) {
 	check(reflect.ValueOf(&s.Drops).Elem(), func() []counter { return tcpDrops(&s.Drops) })
 	check(reflect.ValueOf(&s).Elem(), func() []counter { return tcpEvents(&s) },
 		"Drops", "ZeroCopyBytes", "CopiedBytes", "SentBytes")
+	var r tcp.RecoveryStats
+	check(reflect.ValueOf(&r).Elem(), func() []counter { return recoveryEvents(&r) })
 }

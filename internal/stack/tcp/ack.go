@@ -73,6 +73,7 @@ func (c *Conn) setSendWindow(seq, ack wire.Seq, wnd uint32) {
 	if c.loss.persisting && wnd > c.snd.wnd {
 		// It opens: what is sent now is retransmitted by the ordinary timer.
 		c.loss.persisting = false
+		c.loss.stuck = 0
 		c.timers.stop(timerRetransmit)
 		c.rtt.backoff = 0
 	}
@@ -82,7 +83,7 @@ func (c *Conn) setSendWindow(seq, ack wire.Seq, wnd uint32) {
 	c.snd.wl1, c.snd.wl2 = seq, ack
 	c.snd.wnd = wnd
 	c.snd.maxWnd = max(c.snd.maxWnd, wnd)
-	if wnd == 0 {
+	if wnd == 0 && c.userTimeout == 0 {
 		// A peer that says so is alive (RFC 9293 section 3.8.6.1: the
 		// connection must stay open as long as probes are answered).
 		c.loss.stuck = 0

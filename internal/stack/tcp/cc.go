@@ -1,6 +1,8 @@
 package tcp
 
 import (
+	"fmt"
+	"syscall"
 	"time"
 
 	"github.com/zctap/zctap/internal/mono"
@@ -17,6 +19,18 @@ const (
 	// Reno is RFC 5681's: what simulations are easily checked by.
 	Reno
 )
+
+// ParseCongestion is the algorithm of a name: "cubic" or "reno", and "" is Cubic.
+// EINVAL for others.
+func ParseCongestion(name string) (Congestion, error) {
+	switch name {
+	case "", "cubic":
+		return Cubic, nil
+	case "reno":
+		return Reno, nil
+	}
+	return 0, fmt.Errorf("congestion control %q is not known: %w", name, syscall.EINVAL)
+}
 
 // A controller is an algorithm with the state of one connection: it decides how the
 // congestion window grows and how far it falls. Recovery (recovery.go, prr.go)

@@ -1,6 +1,8 @@
 package tcp
 
 import (
+	"time"
+
 	"github.com/zctap/zctap/internal/buf"
 	"github.com/zctap/zctap/internal/mono"
 	"github.com/zctap/zctap/internal/sockq"
@@ -43,6 +45,8 @@ type Conn struct {
 	publishDue bool      // Recv has something that the application was not shown
 	admission  admission // of payload in this batch
 	closedAt   mono.Time // when it became an orphan
+
+	userTimeout time.Duration // 0: the stack's
 
 	resetDue bool // RST to be sent, though the state is CLOSED already
 	synDue   bool // SYN or SYN-ACK to be sent (again)

@@ -49,7 +49,7 @@ func (c *Conn) keepAliveDue(now mono.Time) {
 		// What is sent is the probe; the retransmission timer judges.
 		next = now.Add(k.idle)
 	case now.Before(next):
-	case k.probes >= keepAliveProbes:
+	case c.keepAliveOver(now):
 		c.sh.Stats.TimedOut++
 		c.resetDue = true
 		c.kill(c.timeoutError())
@@ -59,6 +59,9 @@ func (c *Conn) keepAliveDue(now mono.Time) {
 		k.probed = now
 		k.probe = true
 		next = now.Add(min(keepAliveInterval, k.idle))
+		if over := k.heard.Add(c.userTimeout); c.userTimeout > 0 && now.Before(over) {
+			next = min(next, over)
+		}
 	}
 	c.timers.set(timerKeepAlive, next)
 }

@@ -14,16 +14,10 @@ func (c *Conn) timerExpired(now mono.Time) {
 		return
 	}
 	l := &c.loss
-	switch {
-	case l.stuck == 0:
-		l.stuck = now
-	case now.Sub(l.stuck) >= c.sh.UserTimeout:
-		// RFC 9293 section 3.8.3, R2.
-		c.sh.Stats.TimedOut++
-		c.kill(c.timeoutError())
+	if c.impatient(now) {
 		return
 	}
-	if c.orphan && (l.persisting || c.snd.wnd == 0) && now.Sub(c.closedAt) >= c.sh.UserTimeout {
+	if c.orphan && (l.persisting || c.snd.wnd == 0) && now.Sub(c.closedAt) >= c.patience() {
 		// Nobody waits for this data to be sent but a peer that does not take
 		// it.
 		c.sh.Stats.TimedOut++
@@ -54,7 +48,7 @@ func (c *Conn) armRetransmit(now mono.Time) {
 		return
 	}
 	if !c.timers.armed(timerRetransmit) {
-		c.timers.set(timerRetransmit, now.Add(c.rtt.timeout()))
+		c.timers.set(timerRetransmit, now.Add(c.retransmitAfter(now)))
 	}
 }
 

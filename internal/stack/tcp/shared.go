@@ -62,7 +62,8 @@ type Config struct {
 	// MaxTimeWait bounds the connections in TIME-WAIT; 0: DefaultMaxTimeWait.
 	MaxTimeWait int
 	// UserTimeout is how long to retransmit without an answer before the
-	// connection is given up with ETIMEDOUT; 0: DefaultUserTimeout.
+	// connection is given up with ETIMEDOUT; 0: DefaultUserTimeout. See
+	// Conn.SetUserTimeout.
 	UserTimeout time.Duration
 }
 

@@ -1,0 +1,67 @@
+package zctap_test
+
+import (
+	"errors"
+	"io"
+	"net"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/zctap/zctap"
+	"github.com/zctap/zctap/internal/enginetest"
+)
+
+// TestConnOptions: what can be set on a connection can be on every engine, and with
+// each congestion control bytes flow.
+func TestConnOptions(t *testing.T) {
+	setups := map[string]func(testing.TB, zctap.Config) (*zctap.Queue, enginetest.Peer){
+		"copy": openCopy, "user": openMem(pairA4, pairB4),
+	}
+	for name, open := range setups {
+		for _, congestion := range []string{"", zctap.CongestionCubic, zctap.CongestionReno} {
+			t.Run(name+"/"+congestion, func(t *testing.T) {
+				q, peer := open(t, zctap.Config{Congestion: congestion})
+				defer q.Close()
+				testConnOptions(t, q, peer)
+			})
+		}
+	}
+}
+
+func testConnOptions(t *testing.T, q *zctap.Queue, peer enginetest.Peer) {
+	l, err := peer.Listen("tcp4")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	c, err := q.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for _, d := range []time.Duration{time.Minute, time.Microsecond, 0} {
+		if err := c.SetUserTimeout(d); err != nil {
+			t.Errorf("SetUserTimeout(%v): %v", d, err)
+		}
+	}
+	if err := c.SetUserTimeout(-1); !errors.Is(err, syscall.EINVAL) {
+		t.Errorf("a negative user timeout: %v", err)
+	}
+	if _, err := c.Write([]byte("hello")); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := io.ReadAll(s); err != nil || string(b) != "hello" {
+		t.Errorf("%q, %v", b, err)
+	}
+	if err := c.SetUserTimeout(0); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("SetUserTimeout after Close: %v", err)
+	}
+}

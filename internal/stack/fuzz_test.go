@@ -51,6 +51,9 @@ func FuzzDeliver(f *testing.F) {
 		r := newRig(t, func(c *Config, w *driver.Caps) {
 			c.Pool = newPool(t, 16) // few: a region is made for each input
 			w.LinkHeader = link
+			if how[2]&8 != 0 {
+				c.MaxPending = -1 // SYN cookies
+			}
 		})
 		var accepted []*tcp.Conn
 		l, err := r.stack.Listen("tcp", netip.AddrPortFrom(netip.Addr{}, 80), func() bool { return false },

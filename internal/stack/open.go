@@ -51,6 +51,8 @@ func (s *Stack) Listen(network string, addr netip.AddrPort, full func() bool, ac
 			MSS:      func(t *wire.Tuple) int { return s.tx.MSS(t.Local.Addr().Is6()) },
 			Full:     full,
 			OnAccept: accept,
+
+			MaxPending: s.maxPending,
 		},
 		stack: s,
 		addr:  netip.AddrPortFrom(anyOr(addr.Addr(), v6), port),

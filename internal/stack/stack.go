@@ -44,6 +44,10 @@ type Config struct {
 	// come out always alike.
 	Seed [32]byte
 
+	// MaxPending is the most connections of a listener in SYN-RECEIVED, as
+	// tcp.Listener has it.
+	MaxPending int
+
 	// TimeWait, MaxRecvWindow, SendSpace, UserTimeout and Congestion are tcp.Config's.
 	TimeWait, UserTimeout    time.Duration
 	MaxRecvWindow, SendSpace int
@@ -59,6 +63,8 @@ type Stack struct {
 	addrs addrs
 	gone  func(*tcp.Conn) // may be nil
 	rand  *rand.Rand
+
+	maxPending int // of listeners
 
 	tcp       *tcp.Shared
 	udp       udp.Shared
@@ -101,6 +107,8 @@ func New(c Config) (*Stack, error) {
 		gone:  c.Gone,
 		rand:  rand.New(rand.NewChaCha8(c.Seed)),
 		udp:   udp.Shared{Pool: c.Pool, MaxHeld: c.MaxHeld},
+
+		maxPending: c.MaxPending,
 
 		echoes:       newLimiter(answersPerSecond, answersBurst),
 		unreachables: newLimiter(answersPerSecond, answersBurst),

@@ -43,11 +43,21 @@ func (s *Stack) inputTCP(now mono.Time, f *driver.Frame) cause {
 func (s *Stack) open(now mono.Time, f *driver.Frame, key *wire.Tuple) cause {
 	l := s.listener(key)
 	flags := s.segment.TCP.Flags
-	if l != nil && flags&(wire.SYN|wire.ACK|wire.RST) == wire.SYN {
-		if c := l.Input(now, &s.segment, *key); c != nil {
+	if l != nil {
+		var c *tcp.Conn
+		taken := false
+		switch flags & (wire.SYN | wire.ACK | wire.RST) {
+		case wire.SYN:
+			c, taken = l.Input(now, &s.segment, *key), true
+		case wire.ACK:
+			c, taken = l.Complete(now, &s.segment, *key)
+		}
+		if c != nil {
 			s.conns.put(c.Tuple(), c)
 		}
-		return accepted
+		if taken {
+			return accepted
+		}
 	}
 	if flags.Has(wire.RST) {
 		return noConnection

@@ -54,6 +54,13 @@ func (h Hasher) Hash(t *Tuple) uint64 {
 	})
 }
 
+// HashWith returns a hash of t and two words beside it: a message authentication code
+// for what a peer is to send back. It is another function than Hash.
+func (h Hasher) HashWith(t *Tuple, a, b uint64) uint64 {
+	// The tuple's own hash, under the key, stands for it.
+	return h.sum([]uint64{h.Hash(t), a, b, (3 * 8) << 56})
+}
+
 // sum is SipHash-1-3 of a message that its caller has padded to whole words, the
 // last of which has the length of the message in its high byte.
 func (h Hasher) sum(words []uint64) uint64 {

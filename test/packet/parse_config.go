@@ -52,6 +52,10 @@ func (s *Setup) set(name, value string) error {
 	switch name {
 	case "timewait", "usertimeout":
 		d, err = parseDuration(value)
+	case "cookies":
+		if value != "always" {
+			err = fmt.Errorf("cookies %q: always is known", value)
+		}
 	case "buffers", "window", "sendspace":
 		if n, err = strconv.Atoi(value); err == nil && (n < 1 || n > 1<<24) {
 			err = fmt.Errorf("%s %d is not from 1 to %d", name, n, 1<<24)
@@ -71,8 +75,10 @@ func (s *Setup) set(name, value string) error {
 		s.Window = n
 	case "sendspace":
 		s.SendSpace = n
+	case "cookies":
+		s.Cookies = true
 	default:
-		return fmt.Errorf("zctap %q: timewait, usertimeout, buffers, window and sendspace are known", name)
+		return fmt.Errorf("zctap %q: timewait, usertimeout, buffers, window, sendspace and cookies are known", name)
 	}
 	return nil
 }

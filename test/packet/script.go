@@ -31,6 +31,7 @@ type Setup struct {
 	TimeWait, UserTimeout time.Duration
 	Buffers               int // of the region
 	Window, SendSpace     int // bytes
+	Cookies               bool
 }
 
 // Where says which targets an event is for.

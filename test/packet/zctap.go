@@ -60,6 +60,10 @@ func NewZctap(c Config, family int) (Target, error) {
 		return nil, err
 	}
 	w := worlds[family]
+	pending := 0
+	if c.Zctap.Cookies {
+		pending = -1
+	}
 	z.stack, err = stack.New(stack.Config{
 		Pool: z.pool, CQ: sockq.NewCQ(), Driver: z.wire,
 		Prefixes:      []netip.Prefix{netip.PrefixFrom(w.stack, w.bits)},
@@ -68,6 +72,7 @@ func NewZctap(c Config, family int) (Target, error) {
 		UserTimeout:   c.Zctap.UserTimeout,
 		MaxRecvWindow: c.Zctap.Window,
 		SendSpace:     c.Zctap.SendSpace,
+		MaxPending:    pending,
 	})
 	if err != nil {
 		return nil, err

@@ -144,7 +144,7 @@ func newConn(sh *Shared, now mono.Time, t wire.Tuple, mss int) *Conn {
 	// RFC 6528 section 3: ISN = M + F(tuple, secret), M a 4 microsecond clock.
 	c.snd.iss = wire.Seq(uint32(hash) + uint32(now/4000))
 	c.snd.una, c.snd.nxt, c.snd.max = c.snd.iss, c.snd.iss, c.snd.iss
-	c.opt.tsOffset = uint32(hash >> 32)
+	c.opt.tsOffset = tsOffset(hash)
 	c.rcv.mss = uint32(mss)
 	c.snd.mss = uint32(mss)
 	c.rtt.init()

@@ -36,9 +36,10 @@
 // (CUBIC) and RFC 9406 (HyStart++); with peers that understand SACK RFC 2018 and RFC
 // 2883 (SACK, DSACK), RFC 8985 (RACK-TLP), RFC 9937 (PRR) and RFC 3522 (Eifel
 // detection), with others RFC 6582 (NewReno) and RFC 3042 (limited transmit); RFC
-// 5961 (blind attacks), RFC 6528 (initial sequence numbers), RFC 1337 and RFC 6191
-// (TIME-WAIT), RFC 2525 section 2.17. Urgent data is read inline (RFC 6093); payload
-// of a SYN is not taken, and comes again. RFC 1191 and RFC 8201 (path MTU discovery),
-// with RFC 4821's detection of paths that say nothing; RFC 5927 says which ICMP errors
-// are believed.
+// 5961 (blind attacks), RFC 4987 section 3.6 (SYN cookies), RFC 6528 (initial
+// sequence numbers), RFC 1337 and RFC 6191 (TIME-WAIT), RFC 2525 section 2.17, the
+// user timeout of RFC 5482. Urgent data is read inline (RFC 6093); payload of a SYN
+// is not taken, and comes again. RFC 1191 and RFC 8201 (path MTU discovery), with
+// RFC 4821's detection of paths that say nothing; RFC 5927 says which ICMP errors are
+// believed.
 package tcp

@@ -18,7 +18,8 @@ type Listener struct {
 	// MTU leaves without IP and TCP header. It must suit the tuple's family:
 	// called once a SYN.
 	MSS func(t *wire.Tuple) int
-	// MaxPending bounds the connections in SYN-RECEIVED; 0: DefaultMaxPending.
+	// MaxPending bounds the connections in SYN-RECEIVED; 0: DefaultMaxPending. SYNs
+	// beyond it are answered with cookies (cookies.go): all of them if it is negative.
 	MaxPending int
 	// Full tells that the backlog has no room for another complete connection.
 	// SYNs are dropped then, and so are final ACKs: the peer repeats either.
@@ -26,8 +27,9 @@ type Listener struct {
 	// OnAccept takes a connection whose handshake is complete.
 	OnAccept func(c *Conn)
 
-	pending int // connections in SYN-RECEIVED
-	closed  bool
+	pending  int // connections in SYN-RECEIVED
+	closed   bool
+	cookieAt mono.Time // when a cookie was sent last; 0: never
 }
 
 // Pending is the number of connections in SYN-RECEIVED.
@@ -40,7 +42,7 @@ func (l *Listener) Close() { l.closed = true }
 // Input takes a segment for which there is no connection (RFC 9293 section
 // 3.10.7.2) and takes over its frags. A SYN makes a connection, dirty, in
 // SYN-RECEIVED, which the caller puts into its table; anything else, or a SYN
-// that there is no room for, yields nil.
+// that there is no room for, yields nil. An ACK goes to Complete first.
 func (l *Listener) Input(now mono.Time, s *Segment, t wire.Tuple) *Conn {
 	sh := l.Shared
 	h := s.TCP
@@ -62,8 +64,12 @@ func (l *Listener) Input(now mono.Time, s *Segment, t wire.Tuple) *Conn {
 	// Payload of a SYN may be queued until the handshake is complete; it is not
 	// acknowledged instead, and comes again (section 3.10.7.2, "third").
 	sh.Pool.PutFrags(s.Frags)
-	if l.closed || l.pending >= l.maxPending() || l.Full() {
+	if l.closed || l.Full() {
 		sh.Stats.Drops.ListenerFull++
+		return nil
+	}
+	if l.pending >= l.maxPending() {
+		l.sendCookie(now, h, &t)
 		return nil
 	}
 	l.pending++

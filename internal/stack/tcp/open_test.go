@@ -253,7 +253,10 @@ func TestListenerBounds(t *testing.T) {
 	other := testTuple
 	s.l.MaxPending = 1
 	if c := s.l.Input(s.now, s.segment(0, 0, wire.SYN, nil), other); c != nil {
-		t.Fatal("SYN was taken beyond MaxPending")
+		t.Fatal("SYN was kept beyond MaxPending")
+	}
+	if out := s.flush(); len(out) != 1 || out[0].Flags != wire.SYN|wire.ACK {
+		t.Errorf("SYN beyond MaxPending drew %+v, want a cookie", out)
 	}
 	s.l.MaxPending = 0
 	s.full = true
@@ -267,7 +270,7 @@ func TestListenerBounds(t *testing.T) {
 	s.expect("SYN-ACK again", s.advance(time.Second), seg(0, 1, wire.SYN|wire.ACK, 0))
 	s.inOut(1, 1, wire.ACK, nil)
 	s.state(Established)
-	if s.sh.Stats.Drops.ListenerFull != 3 {
+	if s.sh.Stats.Drops.ListenerFull != 2 || s.sh.Stats.CookiesSent != 1 {
 		t.Errorf("%+v", s.sh.Stats.Drops)
 	}
 }

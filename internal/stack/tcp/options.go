@@ -43,7 +43,7 @@ func (c *Conn) negotiate(now mono.Time, peer *wire.TCPOptions) {
 	o.sack = peer.SACKPermitted
 	o.sndShift, o.rcvShift = 0, 0
 	if o.scaling {
-		o.sndShift, o.rcvShift = peer.WindowScale, c.windowShift()
+		o.sndShift, o.rcvShift = peer.WindowScale, c.sh.windowShift()
 	}
 	mss := uint32(peer.MSS)
 	if mss == 0 {
@@ -67,22 +67,26 @@ func (c *Conn) synOptions(o *wire.TCPOptions) {
 	o.SACKPermitted = c.opt.sack
 	if c.opt.scaling {
 		o.HasWindowScale = true
-		o.WindowScale = c.windowShift()
+		o.WindowScale = c.sh.windowShift()
 	}
 }
 
 // windowShift is the shift that the largest window needs (RFC 7323 section 2.3).
-func (c *Conn) windowShift() (s uint8) {
-	for s < wire.MaxWindowScale && c.sh.MaxRecvWindow>>s > 1<<16-1 {
+func (sh *Shared) windowShift() (s uint8) {
+	for s < wire.MaxWindowScale && sh.MaxRecvWindow>>s > 1<<16-1 {
 		s++
 	}
 	return s
 }
 
-// timestamp is our timestamp clock: milliseconds (RFC 7323 section 5.4).
-func (c *Conn) timestamp(now mono.Time) uint32 {
-	return uint32(now/mono.Time(time.Millisecond)) + c.opt.tsOffset
-}
+// timestamp is our timestamp clock (RFC 7323 section 5.4).
+func (c *Conn) timestamp(now mono.Time) uint32 { return clock(now) + c.opt.tsOffset }
+
+// clock counts milliseconds.
+func clock(now mono.Time) uint32 { return uint32(now / mono.Time(time.Millisecond)) }
+
+// tsOffset is what a tuple's timestamps are ahead of the clock, by the tuple's hash.
+func tsOffset(hash uint64) uint32 { return uint32(hash >> 32) }
 
 // checkTimestamp judges a segment of a connection that uses timestamps, with
 // length sequence numbers, and reports whether it is processed further (RFC 7323

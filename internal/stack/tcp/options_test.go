@@ -173,7 +173,7 @@ func TestWindowShift(t *testing.T) {
 		s := newScript(t, 16, nil)
 		s.sh.MaxRecvWindow = tt.window
 		c := newConn(s.sh, s.now, testTuple, testMSS)
-		if got := c.windowShift(); got != tt.want {
+		if got := c.sh.windowShift(); got != tt.want {
 			t.Errorf("window %d: shift %d, want %d", tt.window, got, tt.want)
 		}
 	}

@@ -5,6 +5,9 @@ type Stats struct {
 	// Opens by us and by peers that were completed, and those that were given
 	// up or refused.
 	ActiveOpens, PassiveOpens, FailedOpens uint64
+	// SYNs answered without keeping anything, ACKs of such answers that completed a
+	// handshake, and those that acknowledged nothing that was sent.
+	CookiesSent, CookiesAccepted, CookiesRefused uint64
 	// Ends of established connections that were no orderly close.
 	ResetsReceived, ResetsSent, TimedOut uint64
 

@@ -62,6 +62,7 @@ func (c *Conn) check(now mono.Time, s *Segment, seq wire.Seq, flags wire.Flags) 
 		return false
 	}
 	if !c.acceptable(seq, length) {
+		c.retakeTimestamp(now, h, seq, length)
 		c.rejected(now, seq, length)
 		return false
 	}

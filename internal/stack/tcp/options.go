@@ -116,3 +116,15 @@ func (c *Conn) takeTimestamp(now mono.Time, h *wire.TCP, seq wire.Seq) {
 		o.tsRecent, o.tsRecentAt = h.Options.TSVal, now
 	}
 }
+
+// retakeTimestamp notes the timestamp of a segment whose last byte is the last that
+// was acknowledged: our ACK was lost, and the peer has sent its end again. RFC 7323
+// section 5.3 R2 drops it unseen, but then the ACK echoes the copy before, and the
+// peer takes its own timeout for the round trip time, the more the more ACKs are
+// lost. Linux takes it, too.
+func (c *Conn) retakeTimestamp(now mono.Time, h *wire.TCP, seq wire.Seq, length uint32) {
+	end := seq.Add(length)
+	if length > 0 && h.Flags.Has(wire.ACK) && c.opt.lastAck.LessEq(end) && end.LessEq(c.rcv.nxt) {
+		c.takeTimestamp(now, h, seq)
+	}
+}

@@ -148,6 +148,8 @@ func TestEcho(t *testing.T) {
 	echo("what fills it is echoed", s.inOut(201, 1, wire.ACK, stream(0, 100)), 1040)
 	s.opts.TSVal = 5000
 	echo("old data does not count, not being acceptable", s.inOut(1, 1, wire.ACK, stream(0, 10)), 1040)
+	s.opts.TSVal = 6000
+	echo("what was acknowledged last does, if it comes again", s.inOut(301, 1, wire.ACK, stream(0, 100)), 6000)
 }
 
 // Nobody learns our uptime (RFC 7323 section 7.1).

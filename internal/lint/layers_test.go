@@ -27,6 +27,7 @@ var layers = []layer{
 	{"lab/scenario", []string{"lab/..."}},
 	{"lab", []string{"lab/vfiouser", "lab/gvnic", "lab/internal/...", "internal/pattern", "internal/testenv"}},
 	{"test/packet", []string{".", "internal/..."}},
+	{"test/sim", []string{"internal/..."}},
 	{"internal/enginetest", []string{".", "internal/buf", "internal/pattern"}},
 	{".", []string{
 		"internal/engine/...", "internal/ifq", "internal/sockq", "internal/park",

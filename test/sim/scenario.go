@@ -1,0 +1,172 @@
+package sim
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"net/netip"
+	"time"
+)
+
+// A Scenario is all that makes a run.
+type Scenario struct {
+	Seed  uint64
+	IPv6  bool
+	Path  [2]Quality // from host 0, from host 1
+	Queue int        // frames that wait before a device, at most; 0: mem's default
+	Hosts [2]Settings
+	Flows []Plan
+
+	// CheckEvery is after how many steps the hosts are asked for their books. 0: 1.
+	CheckEvery int
+	// Arrived, if not nil, is told when a side has received the last byte that
+	// there is for it.
+	Arrived func(at time.Duration)
+}
+
+// String is all of it, for a failure's message.
+func (sc *Scenario) String() string {
+	s := fmt.Sprintf("seed %d, IPv6 %v, queue %d", sc.Seed, sc.IPv6, sc.Queue)
+	for i := range sc.Hosts {
+		s += fmt.Sprintf("\npath from host %d: %+v\nhost %d: %+v", i, sc.Path[i], i, sc.Hosts[i])
+	}
+	for i := range sc.Flows {
+		s += fmt.Sprintf("\nplan %d: %+v", i, sc.Flows[i])
+	}
+	return s
+}
+
+// addr is the address of host i in this scenario.
+func (sc *Scenario) addr(i int) netip.Addr {
+	p := prefixes(i)
+	if sc.IPv6 {
+		return p[1].Addr()
+	}
+	return p[0].Addr()
+}
+
+// prefixes are the addresses of host i.
+func prefixes(i int) []netip.Prefix {
+	return []netip.Prefix{
+		netip.PrefixFrom(netip.AddrFrom4([4]byte{192, 0, 2, byte(1 + i)}), 24),
+		netip.PrefixFrom(netip.AddrFrom16([16]byte{0x20, 0x01, 0x0d, 0xb8, 15: byte(1 + i)}), 64),
+	}
+}
+
+// Draw makes the scenario of a seed.
+func Draw(seed uint64) *Scenario {
+	r := rand.New(rand.NewPCG(seed, 0x73696d))
+	sc := &Scenario{Seed: seed, IPv6: r.IntN(3) == 0, Queue: pick(r, 0, 0, 0, 4, 64)}
+	ethernet := r.IntN(4) == 0
+	for i := range sc.Path {
+		sc.Path[i] = drawQuality(r)
+		sc.Hosts[i] = drawSettings(r)
+		sc.Hosts[i].Ethernet, sc.Hosts[i].Seed = ethernet, 2*seed+uint64(i)
+	}
+	for i := range sc.Hosts {
+		// A device without segmentation offload does not receive super-segments
+		// that it has no room for.
+		if far := &sc.Hosts[1-i]; far.GSO {
+			sc.Hosts[i].Buffers = max(sc.Hosts[i].Buffers, 40)
+		}
+	}
+	for range 1 + r.IntN(pick(r, 1, 2, 6)) {
+		sc.Flows = append(sc.Flows, drawPlan(r, &sc.Hosts))
+	}
+	return sc
+}
+
+// drawQuality draws a direction of the path: of each kind of trouble none most
+// often, for all at once hide each other.
+func drawQuality(r *rand.Rand) (q Quality) {
+	if r.IntN(3) > 0 {
+		q.Drop = pick(r, 0.001, 0.01, 0.05, 0.1, 0.2, 0.3)
+	}
+	if r.IntN(3) == 0 {
+		q.Duplicate = pick(r, 0.01, 0.1, 0.5)
+	}
+	if r.IntN(3) == 0 {
+		q.Corrupt = pick(r, 0.001, 0.01, 0.1)
+	}
+	if r.IntN(3) == 0 {
+		q.Reorder, q.ReorderBy = pick(r, 0.01, 0.1, 0.4), 1+r.IntN(20)
+	}
+	if r.IntN(2) == 0 {
+		q.Latency = pick(r, 100*time.Microsecond, time.Millisecond, 20*time.Millisecond, 300*time.Millisecond)
+		q.Jitter = q.Latency * time.Duration(r.IntN(4)) / 3
+	}
+	if r.IntN(4) == 0 {
+		q.Rate = pick(r, 10_000, 1_000_000, 100_000_000)
+	}
+	return q
+}
+
+func drawSettings(r *rand.Rand) Settings {
+	s := Settings{
+		Buffers: pick(r, 20, 32, 64, 128, 512),
+		MTU:     pick(r, 1500, 1500, 1500, 9000, 576, 1280),
+		Nagle:   r.IntN(4) == 0,
+	}
+	if r.IntN(4) == 0 {
+		s.GSO = true
+		s.Buffers = max(s.Buffers, 40)
+	}
+	if r.IntN(4) == 0 {
+		s.MaxHeld = 2 + r.IntN(20)
+	}
+	if r.IntN(3) == 0 {
+		s.Window = pick(r, 1, 100, 536, 1448, 5000, 20000)
+	}
+	if r.IntN(3) == 0 {
+		s.SendSpace = pick(r, 1, 1000, 10_000, 100_000)
+	}
+	return s
+}
+
+func drawPlan(r *rand.Rand, hosts *[2]Settings) Plan {
+	p := Plan{
+		Kind: Kind(r.IntN(kinds)), From: r.IntN(2), Breaker: r.IntN(2),
+		Start:   time.Duration(r.IntN(int(50 * time.Millisecond))),
+		PauseBy: pick(r, time.Millisecond, 200*time.Millisecond, 30*time.Second),
+	}
+	for i := range p.Bytes {
+		p.Bytes[i] = r.Int64N(pick(r, int64(1), 10, 3000, 50_000, 200_000))
+		p.Write[i] = pick(r, 1, 50, 2000, 100_000)
+		p.Read[i] = pick(r, 10, 1000, 20_000, 1<<20)
+		if r.IntN(3) == 0 {
+			p.Pause[i] = pick(r, 0.003, 0.03)
+		}
+		if r.IntN(3) == 0 {
+			p.Keep[i] = pick(r, 0.1, 0.5, 0.9)
+		}
+	}
+	if p.Kind == Echo {
+		p.Message = 1 + r.Int64N(pick(r, int64(1), 200, 5000))
+		p.Bytes[0] = p.Message * (1 + r.Int64N(20))
+		p.Bytes[1] = p.Bytes[0]
+	}
+	for i := range p.Bytes {
+		// A byte that travels alone is as much work as a full segment.
+		step := min(p.Write[i], p.Read[1-i], orMax(hosts[i].SendSpace), orMax(hosts[1-i].Window))
+		p.Bytes[i] = min(p.Bytes[i], 300*int64(step))
+	}
+	if p.Kind == Echo {
+		n := min(p.Bytes[0], p.Bytes[1])
+		p.Message = min(p.Message, max(n, 1))
+		n -= n % p.Message
+		p.Bytes = [2]int64{n, n}
+	}
+	p.After = r.Int64N(p.Bytes[0] + p.Bytes[1] + 1)
+	return p
+}
+
+// orMax is n, or without bound if n is 0.
+func orMax(n int) int {
+	if n == 0 {
+		return math.MaxInt
+	}
+	return n
+}
+
+// pick is one of the values.
+func pick[T any](r *rand.Rand, values ...T) T { return values[r.IntN(len(values))] }

@@ -1,0 +1,155 @@
+package sim
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"strconv"
+	"testing"
+
+	"github.com/zctap/zctap/internal/buf"
+	"github.com/zctap/zctap/internal/driver"
+	"github.com/zctap/zctap/internal/stack"
+	"github.com/zctap/zctap/internal/testenv"
+)
+
+func TestMain(m *testing.M) { testenv.Main(m) }
+
+var (
+	seedFlag   = flag.Uint64("sim.seed", 0, "play only the scenario of this seed")
+	updateFlag = flag.Bool("update", false, "write the throughput table anew")
+)
+
+// mostFailures is how many of them are reported: they are long.
+const mostFailures = 3
+
+// seeds is how many scenarios to play: ZCTAP_SIM_SEEDS, or n.
+func seeds(t *testing.T, n int) int {
+	t.Helper()
+	s := os.Getenv("ZCTAP_SIM_SEEDS")
+	if s == "" {
+		return n
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 {
+		t.Fatalf("ZCTAP_SIM_SEEDS=%q: a number of scenarios is wanted", s)
+	}
+	return n
+}
+
+// TestSeeds plays one scenario after the other. That they get anywhere is checked,
+// too: what goes wrong on a path, and what a stack does about it, must have
+// occurred.
+func TestSeeds(t *testing.T) {
+	first, n := uint64(1), seeds(t, 300)
+	if *seedFlag != 0 {
+		first, n = *seedFlag, 1
+	}
+	var (
+		total  Result
+		sum    stack.Stats
+		plans  [kinds]int
+		failed int
+	)
+	for seed := first; seed < first+uint64(n) && failed < mostFailures; seed++ {
+		sc := Draw(seed)
+		var hosts [2]*Local
+		r, err := Run(sc, func(i int, s Settings, p *buf.Pool, d driver.Driver) (h Host, err error) {
+			hosts[i], err = NewLocal(s, p, d)
+			return hosts[i], err
+		})
+		if err != nil {
+			t.Errorf("%v\nreplay: go test ./test/sim -run TestSeeds -sim.seed %d", err, seed)
+			failed++
+			continue
+		}
+		total.add(&r)
+		for _, h := range hosts {
+			addStats(&sum, h.Stack.Stats())
+		}
+		for i := range sc.Flows {
+			plans[sc.Flows[i].Kind]++
+		}
+	}
+	t.Logf("%d scenarios: %v in simulated time, %d steps, %d bytes verified, %d frames lost or corrupted, flows by kind %v",
+		n, total.Elapsed, total.Steps, total.Bytes, total.Lost, plans)
+	if n < 100 || failed > 0 {
+		return
+	}
+	st := &sum.TCP
+	for what, n := range map[string]uint64{
+		"retransmissions": st.Retransmits, "timeouts": st.Timeouts, "fast retransmits": st.FastRetransmits,
+		"probes of closed windows": st.Probes, "window updates": st.WindowUpdates, "delayed ACKs": st.DelayedAcks,
+		"out-of-order segments": st.OutOfOrder, "compactions": st.Compactions, "renegings": st.Reneged,
+		"resets sent": st.ResetsSent, "resets received": st.ResetsReceived, "copied bytes": st.CopiedBytes,
+		"bytes left where they were": st.ZeroCopyBytes, "bytes that came twice": st.Drops.DuplicateBytes,
+		"bytes for want of readers": st.Drops.AfterClose,
+	} {
+		if n == 0 {
+			t.Errorf("no %s in %d scenarios", what, n)
+		}
+	}
+}
+
+func (r *Result) add(o *Result) {
+	r.Elapsed += o.Elapsed
+	r.Steps += o.Steps
+	r.Bytes += o.Bytes
+	r.Lost += o.Lost
+}
+
+// addStats adds what TestSeeds looks at.
+func addStats(s *stack.Stats, o stack.Stats) {
+	a, b := &s.TCP, &o.TCP
+	for _, c := range []struct {
+		to   *uint64
+		from uint64
+	}{
+		{&a.Retransmits, b.Retransmits},
+		{&a.Timeouts, b.Timeouts},
+		{&a.FastRetransmits, b.FastRetransmits},
+		{&a.Probes, b.Probes},
+		{&a.WindowUpdates, b.WindowUpdates},
+		{&a.DelayedAcks, b.DelayedAcks},
+		{&a.OutOfOrder, b.OutOfOrder},
+		{&a.Compactions, b.Compactions},
+		{&a.Reneged, b.Reneged},
+		{&a.ResetsSent, b.ResetsSent},
+		{&a.ResetsReceived, b.ResetsReceived},
+		{&a.CopiedBytes, b.CopiedBytes},
+		{&a.ZeroCopyBytes, b.ZeroCopyBytes},
+		{&a.Drops.DuplicateBytes, b.Drops.DuplicateBytes},
+		{&a.Drops.AfterClose, b.Drops.AfterClose},
+	} {
+		*c.to += c.from
+	}
+}
+
+// TestDeterministic: a seed is all that a failure needs to be seen again.
+func TestDeterministic(t *testing.T) {
+	for seed := range uint64(20) {
+		var results [2]string
+		for i := range results {
+			var stats string
+			r, err := Run(Draw(seed), func(i int, s Settings, p *buf.Pool, d driver.Driver) (Host, error) {
+				h, err := NewLocal(s, p, d)
+				return &farewell{h, &stats}, err
+			})
+			results[i] = fmt.Sprintf("%+v %v\n%s", r, err, stats)
+		}
+		if results[0] != results[1] {
+			t.Errorf("seed %d: two runs differ:\n%s\n%s", seed, results[0], results[1])
+		}
+	}
+}
+
+// farewell is a host that leaves its counters behind.
+type farewell struct {
+	*Local
+	stats *string
+}
+
+func (f *farewell) Close() error {
+	*f.stats += fmt.Sprintf("%+v\n", f.Stack.Stats())
+	return f.Local.Close()
+}

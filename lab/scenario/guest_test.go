@@ -14,52 +14,95 @@ import (
 
 const module = "github.com/zctap/zctap/"
 
+// guestEnv tells the tests in the guest where they are.
+var guestEnv = []string{"ZCTAP_LAB=1", "ZCTAP_LAB_NIC=eth0", "ZCTAP_LAB_PEER=" + senderNetns, "ZCTAP_LAB_NOSPLIT=eth2"}
+
+// addTests builds the tests of a package, and puts them into the guest, too. It
+// returns the path there.
+func (r *rig) addTests(pkg string) string {
+	r.Helper()
+	program, err := lab.BuildTest(r.Context(), r.TempDir(), strings.TrimSuffix(module+pkg, "/"))
+	if err != nil {
+		r.Fatal(err)
+	}
+	inside := "/usr/local/bin/" + filepath.Base(program)
+	r.machine.Files = append(r.machine.Files, lab.File{Path: inside, Source: program, Program: true})
+	return inside
+}
+
 // TestLabPackages runs tests of packages that need a newer kernel than the
 // host's, or a NIC, in a guest: those named TestLab..., of which none may skip.
 func TestLabPackages(t *testing.T) {
-	for _, p := range []struct {
-		pkg string
-		env []string
-		nic bool
-	}{
-		{pkg: "internal/uring"},
-		{pkg: "internal/uring/uringtest"},
-		{pkg: "internal/nic", nic: true, env: []string{"ZCTAP_LAB_NIC=eth0"}},
-		{pkg: "internal/engine/kernel"},
-		{pkg: "", nic: true, env: []string{"ZCTAP_LAB_NIC=eth0", "ZCTAP_LAB_PEER=" + senderNetns}},
-	} {
-		t.Run("zctap/"+p.pkg, func(t *testing.T) {
-			r := newRig(t, gvnic.Config{})
-			program, err := lab.BuildTest(t.Context(), t.TempDir(), strings.TrimSuffix(module+p.pkg, "/"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			inside := "/usr/local/bin/" + filepath.Base(program)
-			r.machine.Files = append(r.machine.Files, lab.File{Path: inside, Source: program, Program: true})
-			job := r.job
-			if !p.nic {
-				r.machine.Devices, r.machine.Modules, job.Interfaces = nil, nil, nil
-			}
-			r.machine.Modules = append(r.machine.Modules, "tun", "veth")
-			r.machine.Cmdline = append(r.machine.Cmdline, "hugepages=16")
-			job.Timeout = 6 * time.Minute
-			job.Steps = []lab.Step{{
-				Args: []string{inside, "-test.v", "-test.run", "^TestLab", "-test.timeout", "5m"},
-				Env:  append(p.env, "ZCTAP_LAB=1"),
-			}}
-			res, err := lab.Run(t.Context(), r.machine, job)
-			if err != nil {
-				if res != nil {
-					t.Logf("%s", res.Steps[0].Stdout)
-				}
-				t.Fatal(err)
-			}
-			out := string(res.Steps[0].Stdout)
-			passed, skipped := strings.Count(out, "\n--- PASS"), strings.Count(out, "--- SKIP")
-			if passed == 0 || skipped > 0 {
-				t.Errorf("%d tests passed and %d were skipped\n%s", passed, skipped, out)
-			}
-			t.Logf("%d tests passed on Linux %s", passed, res.Release)
+	t.Parallel()
+	r := newRig(t, gvnic.Config{})
+	packages := []string{"internal/uring", "internal/uring/uringtest", "internal/nic", "internal/engine/kernel", ""}
+	var programs []string
+	for _, p := range packages {
+		programs = append(programs, r.addTests(p))
+	}
+	plain := r.device(gvnic.Config{NoSplit: true}, 2)
+	r.machine.Devices = append(r.machine.Devices, plain)
+	r.job.Interfaces = append(r.job.Interfaces, lab.Interface{MAC: mac(plain), Name: "eth2"})
+	r.machine.Modules = append(r.machine.Modules, "tun", "veth")
+	r.machine.Cmdline = append(r.machine.Cmdline, "hugepages=16")
+	r.start()
+	before := r.settings()
+	for i, p := range packages {
+		t.Run("zctap/"+p, func(t *testing.T) {
+			r := r.sub(t)
+			r.runTests(programs[i], "^TestLab")
+			r.wantSettings(before)
 		})
+	}
+}
+
+// runTests runs those tests of a program that a pattern names, in the guest. Some
+// have to run, and none may skip.
+func (r *rig) runTests(program, pattern string) {
+	r.Helper()
+	const limit = 8 * time.Minute
+	res, err := r.vm.Run(r.Context(), lab.Job{
+		Steps: []lab.Step{{
+			Args: []string{program, "-test.v", "-test.run", pattern, "-test.timeout", limit.String()},
+			Env:  guestEnv,
+		}},
+		OnEvent: r.events(nil),
+		Timeout: limit + time.Minute,
+	})
+	if res == nil {
+		r.Fatal(err)
+	}
+	out := string(res.Steps[0].Stdout)
+	r.Logf("%s%s", out, res.Steps[0].Stderr)
+	if err != nil {
+		r.Fatalf("%v\nNIC: %+v", err, r.nic.Stats())
+	}
+	if !strings.Contains(out, "--- PASS") || strings.Contains(out, "--- SKIP") {
+		r.Errorf("%s: tests were skipped, or there are none", pattern)
+	}
+}
+
+// settings is how eth0 is set, as ethtool tells it, and what the journals of zctap
+// have.
+func (r *rig) settings() string {
+	r.Helper()
+	res := r.do(script("for f in -l -g -x -n -k; do ethtool $f eth0; done", "for f in /run/zctap/nic/*.journal; do if [ -e $f ]; then cat $f; fi; done"))
+	return string(res.Steps[0].Stdout)
+}
+
+// wantSettings compares them with what they were before.
+func (r *rig) wantSettings(before string) {
+	r.Helper()
+	after := r.settings()
+	lines := func(sign, text, other string) (all string) {
+		for line := range strings.Lines(text) {
+			if !strings.Contains("\n"+other, "\n"+line) {
+				all += sign + line
+			}
+		}
+		return all
+	}
+	if after != before {
+		r.Errorf("the NIC is not set as before:\n%s%s", lines("-", before, after), lines("+", after, before))
 	}
 }

@@ -31,14 +31,20 @@ const (
 	senderNetns  = "peer"
 	port         = 9999
 	queue        = 1 // for zero-copy receive
+	framesFile   = "/out/frames"
 
-	jobTimeout = 2 * time.Minute
+	jobTimeout = 5 * time.Minute // only a failure takes so long
 )
 
 // A rig is a machine with two NICs joined by a wire: eth0, and eth1 in the
 // namespace senderNetns.
 type rig struct {
 	*testing.T
+	*box
+}
+
+// A box is what a test and its subtests share.
+type box struct {
 	nic, peer *gvnic.Device
 	machine   lab.Machine
 	job       lab.Job // sets up the network
@@ -46,11 +52,14 @@ type rig struct {
 	mayDie    bool    // the test kills it
 }
 
+// sub is the rig for a subtest on the same machine.
+func (r *rig) sub(t *testing.T) *rig { return &rig{t, r.box} }
+
 func newRig(t *testing.T, c gvnic.Config) *rig {
 	t.Helper()
 	testenv.NeedVM(t)
 	lab.Need(t)
-	r := &rig{T: t}
+	r := &rig{t, &box{}}
 	r.nic = r.device(c, 0)
 	r.peer = r.device(gvnic.Config{MTU: c.MTU}, 1)
 	gvnic.Join(r.nic, r.peer)
@@ -147,7 +156,7 @@ func (x transfer) steps() []lab.Step {
 	return []lab.Step{
 		{
 			Name: "receiver", Background: true,
-			Args: []string{"zcrx", "recv", iface, fmt.Sprint(q), fmt.Sprint(port), fmt.Sprint(x.bytes), fmt.Sprint(x.pages), "/out/frames"},
+			Args: []string{"zcrx", "recv", iface, fmt.Sprint(q), fmt.Sprint(port), fmt.Sprint(x.bytes), fmt.Sprint(x.pages), framesFile},
 		},
 		{Name: "sender", Netns: netns, Args: []string{"zcrx", "send", to, fmt.Sprint(port), fmt.Sprint(x.bytes)}},
 	}
@@ -163,6 +172,46 @@ type received struct {
 	AllocFail   int    `json:"alloc_fail"`
 	Rearmed     int    `json:"rearmed"`
 	frames      []uint64
+}
+
+// events answers the guest's programs (lab-event EVENT DATA). "payload" waits until
+// a receive queue of eth0 has got so many bytes of payload since the job began: "1
+// 10000000". "queues" gives the counters of eth0's receive queues, as JSON, and
+// "now" calls now.
+func (r *rig) events(now func()) func(context.Context, lab.Event) ([]byte, error) {
+	start := r.nic.Stats().Rx
+	return func(ctx context.Context, e lab.Event) ([]byte, error) {
+		switch e.Name {
+		case "payload":
+			var q int
+			var n uint64
+			if _, err := fmt.Sscan(string(e.Data), &q, &n); err != nil || q >= len(start) {
+				return nil, fmt.Errorf("payload of %q: %v", e.Data, err)
+			}
+			for r.nic.Stats().Rx[q].PayloadBytes < start[q].PayloadBytes+n {
+				select {
+				case <-ctx.Done():
+					return nil, context.Cause(ctx)
+				case <-time.After(5 * time.Millisecond):
+				}
+			}
+			return nil, nil
+		case "queues":
+			return json.Marshal(r.nic.Stats().Rx)
+		case "now":
+			now()
+			return nil, nil
+		}
+		return nil, fmt.Errorf("unknown event %q", e.Name)
+	}
+}
+
+// midstream is a step in the background: shell commands that run when a part of a
+// stream has come in.
+func midstream(lines ...string) lab.Step {
+	s := script(append([]string{fmt.Sprintf("lab-event payload '%d 10000000'", queue)}, lines...)...)
+	s.Background = true
+	return s
 }
 
 // boot starts the machine, prepared for zero-copy receive.
@@ -215,13 +264,19 @@ func (r *rig) result(res *lab.Result) *received {
 	if err := json.Unmarshal(res.Step("receiver").Stdout, got); err != nil {
 		r.Fatalf("the receiver's report: %v\n%s", err, res.Step("receiver").Stdout)
 	}
-	if b, ok := res.File("/out/frames"); ok {
-		got.frames = make([]uint64, len(b)/8)
-		if _, err := binary.Decode(b, binary.LittleEndian, got.frames); err != nil {
-			r.Fatal(err)
-		}
-	}
+	got.frames = r.frames(res)
 	r.Logf("booted Linux %s in %v, ran for %v: %d bytes, %d completions, %d page frames, copied %d, allocation failures %d", res.Release, res.Boot.Round(time.Millisecond),
 		res.Duration.Round(time.Millisecond), got.Bytes, got.Completions, len(got.frames), got.CopiedBytes, got.AllocFail)
 	return got
+}
+
+// frames are the page frames that the receiver says it read, if it says so.
+func (r *rig) frames(res *lab.Result) []uint64 {
+	r.Helper()
+	b, _ := res.File(framesFile)
+	frames := make([]uint64, len(b)/8)
+	if _, err := binary.Decode(b, binary.LittleEndian, frames); err != nil {
+		r.Fatal(err)
+	}
+	return frames
 }

@@ -41,3 +41,13 @@ func TestNSConformanceUserXDPGeneric(t *testing.T) {
 	ours, theirs := newVeth(t, 1500)
 	enginetest.Run(t, enginetest.Setup{Open: openXDP(ours, theirs, vethOurs4, vethPeer4, zctap.XDPConfig{Mode: zctap.XDPGeneric}), Conns: 100})
 }
+
+func TestNSConformanceUserXDPJumbo(t *testing.T) {
+	ours, theirs := newVeth(t, 9000)
+	enginetest.Run(t, enginetest.Setup{Open: openXDP(ours, theirs, vethOurs4, vethPeer4, zctap.XDPConfig{}), Conns: 100})
+}
+
+func TestNSConformanceUserXDPJumboGeneric(t *testing.T) {
+	ours, theirs := newVeth(t, 9000)
+	enginetest.Run(t, enginetest.Setup{Open: openXDP(ours, theirs, vethOurs4, vethPeer4, zctap.XDPConfig{Mode: zctap.XDPGeneric}), Conns: 100})
+}

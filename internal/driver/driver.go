@@ -55,6 +55,14 @@ type Caps struct {
 	MaxGSO     int    // bytes of the largest TCP super-segment, IP header included, that Send takes; 0: none
 	TxChecksum bool   // Send completes transport checksums (TxFrame.CsumStart)
 	ZeroCopy   bool   // payload reaches the region without a copy by the CPU in our process
+
+	// RxRoom is how many bytes of a frame one buffer takes, headers included, for
+	// a driver that starts each frame in a buffer of its own; 0: what the driver
+	// receives fills buffers.
+	RxRoom int
+	// RxPosted is how many buffers a driver that can't leave frames waiting keeps
+	// away from the pool to receive into; 0: it takes buffers as frames come.
+	RxPosted int
 }
 
 // A Batch is where Poll puts frames. It is reused: what Poll left is valid

@@ -126,6 +126,8 @@ func New(c Config) (*Stack, error) {
 		Wakes:         c.Wakes,
 		Hasher:        s.newHasher(),
 		MaxHeld:       c.MaxHeld,
+		FrameRoom:     max(s.caps.RxRoom-s.caps.LinkHeader, 0),
+		Posted:        s.caps.RxPosted,
 		MaxRecvWindow: c.MaxRecvWindow,
 		SendSpace:     c.SendSpace,
 		TimeWait:      c.TimeWait,

@@ -65,9 +65,9 @@ type Config struct {
 type Rings struct {
 	// Fill is the number of buffers that the kernel has to receive into, at least
 	// 32: so many frames of up to 3.8 KiB may come between two calls of Poll. 0: as
-	// many as the stack will find free in the pool when all queues have theirs, at
-	// most 4,096. What the stack promises its peers follows what is free, so that
-	// even if all of it comes at one queue at once it finds buffers.
+	// many as the stack will promise its peers when all queues have theirs, and a
+	// little more, at most 4,096. So even if all of that comes at one queue at once
+	// it finds buffers.
 	Fill int
 	// RX is the number of frames, or pieces of long ones, that may wait, a power of
 	// two and at least 32. One smaller than Fill overflows before buffers run out.
@@ -119,7 +119,8 @@ const (
 	maxRing          = 1 << 16 // more entries than buffers make no sense
 
 	// stackReserve is the part of a region that the stack promises to nobody: an
-	// eighth (internal/stack/tcp, window.go).
+	// eighth (internal/stack/tcp, window.go). Half of that is posted besides what
+	// it promises, for segments that take more buffers than the average.
 	stackReserve = 8
 )
 
@@ -185,7 +186,7 @@ func (c Config) withSizes() (Config, error) {
 		return c, invalid("%d buffers to send from; at least %d (8 times as many in the region, or set TxBuffers)", c.TxBuffers, maxSegments)
 	}
 	if c.Rings.Fill == 0 {
-		c.Rings.Fill = min(defaultFill, max(count-c.TxBuffers-count/stackReserve, 0)/(len(c.Queues)+1))
+		c.Rings.Fill = min(defaultFill, max(count-c.TxBuffers-count/stackReserve/2, 0)/(len(c.Queues)+1))
 	}
 	if c.Rings.Fill < minRing || c.Rings.Fill > maxRing {
 		return c, invalid("fill ring of %d buffers; %d to %d (a larger region, or fewer queues, if it was not set)", c.Rings.Fill, minRing, maxRing)

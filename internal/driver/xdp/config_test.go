@@ -24,9 +24,9 @@ func TestDefaults(t *testing.T) {
 		fill, rx int
 		tx       int
 	}{
-		{"small", Config{Pool: small}, 1, []int{0}, (1024 - 128 - 128) / 2, 512, 128},
-		{"small, all queues", Config{Pool: small}, 4, []int{0, 1, 2, 3}, (1024 - 128 - 128) / 5, 256, 128},
-		{"small, one of four queues", Config{Pool: small, Queues: []int{2}}, 4, []int{2}, 384, 512, 128},
+		{"small", Config{Pool: small}, 1, []int{0}, (1024 - 128 - 64) / 2, 512, 128},
+		{"small, all queues", Config{Pool: small}, 4, []int{0, 1, 2, 3}, (1024 - 128 - 64) / 5, 256, 128},
+		{"small, one of four queues", Config{Pool: small, Queues: []int{2}}, 4, []int{2}, 416, 512, 128},
 		{"large", Config{Pool: large}, 1, []int{0}, 4096, 4096, 256},
 		{"set", Config{Pool: large, Rings: Rings{Fill: 100, RX: 32}, TxBuffers: 500}, 2, []int{0, 1}, 100, 32, 500},
 	} {

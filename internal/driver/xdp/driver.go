@@ -27,6 +27,7 @@ type Driver struct {
 	region *buf.Region
 	ledger ledger
 	queues []*queue
+	room   int  // bytes of a frame that a buffer takes
 	target int  // buffers to have posted on each queue
 	turn   int  // the queue that the next Poll begins with
 	busy   bool // Poll runs the interface's receive work
@@ -69,7 +70,7 @@ func newDriver(c *Config, queues []*queue, l link) *Driver {
 	d := &Driver{
 		name: l.name, mtu: l.mtu, link: l,
 		pool: c.Pool, region: c.Pool.Region(), ledger: newLedger(c.Pool.Region()),
-		queues: queues, target: c.Rings.Fill, busy: c.BusyPoll > 0,
+		queues: queues, room: (&umem{c.Pool.Region(), c.Headroom}).room(), target: c.Rings.Fill, busy: c.BusyPoll > 0,
 	}
 	d.eventfd = -1
 	return d
@@ -133,6 +134,7 @@ func (d *Driver) Caps() driver.Caps {
 	return driver.Caps{
 		Name: "xdp", LinkHeader: linkHeader, MTU: d.mtu, TxChecksum: true,
 		ZeroCopy: d.mode == ZeroCopy,
+		RxRoom:   d.room, RxPosted: d.target * len(d.queues),
 	}
 }
 

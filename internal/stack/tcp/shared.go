@@ -42,6 +42,13 @@ type Config struct {
 	// Hasher has the secret of initial sequence numbers and timestamps.
 	Hasher wire.Hasher
 
+	// FrameRoom is how many bytes of a packet one buffer takes, headers included,
+	// if each packet begins in a buffer of its own; 0: payload fills buffers.
+	FrameRoom int
+	// Posted is how many buffers lie ready to receive into that the pool does not
+	// count as free.
+	Posted int
+
 	// MaxHeld is the most buffers that one connection may keep from the others,
 	// 0: no bound but the share of what is free (see window.go).
 	MaxHeld int

@@ -1,5 +1,7 @@
 package tcp
 
+import "github.com/zctap/zctap/internal/wire"
+
 // The receive window follows free buffers, not bytes (rule 2 of the design). A
 // connection may keep as many buffers as are free: the dynamic threshold of
 // Choudhury and Hahne ("Dynamic queue length thresholds for shared-memory packet
@@ -45,11 +47,20 @@ func (c *Conn) growWindow() {
 	}
 }
 
-// startEstimate supposes a segment in each buffer, until there is experience.
+// startEstimate supposes full segments, in as few buffers as they take, until there
+// is experience.
 func (c *Conn) startEstimate() {
 	c.rcv.estBuffers = 8
+	if room := uint32(c.sh.FrameRoom); room > 0 {
+		c.rcv.estBytes = 8 * c.rcv.mss / ((c.rcv.mss + maxHeaders + room - 1) / room)
+		return
+	}
 	c.rcv.estBytes = 8 * min(c.rcv.mss, uint32(c.sh.Pool.Region().BufferSize()))
 }
+
+// maxHeaders is what may precede the payload of an ordinary segment: an IPv6 header
+// and a TCP header with all its options, bytes.
+const maxHeaders = wire.IPv6HeaderLen + wire.TCPHeaderLen + wire.MaxTCPOptionsLen
 
 // estimate takes in that n bytes came, in so many buffers.
 func (c *Conn) estimate(n, buffers uint32) {
@@ -106,8 +117,13 @@ func (c *Conn) overdrawn() bool {
 func (sh *Shared) reserve() int { return sh.Pool.Region().Count() / 8 }
 
 // short reports that only the reserve is left: what comes now is admitted by the
-// dynamic threshold, and not held if it is out of order.
-func (sh *Shared) short() bool { return sh.Pool.Free() < sh.reserve() }
+// dynamic threshold, and not held if it is out of order. What lies ready to receive
+// into beside the free buffers makes up for half of it, so that a peer may be wrong
+// by as much: its windows were made of averages.
+func (sh *Shared) short() bool {
+	reserve := sh.reserve()
+	return sh.Pool.Free() < reserve-min(sh.Posted, reserve/2)
+}
 
 // offered is what is left of the window that the peer knows of.
 func (c *Conn) offered() uint32 { return uint32(max(c.rcv.adv.Sub(c.rcv.nxt), 0)) }

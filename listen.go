@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/zctap/zctap/internal/engine"
@@ -22,6 +23,7 @@ type Listener struct {
 	l  engine.Listener
 	bl *sockq.Backlog[engine.Conn]
 
+	closed    atomic.Bool
 	closeOnce sync.Once
 }
 
@@ -55,7 +57,7 @@ func (q *Queue) listen(network, address string) (*Listener, error) {
 func (l *Listener) AcceptZC() (*Conn, error) {
 	c, err := l.bl.Accept()
 	if err != nil {
-		return nil, l.q.opError("accept", err)
+		return nil, l.q.opError("accept", l.q.cause(err, l.closed.Load()))
 	}
 	return newConn(l.q, c), nil
 }
@@ -101,6 +103,7 @@ func (l *Listener) Addr() net.Addr { return net.TCPAddrFromAddrPort(l.l.Addr()) 
 func (l *Listener) Close() error {
 	err := error(net.ErrClosed)
 	l.closeOnce.Do(func() {
+		l.closed.Store(true)
 		l.bl.Close()
 		err = l.l.Close()
 	})

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/zctap/zctap/internal/buf"
@@ -20,6 +21,7 @@ type PacketConn struct {
 	c  engine.PacketConn
 	rx *sockq.Datagrams
 
+	closed    atomic.Bool
 	closeOnce sync.Once
 }
 
@@ -86,7 +88,7 @@ func (c *PacketConn) RecvFromZC(iovs []Iov, dgrams []Datagram) (n int, err error
 	var msgs [32]sockq.Message
 	n, _, err = c.rx.Recv(inner(iovs), msgs[:min(len(msgs), len(dgrams))])
 	if err != nil {
-		return 0, c.q.opError("recv", err)
+		return 0, c.q.opError("recv", c.q.cause(err, c.closed.Load()))
 	}
 	for i, m := range msgs[:n] {
 		dgrams[i] = Datagram(m)
@@ -102,7 +104,7 @@ func (c *PacketConn) ReadFromAddrPort(p []byte) (n int, src netip.AddrPort, err 
 	var msg [1]sockq.Message
 	_, k, err := c.rx.Recv(inner(iovs[:]), msg[:])
 	if err != nil {
-		return 0, src, c.q.opError("read", err)
+		return 0, src, c.q.opError("read", c.q.cause(err, c.closed.Load()))
 	}
 	for i := range iovs[:k] {
 		n += copy(p[n:], iovs[i].Bytes())
@@ -180,6 +182,7 @@ func (c *PacketConn) complete(cqe *Completion, iovs []buf.Iov) (done, again bool
 func (c *PacketConn) Close() error {
 	err := error(net.ErrClosed)
 	c.closeOnce.Do(func() {
+		c.closed.Store(true)
 		c.rx.Close()
 		err = c.c.Close()
 	})

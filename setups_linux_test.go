@@ -94,11 +94,15 @@ var (
 
 // newVeth makes two namespaces joined by veth.
 func newVeth(t testing.TB, mtu int) (ours, theirs *netns.NS) {
+	return newVethOf(t, netns.VethOptions{MTU: mtu})
+}
+
+// newVethOf is newVeth with other options than names and addresses.
+func newVethOf(t testing.TB, o netns.VethOptions) (ours, theirs *netns.NS) {
 	ours, theirs = newNS(t), newNS(t)
-	err := netns.Veth(ours, theirs, netns.VethOptions{
-		NameA: "veth0", AddrA: []netip.Prefix{vethOurs4, vethOurs6},
-		NameB: "veth1", AddrB: []netip.Prefix{vethPeer4, vethPeer6}, MTU: mtu,
-	})
+	o.NameA, o.AddrA = "veth0", []netip.Prefix{vethOurs4, vethOurs6}
+	o.NameB, o.AddrB = "veth1", []netip.Prefix{vethPeer4, vethPeer6}
+	err := netns.Veth(ours, theirs, o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/zctap/zctap"
+	"github.com/zctap/zctap/internal/netns"
 	"github.com/zctap/zctap/internal/nic"
 )
 
@@ -82,7 +83,7 @@ func TestNSXDPKilled(t *testing.T) {
 }
 
 func killed(t *testing.T, mode string, kills int) {
-	w := newWorld(t, 1500)
+	w := newWorld(t, netns.VethOptions{})
 	stream := w.kernelStream()
 	pings := w.startPings()
 	w.eventually("the kernel's traffic flows", func() bool { return stream.rounds.Load() > 0 && pings.answered.Load() > 0 })

@@ -35,8 +35,8 @@ type world struct {
 	journals     string // a directory for them
 }
 
-func newWorld(t testing.TB, mtu int) *world {
-	ours, theirs := newVeth(t, mtu)
+func newWorld(t testing.TB, o netns.VethOptions) *world {
+	ours, theirs := newVethOf(t, o)
 	return &world{t, ours, theirs, filepath.Join(t.TempDir(), "journals")}
 }
 

@@ -23,6 +23,7 @@ type VethOptions struct {
 	AddrA, AddrB []netip.Prefix // as for ConfigureLink
 	MTU          int            // of both ends; 0: the kernel's default
 	Off          []Offload      // offloads to switch off at both ends
+	Queues       int            // receive and transmit queues of both ends; 0: one of each
 }
 
 // Veth connects two namespaces with a pair of virtual Ethernet links
@@ -52,10 +53,13 @@ func addVeth(a, b *NS, o VethOptions) error {
 		return withFD(b.f, func(fd int) error {
 			attrs := netlink.NewLinkAttrs()
 			attrs.Name = o.NameA
+			attrs.NumRxQueues, attrs.NumTxQueues = o.Queues, o.Queues
 			return netlink.LinkAdd(&netlink.Veth{
-				LinkAttrs:     attrs,
-				PeerName:      o.NameB,
-				PeerNamespace: netlink.NsFd(fd),
+				LinkAttrs:       attrs,
+				PeerName:        o.NameB,
+				PeerNamespace:   netlink.NsFd(fd),
+				PeerNumRxQueues: uint32(o.Queues),
+				PeerNumTxQueues: uint32(o.Queues),
 			})
 		})
 	})

@@ -59,6 +59,9 @@ func (e *Engine) takePort(proto uint8, network string, local netip.AddrPort) (ne
 	if e.host == nil {
 		return local, nil, nil
 	}
+	if f := e.failure.Load(); f != nil {
+		return local, nil, *f // which says more than what the host would
+	}
 	port, undo, err := e.host.Listen(proto, network, local)
 	if err != nil {
 		return local, nil, err
@@ -73,6 +76,9 @@ func (e *Engine) takeFlow(proto uint8, local, remote netip.AddrPort) (netip.Addr
 	}
 	if !remote.IsValid() || remote.Port() == 0 {
 		return local, nil, fmt.Errorf("remote address %v: %w", remote, syscall.EADDRNOTAVAIL)
+	}
+	if f := e.failure.Load(); f != nil {
+		return local, nil, *f
 	}
 	from, undo, err := e.host.Dial(proto, local, remote)
 	if err != nil {

@@ -92,25 +92,40 @@ func (l *Listener) Close() {
 	l.Listener.Close()
 }
 
+// unusedPorts is how many ports are tried before one is taken that is in TIME-WAIT and
+// may be.
+const unusedPorts = 16
+
 // Dial begins to connect; the first segment goes out with Flush. local may be
 // invalid, or leave out its address or port. The caller sets the connection's
-// Owner and OnConnect right away. Errors: EADDRINUSE, EADDRNOTAVAIL,
+// Tag and OnConnect right away. Errors: EADDRINUSE, EADDRNOTAVAIL,
 // EAFNOSUPPORT, ENETUNREACH; whether somebody answers is for OnConnect.
 func (s *Stack) Dial(now mono.Time, network string, local, remote netip.AddrPort) (*tcp.Conn, error) {
 	key := wire.Tuple{Remote: remote, Proto: wire.ProtoTCP}
+	looks := 0
 	l, err := s.local(network, "tcp", local, remote, func(l netip.AddrPort) bool {
 		key.Local = l
-		return s.conns.get(&key) == nil
+		if s.conns.get(&key) != nil {
+			return false
+		}
+		// Ends that are in TIME-WAIT only when others are hard to find.
+		looks++
+		w := s.waits.table.get(&key)
+		return w == nil || (looks > unusedPorts || local.Port() != 0) && w.Reusable(now)
 	})
 	if err != nil {
 		return nil, err
 	}
 	key.Local = l
 	c := tcp.Dial(s.tcp, now, key, s.tx.MSS(remote.Addr().Is6()))
+	if w := s.waits.table.get(&key); w != nil {
+		s.endWait(w)
+		c.Follow(w)
+	}
 	s.conns.put(c.Tuple(), c)
 	return c, nil
 }
 
-// Conns is every connection that the stack keeps state for, those in TIME-WAIT
-// included, in no order.
+// Conns is every connection that the stack keeps state for, but for those in
+// TIME-WAIT, in no order.
 func (s *Stack) Conns() []*tcp.Conn { return s.conns.values() }

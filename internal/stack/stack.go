@@ -32,8 +32,9 @@ type Config struct {
 	// Prefixes are the interface's own addresses, with the networks they are in.
 	Prefixes []netip.Prefix
 
-	// Gone, if not nil, is told of each TCP connection when nothing is left of it.
-	Gone func(*tcp.Conn)
+	// Gone, if not nil, is given the Tag of each TCP connection when nothing is left
+	// of it, after TIME-WAIT.
+	Gone func(tag any)
 
 	// MaxHeld is the most buffers that one connection or socket may keep from
 	// the others. 0: what is free sets the bound.
@@ -61,7 +62,7 @@ type Stack struct {
 	caps  driver.Caps
 	tx    *ip.Tx
 	addrs addrs
-	gone  func(*tcp.Conn) // may be nil
+	gone  func(tag any) // may be nil
 	rand  *rand.Rand
 
 	maxPending int // of listeners
@@ -69,6 +70,7 @@ type Stack struct {
 	tcp       *tcp.Shared
 	udp       udp.Shared
 	conns     table[tcp.Conn]
+	waits     waits
 	listeners table[Listener]
 	sockets   table[udp.Socket]
 	timers    timers
@@ -118,6 +120,7 @@ func New(c Config) (*Stack, error) {
 	// know nothing of sequence numbers.
 	tables := s.newHasher()
 	s.conns = newTable[tcp.Conn](tables)
+	s.waits.table = newTable[tcp.Wait](tables)
 	s.listeners = newTable[Listener](tables)
 	s.sockets = newTable[udp.Socket](tables)
 	s.tcp = tcp.NewShared(tcp.Config{
@@ -148,6 +151,7 @@ func (s *Stack) newHasher() wire.Hasher {
 // Advance runs the timers that are due.
 func (s *Stack) Advance(now mono.Time) {
 	s.tx.SetNow(now)
+	s.endWaits(now)
 	for {
 		c := s.timers.due(now)
 		if c == nil {
@@ -160,7 +164,13 @@ func (s *Stack) Advance(now mono.Time) {
 }
 
 // Next is when Advance has something to do, 0 if never. Call it after Flush.
-func (s *Stack) Next() mono.Time { return s.timers.next() }
+func (s *Stack) Next() mono.Time {
+	next := s.timers.next()
+	if w := s.waits.first; w != nil && (next == 0 || w.Due.Before(next)) {
+		next = w.Due
+	}
+	return next
+}
 
 // Flush sends what there is to send and shows the applications what has come.
 // The error is the driver's, and final.

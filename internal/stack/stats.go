@@ -33,7 +33,7 @@ type Stats struct {
 // Stats are the counters so far.
 func (s *Stack) Stats() Stats {
 	st := s.stats
-	st.Conns = s.conns.n
+	st.Conns = s.conns.n + s.waits.table.n
 	st.IP, st.TCP, st.UDP = s.tx.Stats(), s.tcp.Stats, s.udp.Stats
 	st.Recovery = s.tcp.Recovery
 	return st

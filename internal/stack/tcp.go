@@ -18,7 +18,11 @@ func (s *Stack) inputTCP(now mono.Time, f *driver.Frame) cause {
 	}
 	key := h.ip.Tuple(h.tcp.SrcPort, h.tcp.DstPort)
 	conn := s.conns.get(&key)
+	var wait *tcp.Wait
 	if conn == nil {
+		wait = s.waits.table.get(&key)
+	}
+	if conn == nil && wait == nil {
 		if c := s.stranger(&h.ip); c != accepted {
 			return c
 		}
@@ -28,19 +32,29 @@ func (s *Stack) inputTCP(now mono.Time, f *driver.Frame) cause {
 		return noBuffer
 	}
 	s.segment = tcp.Segment{TCP: &h.tcp, Frags: f.Frags, Len: h.tcp.PayloadLen}
-	if conn != nil {
-		if !conn.Reopen(&s.segment) {
+	switch {
+	case conn != nil && conn.State() != tcp.TimeWait:
+		conn.Input(now, &s.segment)
+		return accepted
+	case conn != nil:
+		if wait = conn.Reopen(&s.segment); wait == nil {
 			conn.Input(now, &s.segment)
 			return accepted
 		}
 		s.forget(conn)
+	case wait != nil:
+		if !wait.Reopens(&s.segment) {
+			s.inputWait(now, wait)
+			return accepted
+		}
+		s.endWait(wait)
 	}
-	return s.open(now, f, &key)
+	return s.open(now, f, &key, wait)
 }
 
 // open takes in s.segment, which belongs to no connection: a listener makes one
-// of it, or it is refused.
-func (s *Stack) open(now mono.Time, f *driver.Frame, key *wire.Tuple) cause {
+// of it, or it is refused. before, if not nil, was the ends' last connection.
+func (s *Stack) open(now mono.Time, f *driver.Frame, key *wire.Tuple, before *tcp.Wait) cause {
 	l := s.listener(key)
 	flags := s.segment.TCP.Flags
 	if l != nil {
@@ -54,6 +68,9 @@ func (s *Stack) open(now mono.Time, f *driver.Frame, key *wire.Tuple) cause {
 		}
 		if c != nil {
 			s.conns.put(c.Tuple(), c)
+			if before != nil {
+				c.Follow(before)
+			}
 		}
 		if taken {
 			return accepted
@@ -118,6 +135,10 @@ func (s *Stack) settle(now mono.Time, c *tcp.Conn) {
 		s.forget(c)
 		return
 	}
+	if w := c.Retire(); w != nil {
+		s.retire(c, w)
+		return
+	}
 	if when := c.Deadline(); when != 0 {
 		// Not before the next instant: a timer whose work is left to Output must
 		// not keep Advance from returning.
@@ -133,6 +154,6 @@ func (s *Stack) forget(c *tcp.Conn) {
 		s.conns.remove(c.Tuple())
 	}
 	if s.gone != nil {
-		s.gone(c)
+		s.gone(c.Tag)
 	}
 }

@@ -40,7 +40,6 @@ func (e *Engine) newConn(t *tcp.Conn) *Conn {
 	c := &Conn{engine: e, tcp: t, recv: t.Recv, send: t.Send}
 	c.ask.run = c.command
 	c.linger.Store(-1)
-	t.Owner = c
 	c.send.Notify = func() { e.post(&c.ask, connSend) }
 	e.conns[c] = struct{}{}
 	return c

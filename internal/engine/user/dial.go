@@ -56,7 +56,7 @@ func (d *dialing) begin(now mono.Time, network string, local, remote netip.AddrP
 		d.end(err)
 		return
 	}
-	d.engine.hold(t, d.claim)
+	d.claim.hold(t)
 	d.tcp = t
 	t.OnConnect = d.end
 }

@@ -63,6 +63,7 @@ func (e *Engine) fail(now mono.Time, err error) {
 		c.Fail(now, err)
 		c.Publish()
 	}
+	e.stack.DropTimeWaits()
 	if e.config.CQ != nil {
 		e.config.CQ.Flush()
 	}
@@ -85,6 +86,7 @@ func (e *Engine) shut(now mono.Time) {
 	for _, c := range e.stack.Conns() {
 		c.Abort(now)
 	}
+	e.stack.DropTimeWaits()
 	if e.ended.Load() {
 		return // the wire is gone
 	}

@@ -54,9 +54,8 @@ type Engine struct {
 	conns       map[*Conn]struct{} // not yet given up by the application
 	listeners   map[*Listener]struct{}
 	packets     map[*PacketConn]struct{}
-	claims      map[*tcp.Conn]*claim // of connections that the stack knows
-	cause       error                // why it does not run: net.ErrClosed, or what went wrong
-	driverStats driver.Stats         // taken when the driver was closed
+	cause       error        // why it does not run: net.ErrClosed, or what went wrong
+	driverStats driver.Stats // taken when the driver was closed
 	rounds      rounds
 
 	commands commandQueue
@@ -91,7 +90,6 @@ func New(c engine.Config, o Options) (*Engine, error) {
 		conns:     map[*Conn]struct{}{},
 		listeners: map[*Listener]struct{}{},
 		packets:   map[*PacketConn]struct{}{},
-		claims:    map[*tcp.Conn]*claim{},
 		done:      make(chan struct{}),
 	}
 	e.batch.MaxBytes = batchBytes
@@ -101,7 +99,7 @@ func New(c engine.Config, o Options) (*Engine, error) {
 	}
 	sc := stack.Config{
 		Pool: c.Pool, CQ: c.CQ, Driver: o.Driver, Wakes: &e.wakes,
-		Prefixes: o.Prefixes, MaxHeld: c.MaxHeld, TimeWait: o.TimeWait, Gone: e.gone,
+		Prefixes: o.Prefixes, MaxHeld: c.MaxHeld, TimeWait: o.TimeWait, Gone: gone,
 		Congestion: congestion,
 	}
 	rand.Read(sc.Seed[:]) // never fails: see its documentation

@@ -88,16 +88,15 @@ func (e *Engine) takeFlow(proto uint8, local, remote netip.AddrPort) (netip.Addr
 }
 
 // hold keeps a claim for as long as the stack has state for t. Engine.
-func (e *Engine) hold(t *tcp.Conn, c *claim) {
+func (c *claim) hold(t *tcp.Conn) {
 	if c != nil {
-		e.claims[t] = c
+		t.Tag = c
 	}
 }
 
-// gone is called by the stack when it has forgotten t. Engine.
-func (e *Engine) gone(t *tcp.Conn) {
-	if c, ok := e.claims[t]; ok {
-		delete(e.claims, t)
+// gone is called by the stack when it has forgotten a connection. Engine.
+func gone(tag any) {
+	if c, ok := tag.(*claim); ok {
 		c.drop()
 	}
 }

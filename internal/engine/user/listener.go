@@ -56,7 +56,7 @@ func (e *Engine) Listen(network string, addr netip.AddrPort, backlog int) (engin
 
 // accept takes a connection whose handshake is complete. Engine.
 func (l *Listener) accept(t *tcp.Conn) {
-	l.engine.hold(t, l.claim.keep())
+	l.claim.keep().hold(t)
 	l.backlog.Push(l.engine.newConn(t))
 }
 

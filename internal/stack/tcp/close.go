@@ -107,7 +107,7 @@ func (c *Conn) kill(err error) {
 		c.listener = nil
 	}
 	if c.state == TimeWait {
-		c.sh.timeWaits--
+		c.wait.End()
 	} else {
 		c.sh.conns--
 	}

@@ -18,8 +18,9 @@ type Conn struct {
 	// Send is where the application puts what to send. Nil until the handshake
 	// is complete.
 	Send *SendBuffer
-	// Owner is the engine's; this package does not look at it.
-	Owner any
+	// Tag is the engine's; this package does not look at it. The connection's Wait
+	// has it too.
+	Tag any
 	// OnConnect, if set, is told once how an active open ended, within Input,
 	// InputICMP, Advance or Abort: nil, ECONNREFUSED, ETIMEDOUT, net.ErrClosed, or
 	// what an ICMP error said (EHOSTUNREACH, ENETUNREACH, EACCES and others).
@@ -45,6 +46,7 @@ type Conn struct {
 	publishDue bool      // Recv has something that the application was not shown
 	admission  admission // of payload in this batch
 	closedAt   mono.Time // when it became an orphan
+	wait       *Wait     // since TIME-WAIT
 
 	userTimeout time.Duration // 0: the stack's
 
@@ -125,14 +127,19 @@ func Dial(sh *Shared, now mono.Time, t wire.Tuple, mss int) *Conn {
 func (c *Conn) Tuple() *wire.Tuple { return &c.tuple }
 
 // State is the connection's state.
-func (c *Conn) State() State { return c.state }
+func (c *Conn) State() State {
+	if c.wait != nil && !c.wait.ended {
+		return TimeWait // also when it has retired
+	}
+	return c.state
+}
 
 // Held is the number of buffers that the connection keeps from the queue.
 func (c *Conn) Held() int { return c.account.Held() }
 
 // Done reports that the connection is over and has nothing to put out any more:
-// the caller forgets it. Look after Output. A connection in TIME-WAIT is not
-// done.
+// the caller forgets it. Look after Output. A connection in TIME-WAIT is not done,
+// but may Retire.
 func (c *Conn) Done() bool { return c.state == Closed && !c.resetDue }
 
 // Kick has c look at what the application wrote: for SendBuffer.Notify.

@@ -17,6 +17,7 @@
 //	for c := sh.NextDirty(); c != nil; c = sh.NextDirty() {
 //		c.Output(now)         // one ACK, one publish, one wake, whatever came
 //		if c.Done() { ... }   // forget it; else look at c.Deadline()
+//		if w := c.Retire(); w != nil { ... } // put it in c's place
 //	}
 //
 // So the work of a batch is done once a connection, not once a segment.

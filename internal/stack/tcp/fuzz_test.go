@@ -172,7 +172,7 @@ func (z *fuzzConn) command(b byte) {
 	case 7:
 		z.l.Close()
 	case 8:
-		if c.Reopen(z.script.segment(z.word(), 0, wire.SYN, nil)) && c.state != Closed {
+		if c.Reopen(z.script.segment(z.word(), 0, wire.SYN, nil)) != nil && c.state != Closed {
 			z.t.Fatal("reopened and not closed")
 		}
 	}

@@ -23,7 +23,6 @@ func (c *Conn) Input(now mono.Time, s *Segment) {
 		return
 	case TimeWait:
 		c.inputTimeWait(now, s)
-		c.sh.Pool.PutFrags(s.Frags)
 		return
 	}
 	seq, flags := s.TCP.Seq, s.TCP.Flags

@@ -66,7 +66,8 @@ type Config struct {
 	// TimeWait is how long a connection stays in TIME-WAIT: 2 MSL; 0:
 	// DefaultTimeWait.
 	TimeWait time.Duration
-	// MaxTimeWait bounds the connections in TIME-WAIT; 0: DefaultMaxTimeWait.
+	// MaxTimeWait is the most connections in TIME-WAIT, which the caller sees to; 0:
+	// DefaultMaxTimeWait.
 	MaxTimeWait int
 	// UserTimeout is how long to retransmit without an answer before the
 	// connection is given up with ETIMEDOUT; 0: DefaultUserTimeout. See

@@ -62,6 +62,6 @@ func (c *Conn) Advance(now mono.Time) {
 		c.keepAliveDue(now)
 	}
 	if c.timers.take(timerClose, now) {
-		c.kill(nil)
+		c.kill(nil) // of TIME-WAIT, FIN-WAIT-2
 	}
 }

@@ -1,6 +1,7 @@
 package tcp
 
 import (
+	"reflect"
 	"testing"
 	"time"
 
@@ -78,8 +79,9 @@ func TestReopen(t *testing.T) {
 			})
 			s.opts.TSVal = tt.ts
 			segment := s.segment(tt.seq, 2, tt.flags, nil)
-			if got := s.c.Reopen(segment); got != tt.want {
-				t.Fatalf("Reopen: %v, want %v", got, tt.want)
+			w := s.c.Reopen(segment)
+			if (w != nil) != tt.want {
+				t.Fatalf("Reopen: %v, want %v", w, tt.want)
 			}
 			if !tt.want {
 				s.state(TimeWait)
@@ -97,21 +99,88 @@ func TestReopen(t *testing.T) {
 
 func TestReopenOnlyInTimeWait(t *testing.T) {
 	s := established(t, nil)
-	if s.c.Reopen(s.segment(100000, 0, wire.SYN, nil)) {
+	if s.c.Reopen(s.segment(100000, 0, wire.SYN, nil)) != nil {
 		t.Error("an established connection was closed by a SYN")
 	}
 }
 
-func TestMaxTimeWait(t *testing.T) {
-	s := newScript(t, 64, func(c *Config) { c.MaxTimeWait = 1 })
-	s.establish()
-	s.sh.timeWaits = 1 // another connection's
+// TestRetire: when all is put out what is left is small, and does what the connection did.
+func TestRetire(t *testing.T) {
+	s := established(t, nil)
+	if s.c.Retire() != nil {
+		t.Fatal("an established connection retires")
+	}
 	s.c.CloseWrite(s.now)
 	s.flush()
-	s.inOut(1, 2, wire.FIN|wire.ACK, nil)
-	s.closed()
-	if s.sh.Stats.TimeWaitOverflows != 1 || s.sh.timeWaits != 1 {
-		t.Errorf("%+v, %d", s.sh.Stats, s.sh.timeWaits)
+	s.in(1, 2, wire.FIN|wire.ACK, nil)
+	if s.c.Retire() != nil {
+		t.Fatal("it retires with an ACK due")
 	}
-	s.sh.timeWaits = 0
+	s.expect("ACK", s.flush(), seg(2, 2, wire.ACK, 0))
+	w := s.c.Retire()
+	if w == nil || !s.c.Done() || s.c.Deadline() != 0 || s.c.State() != TimeWait || s.sh.timeWaits != 1 || s.sh.conns != 0 {
+		t.Fatalf("%+v, done %v, %v, %d in TIME-WAIT", w, s.c.Done(), s.c.State(), s.sh.timeWaits)
+	}
+	if n := reflect.TypeFor[Wait]().Size(); n > 192 {
+		t.Errorf("%d bytes", n)
+	}
+	s.now = s.now.Add(time.Second)
+	w.Input(s.now, s.segment(1, 2, wire.FIN|wire.ACK, nil))
+	s.expect("FIN again", s.flush(), seg(2, 2, wire.ACK, 0))
+	if w.Due != s.now.Add(DefaultTimeWait) {
+		t.Errorf("due in %v", w.Due.Sub(s.now))
+	}
+	// The application, which still has the connection, changes nothing.
+	s.c.Recv.Close()
+	s.c.Close(s.now)
+	s.c.Abort(s.now)
+	s.expect("close", s.flush())
+	w.End()
+	w.End()
+	if s.c.State() != Closed || s.sh.timeWaits != 0 {
+		t.Errorf("%v, %d in TIME-WAIT", s.c.State(), s.sh.timeWaits)
+	}
+}
+
+// TestWaitChallenges: segments that cost their sender nothing are answered now and
+// then only.
+func TestWaitChallenges(t *testing.T) {
+	for _, flags := range []wire.Flags{wire.SYN, wire.ACK} {
+		s := timeWaiting(t, nil)
+		for range 100 {
+			s.in(-1000, 2, flags, nil)
+			s.now = s.now.Add(10 * time.Millisecond)
+		}
+		if n := len(s.flush()); n != 2 {
+			t.Errorf("%v: %d answers in a second, want 2", flags, n)
+		}
+	}
+}
+
+// TestFollow: the numbers of the next connection begin beyond the old one's, however
+// many those were.
+func TestFollow(t *testing.T) {
+	s := timeWaiting(t, nil)
+	s.c.wait.snd = s.c.wait.snd.Add(1 << 30) // a fast connection's
+	w := s.c.Reopen(s.segment(3, 0, wire.SYN, nil))
+	s.flush()
+	next := s.l.Input(s.now, s.segment(3, 0, wire.SYN, nil), testTuple)
+	next.Follow(w)
+	out := s.flush()
+	if len(out) != 1 || !w.snd.LessThan(out[0].Seq) {
+		t.Errorf("the next connection begins with %+v, the last one ended with %d", out, w.snd)
+	}
+	s.c = next
+}
+
+// TestReusable: with timestamps, from a second on.
+func TestReusable(t *testing.T) {
+	for _, timestamps := range []bool{false, true} {
+		s := timeWaiting(t, func(s *script) { s.opts.HasTimestamps = timestamps })
+		for after, want := range map[time.Duration]bool{0: false, reuseAfter - 1: false, reuseAfter: timestamps, 50 * time.Second: timestamps} {
+			if got := s.c.wait.Reusable(s.now.Add(after)); got != want {
+				t.Errorf("timestamps %v, after %v: %v", timestamps, after, got)
+			}
+		}
+	}
 }

@@ -71,9 +71,26 @@ func (s *Socket) SetCongestion(name string) error {
 	})
 }
 
-// memInfoDrops is the index of SK_MEMINFO_DROPS in what SO_MEMINFO returns
-// (linux/sock_diag.h).
-const memInfoDrops = 8
+// Indexes in what SO_MEMINFO returns (linux/sock_diag.h): SK_MEMINFO_RMEM_ALLOC
+// and SK_MEMINFO_DROPS.
+const (
+	memInfoReceived = 0
+	memInfoDrops    = 8
+)
+
+// Waiting is how many bytes of memory the kernel charges s for what was received
+// and not taken from it: of buffers, not of payload.
+func (s *Socket) Waiting() (n int, err error) {
+	err = s.use(func(fd int) error {
+		var info [memInfoDrops + 1]uint32
+		if errno := getMemInfo(fd, &info); errno != 0 {
+			return os.NewSyscallError("getsockopt SO_MEMINFO", errno)
+		}
+		n = int(info[memInfoReceived])
+		return nil
+	})
+	return n, err
+}
 
 // KernelDrops is how many datagrams the kernel dropped at this socket, above all
 // for want of room in its receive buffer, since it was made. It wraps at 2^32.

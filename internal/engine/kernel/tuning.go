@@ -14,7 +14,7 @@ type tuning struct {
 	cqEntries uint32
 	tails     int  // tails open at a time
 	plain     bool // uring: use nothing that an older kernel might lack
-	windows   bool // zcrx: bound what the kernel holds for a connection that is paused
+	windows   bool // zcrx: bound what waits in the kernel
 }
 
 const (

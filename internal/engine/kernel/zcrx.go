@@ -53,7 +53,8 @@ type zcrx struct {
 	doubts   []*socket // see doubt
 	last     *socket   // whose payload came last
 	largest  int       // bytes that the kernel lets a receive buffer grow to
-	risk     int       // buffers that the kernel may hold for connections that are paused
+	windows  int       // buffers that the kernel may fill for connections without our asking
+	cutAt    int       // slot of the table that was cut last
 	stats    zcrxCounters
 }
 
@@ -241,7 +242,7 @@ func (z *zcrx) serve(*socket) {}
 
 // detach implements backend.
 func (z *zcrx) detach(s *socket) {
-	z.relax(s)
+	z.unbound(s)
 	z.requests.detach(s)
 }
 

@@ -84,7 +84,7 @@ func (z *zcrx) allowance(s *socket) (n int, reserve bool) {
 //     seems to hold may be held by others.
 func (z *zcrx) mayReserve(s *socket, free int) bool {
 	c := &s.zc
-	return free < z.total/4 || c.mean > 0 && c.mean <= z.unit/4 ||
+	return free < z.total/4 || c.window.drain || c.mean > 0 && c.mean <= z.unit/4 ||
 		z.records.shared && s.conn.queue.Buffered() < z.unit
 }
 
@@ -97,13 +97,13 @@ func (z *zcrx) unreserve(s *socket, n int) {
 
 // creditOf is how many more buffers of the area s may take if free are free,
 // beyond what it was promised: so many that it then holds a quarter of what the
-// others leave. Slow readers that come one after the other take a fifth of what
+// others leave, and what the kernel may fill meanwhile. Slow readers that come one after the other take a fifth of what
 // is left each, and not half as where the kernel keeps the payload (limit.go):
 // what one takes here, the NIC lacks for all. A sixteenth of the area is for
 // those who hold little.
 func (z *zcrx) creditOf(s *socket, free int) int {
 	held := s.zc.held + s.account.Held()
-	left := free - (z.promises.sum - s.zc.promise.left)
+	left := free - (z.promises.sum - s.zc.promise.left) - z.atRisk()
 	credit := (left - z.floor() - 4*held) / 5
 	if held < firstGrant {
 		credit = max(credit, min(firstGrant-held, left/16))
@@ -139,10 +139,12 @@ func (z *zcrx) arm(s *socket) {
 		}
 		s.zc.grant = max(s.zc.grant/2, firstGrant*z.unit)
 		z.l.pause(s)
-		z.halted(s)
 		return
 	}
-	z.relax(s)
+	if !reserve {
+		s.zc.window.drain = false
+	}
+	z.refit(s)
 	// Not less than a buffer, or what it brings would seem to be the measure.
 	size := min(max(credit*s.zc.mean, z.unit), s.zc.grant)
 	s.zc.size, s.zc.got = uint32(size), 0
@@ -173,10 +175,12 @@ func (c *zcState) note(n int) {
 // has brought its credit. Else it is the end of the stream.
 func (c *zcState) usedUp() bool { return c.got >= uint64(c.size) }
 
-// grow doubles the credit of a connection that has used up its last.
+// grow doubles the credit of a connection that has used up its last, and its
+// receive buffer.
 func (z *zcrx) grow(s *socket) {
 	most := max(min(maxGrant, z.total/4*z.unit), firstGrant*z.unit)
 	s.zc.grant = min(2*s.zc.grant, most)
+	z.widen(s)
 }
 
 // restrain ends the requests of the connections that have taken more than they

@@ -18,7 +18,7 @@ func (z *zcrx) event(cqe *uring.CQE) {
 		z.rearm |= e
 		z.flush = true
 		z.l.pool.Starved()
-		z.squeezeAll()
+		z.drainPaused()
 	case uring.ZCRXCopied:
 		z.stats.copyEvents.Add(1)
 		z.rearm |= e

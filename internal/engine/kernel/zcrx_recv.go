@@ -69,6 +69,9 @@ func (z *zcrx) received(c *conn, cqe *uring.CQE) {
 	default:
 		c.end(errno)
 	}
+	if s.ending {
+		z.unbound(s)
+	}
 	if !s.detaching && !s.ending {
 		z.l.stats.rearmed.Add(1)
 		z.armLater(s)

@@ -22,7 +22,7 @@ type zcrxCounters struct {
 	usedUp      atomic.Uint64 // requests that ended with their credit
 	elsewhere   atomic.Uint64 // connections found to come in by another queue
 	recalled    atomic.Uint64 // credits taken back from connections that did not use them
-	squeezed    atomic.Uint64 // receive buffers made small while their connection was paused
+	squeezed    atomic.Uint64 // receive buffers made smaller for the sake of others
 	kicked      atomic.Uint64 // requests made anew since the kernel may have stopped in the middle
 	lost        atomic.Uint64 // bytes of connections that were ended, for their payload had no place
 }

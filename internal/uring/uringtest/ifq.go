@@ -193,7 +193,7 @@ func (q *ifq) fill(n int) {
 	b.user++
 	q.curRoom -= n
 	// A NIC that does not pack, and a buffer that is nearly full: the next one.
-	if q.k.o.Chunk == 0 || q.curRoom < min(q.k.o.Chunk, q.size) {
+	if q.k.o.Chunk == 0 || q.k.o.Apart || q.curRoom < min(q.k.o.Chunk, q.size) {
 		q.curRoom, b.nic = 0, false
 		q.release(a, b, q.cur)
 	}

@@ -31,6 +31,9 @@ type Options struct {
 	// connection they are of.
 	Chunk int
 
+	// Apart has each piece of Chunk bytes in a buffer of its own, as a NIC does that does not pack.
+	Apart bool
+
 	// Stalls plays kernels that lack uring.ZCRXNoStall: a receive that the socket woke, and that stopped for want of a
 	// buffer or of room in the completion queue after it had brought something, says nothing and waits for more data.
 	Stalls bool

@@ -20,7 +20,8 @@ type device struct {
 	congestion string
 	start      func(engine.Config) (engine.Engine, error)
 	engine     engine.Engine
-	queue      int // the receive queue that start chose; 0: the one asked for
+	queue      int  // the receive queue that start chose; 0: the one asked for
+	chooses    bool // start chooses the queue, and says so in queue
 }
 
 // Name is the key of the device in the table of queues in use.
@@ -29,7 +30,13 @@ func (d *device) Name() string { return d.name }
 // SetupQueue starts the engine.
 func (d *device) SetupQueue(q *ifq.Queue) (err error) {
 	d.engine, err = d.start(engine.Config{Pool: q.Pool(), CQ: d.cq, MaxHeld: d.maxHeld, Congestion: d.congestion})
-	return err
+	if err != nil || !d.chooses {
+		return err
+	}
+	if err := q.Choose(d.queue); err != nil {
+		return errors.Join(err, d.engine.Close())
+	}
+	return nil
 }
 
 // CloseQueue stops the engine; afterwards it holds no buffer. There is none in

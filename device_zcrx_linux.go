@@ -40,7 +40,7 @@ func zcrxDevice(c *Config) (*device, error) {
 	d := &device{name: c.Interface}
 	want := nic.Want{Queue: c.RxQueue, ManualSteering: z.ManualSteering, JournalDir: z.JournalDir}
 	if c.RxQueue == 0 {
-		want.Queue = nic.AnyQueue
+		want.Queue, d.chooses = nic.AnyQueue, true
 	}
 	d.start = func(e engine.Config) (engine.Engine, error) {
 		a, err := nic.Prepare(c.Interface, want)

@@ -18,7 +18,7 @@ var ErrNotSupported = fmt.Errorf("not supported: %w", errors.ErrUnsupported)
 type OpError struct {
 	Op        string // "open", "listen", "dial", "recv", "release", ...
 	Interface string // the interface of the queue; empty for none
-	Queue     int    // the RX queue, with Interface
+	Queue     int    // the RX queue, with Interface; -1: none was chosen yet
 	Err       error
 }
 
@@ -28,7 +28,10 @@ func (e *OpError) Error() string {
 	b.WriteString("zctap: ")
 	b.WriteString(e.Op)
 	if e.Interface != "" {
-		fmt.Fprintf(&b, " %s/%d", e.Interface, e.Queue)
+		b.WriteString(" " + e.Interface)
+		if e.Queue >= 0 {
+			fmt.Fprintf(&b, "/%d", e.Queue)
+		}
 	}
 	b.WriteString(": ")
 	b.WriteString(e.Err.Error())

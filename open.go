@@ -1,7 +1,9 @@
 package zctap
 
 import (
+	"errors"
 	"fmt"
+	"syscall"
 
 	"github.com/zctap/zctap/internal/buf"
 	"github.com/zctap/zctap/internal/ifq"
@@ -13,7 +15,11 @@ import (
 // the obstacle for each engine that was tried.
 func Open(c Config) (*Queue, error) {
 	fail := func(err error) (*Queue, error) {
-		return nil, &OpError{Op: "open", Interface: c.Interface, Queue: c.RxQueue, Err: err}
+		queue := c.RxQueue
+		if queue == 0 {
+			queue = -1 // which one is the engine's choice
+		}
+		return nil, &OpError{Op: "open", Interface: c.Interface, Queue: queue, Err: err}
 	}
 	names, err := c.engines()
 	if err == nil {
@@ -55,17 +61,39 @@ func (e noEngine) Unwrap() (errs []error) {
 	return errs
 }
 
+// An unsupported error is of a package below, and says that something can't be
+// done here: ErrNotSupported to errors.Is.
+type unsupported struct{ error }
+
+func (e unsupported) Unwrap() error      { return e.error }
+func (unsupported) Is(target error) bool { return target == ErrNotSupported }
+
 // openEngine opens a queue with one engine.
 func openEngine(c *Config, name string) (*Queue, error) {
+	q, err := openDevice(c, name)
+	if errors.Is(err, errors.ErrUnsupported) && !errors.Is(err, ErrNotSupported) {
+		err = unsupported{err}
+	}
+	return q, err
+}
+
+func openDevice(c *Config, name string) (*Queue, error) {
+	if c.RxQueue < 0 {
+		return nil, fmt.Errorf("Config.RxQueue %d: receive queues are numbered from 0: %w", c.RxQueue, syscall.EINVAL)
+	}
 	d, err := newDevice(c, name)
 	if err != nil {
 		return nil, err
+	}
+	queue := c.RxQueue
+	if d.chooses {
+		queue = ifq.AnyQueue
 	}
 	q := &Queue{iface: c.Interface, rxQueue: c.RxQueue, cq: sockq.NewCQ()}
 	q.notices.Owner = q
 	d.cq, d.maxHeld, d.congestion = q.cq, c.MaxHeld, c.Congestion
 	q.ifq, err = ifq.Register(d, &ifq.Args{
-		Queue:         c.RxQueue,
+		Queue:         queue,
 		RemoveTimeout: c.closeTimeout(),
 		Region: buf.RegionConfig{
 			Buffers:     c.buffers(),

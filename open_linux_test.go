@@ -38,6 +38,8 @@ func TestOpenRefuses(t *testing.T) {
 		{"an unknown engine", zctap.Config{Engine: "warp"}, nil, "auto and zcrx, user, copy"},
 		{"an unknown congestion control", zctap.Config{Engine: zctap.Copy, Congestion: "vegas"}, nil, "cubic and reno"},
 		{"zcrx by name", zctap.Config{Engine: zctap.ZCRX}, zctap.ErrNotSupported, "no interface is named"},
+		{"zcrx on a device without queues", zctap.Config{Engine: zctap.ZCRX, Interface: "lo"}, zctap.ErrNotSupported, "zctap: open lo: engine zcrx: ifq: lo: nic: lo: "},
+		{"zcrx on a queue of it", zctap.Config{Engine: zctap.ZCRX, Interface: "lo", RxQueue: 3}, zctap.ErrNotSupported, "zctap: open lo/3: engine zcrx: ifq: lo queue 3: nic: lo: "},
 		{"user without a device", zctap.Config{Engine: zctap.User}, zctap.ErrNotSupported, "Config.TUN"},
 		{"user on a NIC", zctap.Config{Engine: zctap.User, Interface: "eth9"}, syscall.ENODEV, "eth9"},
 		{"a TUN without addresses", zctap.Config{Engine: zctap.User, TUN: &zctap.TUN{Name: "x"}}, nil, "Addresses"},
@@ -50,6 +52,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"memory that is not aligned", zctap.Config{Engine: zctap.Copy, Memory: mem[1 : 1+32*page]}, syscall.EINVAL, "aligned"},
 		{"memory of half a buffer", zctap.Config{Engine: zctap.Copy, Memory: mem[:page+page/2]}, syscall.EINVAL, "whole number"},
 		{"memory that can't be written", zctap.Config{Engine: zctap.Copy, Memory: readOnly}, syscall.EFAULT, "writable"},
+		{"a negative queue", zctap.Config{Engine: zctap.Copy, RxQueue: -1}, syscall.EINVAL, "RxQueue -1"},
 		{"queue out of range", zctap.Config{Engine: zctap.Copy, RxQueue: 1 << 16}, syscall.EINVAL, "65536"},
 	} {
 		regions := buf.LiveRegions()

@@ -14,6 +14,9 @@ import (
 // MaxQueue is the largest queue id: 16 bits, as in the RFC's REGISTER_IFQ.
 const MaxQueue = 1<<16 - 1
 
+// AnyQueue leaves it to the device which of its queues it sets up.
+const AnyQueue = -1
+
 // DefaultRemoveTimeout bounds how long Close waits for kernel references, as
 // the RFC's third version does.
 const DefaultRemoveTimeout = 10 * time.Second
@@ -36,7 +39,8 @@ type Device interface {
 // Args are the arguments of Register, the RFC's struct io_uring_ifq_req
 // {ifindex, queue_id, ifq_id, region_id}.
 type Args struct {
-	// Queue is the device's receive queue, 0 to MaxQueue.
+	// Queue is the device's receive queue, 0 to MaxQueue, or AnyQueue: then
+	// SetupQueue calls Choose.
 	Queue int
 	// Region says what memory payload is received into.
 	Region buf.RegionConfig
@@ -61,6 +65,16 @@ type Queue struct {
 // queue for as long as buffers are out.
 func (q *Queue) Pool() *buf.Pool { return q.pool }
 
+// Choose says which queue the device has set up, if that was left to it. EBUSY:
+// another one of this process is on it.
+func (q *Queue) Choose(id int) error {
+	q.key.queue = id
+	if !table.claim(q) {
+		return errRegistered
+	}
+	return nil
+}
+
 // ID is the device's receive queue.
 func (q *Queue) ID() int { return q.key.queue }
 
@@ -68,6 +82,9 @@ func (q *Queue) ID() int { return q.key.queue }
 func (q *Queue) fail(err error) error {
 	if err == nil {
 		return nil
+	}
+	if q.key.queue == AnyQueue {
+		return fmt.Errorf("ifq: %s: %w", q.key.device, err)
 	}
 	return fmt.Errorf("ifq: %s queue %d: %w", q.key.device, q.key.queue, err)
 }

@@ -8,6 +8,8 @@ import (
 	"github.com/zctap/zctap/internal/buf"
 )
 
+var errRegistered = fmt.Errorf("already registered by this process, close that first: %w", syscall.EBUSY)
+
 // Register binds a queue of dev to a new region. Errors, after each of which
 // nothing is left and the same call can be tried again:
 //
@@ -29,11 +31,11 @@ func Register(dev Device, args *Args) (*Queue, error) {
 	if q.timeout == 0 {
 		q.timeout = DefaultRemoveTimeout
 	}
-	if args.Queue < 0 || args.Queue > MaxQueue {
+	if args.Queue < AnyQueue || args.Queue > MaxQueue {
 		return nil, q.fail(fmt.Errorf("queue ids are from 0 to %d: %w", MaxQueue, syscall.EINVAL))
 	}
-	if !table.claim(q) {
-		return nil, q.fail(fmt.Errorf("already registered by this process, close that first: %w", syscall.EBUSY))
+	if q.key.queue != AnyQueue && !table.claim(q) {
+		return nil, q.fail(errRegistered)
 	}
 	r, err := buf.NewRegion(args.Region)
 	if err != nil {

@@ -25,7 +25,7 @@ func TestInvariant15_EachErrorRollsBack(t *testing.T) {
 		says string // part of the message
 		cure func(c *card, a *Args)
 	}{
-		{"queue id under 0", card{}, Args{Queue: -1, Region: heap}, syscall.EINVAL, "queue ids are from 0 to 65535",
+		{"queue id under 0", card{}, Args{Queue: -2, Region: heap}, syscall.EINVAL, "queue ids are from 0 to 65535",
 			func(_ *card, a *Args) { a.Queue = 0 }},
 		{"queue id over 16 bits", card{}, Args{Queue: MaxQueue + 1, Region: heap}, syscall.EINVAL, "queue ids are from 0 to 65535",
 			func(_ *card, a *Args) { a.Queue = MaxQueue }},
@@ -134,6 +134,37 @@ func TestInvariant15_SecondRegistration(t *testing.T) {
 	for _, q := range []*Queue{q, other, same} {
 		closeQueue(t, q)
 	}
+}
+
+// A device that chooses the queue itself: it is named when it is known, and is
+// then one's own.
+func TestAnyQueue(t *testing.T) {
+	unchanged(t)
+	pick := 5
+	a := &card{name: "eth7", setup: func(q *Queue) error { return q.Choose(pick) }}
+	fixed := &card{name: "eth7"}
+	q := register(t, a, &Args{Queue: AnyQueue, Region: heap})
+	if q.ID() != 5 {
+		t.Errorf("it has queue %d", q.ID())
+	}
+	for _, dev := range []*card{a, fixed} {
+		queue := AnyQueue
+		if dev == fixed {
+			queue = 5
+		}
+		if _, err := Register(dev, &Args{Queue: queue, Region: heap}); !errors.Is(err, syscall.EBUSY) || !strings.Contains(err.Error(), "eth7 queue 5") {
+			t.Errorf("second registration of queue %d: %v", queue, err)
+		}
+	}
+	pick = 6
+	other := register(t, a, &Args{Queue: AnyQueue, Region: heap})
+	none := &card{name: "eth7", setup: func(*Queue) error { return syscall.ENODEV }}
+	if _, err := Register(none, &Args{Queue: AnyQueue, Region: heap}); !errors.Is(err, syscall.ENODEV) || strings.Contains(err.Error(), "queue") {
+		t.Errorf("a device without queues: %v", err)
+	}
+	closeQueue(t, q)
+	closeQueue(t, other)
+	closeQueue(t, register(t, fixed, &Args{Queue: 5, Region: heap}))
 }
 
 // TestInvariant15_ConcurrentRegistration: of many at once exactly one gets the

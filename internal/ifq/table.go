@@ -31,5 +31,7 @@ func (t *queueTable) claim(q *Queue) bool {
 func (t *queueTable) release(q *Queue) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	delete(t.used, q.key)
+	if t.used[q.key] == q {
+		delete(t.used, q.key)
+	}
 }

@@ -145,10 +145,10 @@ func (b *builder) queue() {
 		}
 		b.obstacles = append(b.obstacles, b.taken(b.queues-1))
 	case q == 0:
-		b.obstacle(QueueZero, 0, unix.ERANGE, fmt.Sprintf("use one of 1 to %d", b.queues-1),
+		b.obstacle(QueueZero, 0, unix.ERANGE, b.useAnother(),
 			"the kernel keeps queue 0 for itself")
 	case q < 0 || q >= b.queues:
-		b.obstacle(QueueRange, -1, unix.ERANGE, fmt.Sprintf("use one of 1 to %d, or ethtool -L for more", b.queues-1),
+		b.obstacle(QueueRange, -1, unix.ERANGE, b.useAnother()+", or ethtool -L for more",
 			"there is no receive queue %d: it has %d, from 0", q, b.queues)
 	default:
 		b.plan.Queue = q
@@ -156,6 +156,14 @@ func (b *builder) queue() {
 			b.obstacles = append(b.obstacles, o)
 		}
 	}
+}
+
+// useAnother names the queues that there are to use.
+func (b *builder) useAnother() string {
+	if b.queues == 2 {
+		return "use queue 1"
+	}
+	return fmt.Sprintf("use one of 1 to %d", b.queues-1)
 }
 
 // taken says who uses a queue, or is nil.

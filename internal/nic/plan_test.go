@@ -309,6 +309,14 @@ func TestPlanObstacles(t *testing.T) {
 		},
 		{"queue 0", func(*model) {}, Want{Queue: 0}, QueueZero, unix.ERANGE, "1 to 2"},
 		{"no such queue", func(*model) {}, Want{Queue: 3}, QueueRange, unix.ERANGE, "it has 3"},
+		{
+			"queue 0 of two", func(m *model) { m.state.Channels = Channels{Combined: 2, CombinedMax: 2} },
+			Want{Queue: 0}, QueueZero, unix.ERANGE, "use queue 1",
+		},
+		{
+			"no such queue of two", func(m *model) { m.state.Channels = Channels{Combined: 2, CombinedMax: 2} },
+			Want{Queue: 2}, QueueRange, unix.ERANGE, "use queue 1, or ethtool -L for more",
+		},
 		{"negative", func(*model) {}, Want{Queue: -2}, QueueRange, unix.ERANGE, ""},
 		{
 			"io_uring", func(m *model) { m.state.Bound[1] = QueueState{IOUring: true} },

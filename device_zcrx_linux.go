@@ -52,6 +52,16 @@ func zcrxDevice(c *Config) (*device, error) {
 			Interface: a.Index(), Queue: a.Queue(), Reserve: z.Reserve,
 			NAPI: a.NAPI, QueueFree: a.WaitFree, SteerDials: z.SteerDials,
 		}
+		o.Counters = func() (received, dropped uint64, err error) {
+			s, err := a.Stats()
+			if err == nil && s.Packets == nil {
+				err = ErrNotSupported
+			}
+			if err != nil {
+				return 0, 0, err
+			}
+			return *s.Packets, s.Dropped(), nil
+		}
 		if !z.ManualSteering {
 			o.Steer = func(local netip.AddrPort) (func() error, error) { return steerFlow(a, local) }
 		}

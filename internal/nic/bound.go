@@ -19,6 +19,21 @@ func (a *Applied) NAPI() (uint32, error) {
 	return q.NAPI, nil
 }
 
+// Stats returns the queue's counters: see [ReadQueueStats]. Unlike that it may be
+// called from any thread.
+func (a *Applied) Stats() (QueueStats, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.dev == nil {
+		return QueueStats{}, a.errUndone()
+	}
+	s, err := a.dev.queueStats(a.queue)
+	if err != nil {
+		return s, fmt.Errorf("nic: %s queue %d: %w", a.iface, a.queue, err)
+	}
+	return s, nil
+}
+
 // WaitFree waits until nothing is bound to the queue, five seconds at most: see
 // [WaitQueueFree]. Unlike that it may be called from any thread.
 func (a *Applied) WaitFree() error {

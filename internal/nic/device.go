@@ -31,6 +31,7 @@ type device interface {
 
 	queue(id int) (QueueState, error)
 	queues() ([]QueueState, error)
+	queueStats(id int) (QueueStats, error)
 	xdpFeatures() (XDPFeatures, error)
 
 	close() error

@@ -384,6 +384,13 @@ func (h *handle) queues() ([]QueueState, error) {
 	})
 }
 
+func (h *handle) queueStats(id int) (QueueStats, error) {
+	return read(h.model, "queueStats", func(*nicState) (QueueStats, error) {
+		received, failed, dropped := uint64(100*id), uint64(7), uint64(2)
+		return QueueStats{Packets: &received, AllocFail: &failed, HWDrops: &dropped}, nil
+	})
+}
+
 func (h *handle) xdpFeatures() (XDPFeatures, error) {
 	return read(h.model, "xdpFeatures", func(*nicState) (XDPFeatures, error) { return XDPFeatures{}, nil })
 }

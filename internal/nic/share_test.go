@@ -276,3 +276,22 @@ func TestManualSteering(t *testing.T) {
 		t.Errorf("%d rules", n)
 	}
 }
+
+// The counters are the queue's own, and gone with what was applied.
+func TestAppliedStats(t *testing.T) {
+	m := gve(3)
+	dir := m.install(t)
+	a, err := Prepare("eth7", Want{Queue: 2, JournalDir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s, err := a.Stats(); err != nil || s.Packets == nil || *s.Packets != 200 || s.Dropped() != 9 {
+		t.Errorf("%+v, %v", s, err)
+	}
+	if _, err := a.Undo(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Stats(); !errors.Is(err, unix.EBADF) {
+		t.Errorf("after Undo: %v", err)
+	}
+}

@@ -213,6 +213,17 @@ type QueueStats struct {
 	Overruns  *uint64 `json:"overruns,omitempty"` // of the drops: for want of buffers or descriptors
 }
 
+// Dropped is how many packets the driver says that it received none of: the sum
+// of what it counts. It has more than one name for some.
+func (s *QueueStats) Dropped() (n uint64) {
+	for _, c := range []*uint64{s.AllocFail, s.HWDrops, s.Overruns} {
+		if c != nil {
+			n += *c
+		}
+	}
+	return n
+}
+
 // PagePool is a page pool of an interface (netdev's page-pool-get).
 type PagePool struct {
 	ID          uint64 `json:"id"`

@@ -55,6 +55,7 @@ type zcrx struct {
 	largest  int       // bytes that the kernel lets a receive buffer grow to
 	windows  int       // buffers that the kernel may fill for connections without our asking
 	cutAt    int       // slot of the table that was cut last
+	dropping zcrxWatch
 	stats    zcrxCounters
 }
 
@@ -212,7 +213,7 @@ func (z *zcrx) round(timeout time.Duration) error {
 	}
 	z.batch.begin(z.free())
 	z.kickDoubted()
-	if err := z.exchange(timeout); err != nil {
+	if err := z.exchange(z.patience(timeout)); err != nil {
 		return err
 	}
 	for {
@@ -229,6 +230,7 @@ func (z *zcrx) round(timeout time.Duration) error {
 	z.account()
 	z.doubtAll()
 	z.restrain()
+	z.watch()
 	return z.rearmEvents()
 }
 

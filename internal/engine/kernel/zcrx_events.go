@@ -15,6 +15,7 @@ func (z *zcrx) event(cqe *uring.CQE) {
 	switch e := uring.ParseZCRXEvent(cqe); e {
 	case uring.ZCRXAllocFailed:
 		z.stats.allocFails.Add(1)
+		z.dropping.came = true
 		z.rearm |= e
 		z.flush = true
 		z.l.pool.Starved()

@@ -78,6 +78,12 @@ type ZCRXOptions struct {
 	// as not copied.
 	NAPI func() (uint32, error)
 
+	// Counters are those of the driver for the queue, looked at about once a second
+	// while connections wait for payload and none comes: packets that it received,
+	// and that it dropped. nil: a queue whose packets are all dropped, for their
+	// headers are not split off, is not recognized.
+	Counters func() (received, dropped uint64, err error)
+
 	// QueueFree waits until the queue is bound to no ring any more, for 5 seconds at
 	// most (nic.WaitQueueFree). Called when the ring has been closed.
 	QueueFree func() error

@@ -24,6 +24,8 @@ type zcrxCounters struct {
 	recalled    atomic.Uint64 // credits taken back from connections that did not use them
 	squeezed    atomic.Uint64 // receive buffers made smaller for the sake of others
 	kicked      atomic.Uint64 // requests made anew since the kernel may have stopped in the middle
+	unsplit     atomic.Uint64 // times that connections were ended, for the NIC drops all
+	blind       atomic.Uint64 // times that the driver's counters could not be read
 	lost        atomic.Uint64 // bytes of connections that were ended, for their payload had no place
 }
 
@@ -43,5 +45,6 @@ func (z *zcrxCounters) add(s *engine.Stats) {
 	s.Event("other-queue", z.elsewhere.Load())
 	s.Event("recalled", z.recalled.Load())
 	s.Event("squeezed", z.squeezed.Load())
+	s.Event("all-dropped", z.unsplit.Load())
 	s.Event("kicked", z.kicked.Load())
 }

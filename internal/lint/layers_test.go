@@ -56,7 +56,7 @@ var layers = []layer{
 	{"internal/stack/udp", []string{
 		"internal/stack/ip", "internal/buf", "internal/wire", "internal/sockq", "internal/park", "internal/mono",
 	}},
-	{"internal/stack/ip", []string{"internal/wire", "internal/driver", "internal/mono"}},
+	{"internal/stack/ip", []string{"internal/wire", "internal/buf", "internal/driver", "internal/mono"}},
 	{"internal/sockq", []string{"internal/park", "internal/buf"}},
 
 	{"internal/driver/xdp/endtoend", []string{"internal/..."}}, // tests: the driver under its engine

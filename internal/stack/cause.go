@@ -10,6 +10,7 @@ type cause uint8
 const (
 	accepted = cause(wire.OK) // not dropped
 	needMore = cause(wire.NeedMore)
+	fragment = cause(wire.Fragment) // not dropped for that
 )
 
 // What the stack itself drops frames for.

@@ -24,10 +24,19 @@ func (s *Stack) Deliver(now mono.Time, b *driver.Batch) {
 // f.Frags then has are the caller's to drop.
 func (s *Stack) deliver(now mono.Time, f *driver.Frame) cause {
 	h := &s.rx
-	if c := h.parse(f, s.pool, s.caps.LinkHeader); c != accepted {
+	switch c := h.parse(f, s.pool, s.caps.LinkHeader); c {
+	case accepted:
+		return s.input(now, f)
+	case fragment:
+		return s.inputFragment(now, f)
+	default:
 		return c
 	}
-	switch h.ip.Proto {
+}
+
+// input takes in f, whose headers are in s.rx; see deliver.
+func (s *Stack) input(now mono.Time, f *driver.Frame) cause {
+	switch s.rx.ip.Proto {
 	case wire.ProtoTCP:
 		return s.inputTCP(now, f)
 	case wire.ProtoUDP:

@@ -18,6 +18,8 @@ type headers struct {
 	tcp  wire.TCP
 	udp  wire.UDP
 	icmp wire.ICMP
+	// whole is the IP header of a packet that was put together from fragments.
+	whole [wire.IPv6HeaderLen]byte
 
 	// gathered is where headers are put together that do not lie in one piece.
 	gathered [maxLinkHeader + wire.MaxHeaderLen]byte
@@ -67,6 +69,9 @@ func (h *headers) parseFrom(b []byte, frameLen, linkHeader int) cause {
 	if c := wire.ParseIP(h.head, frameLen-h.link, wire.Verify, &h.ip); c != wire.OK {
 		return cause(c)
 	}
+	if h.ip.IsFragment() {
+		return fragment
+	}
 	switch h.ip.Proto {
 	case wire.ProtoTCP:
 		return cause(wire.ParseTCP(h.head, &h.ip, &h.tcp))
@@ -74,9 +79,6 @@ func (h *headers) parseFrom(b []byte, frameLen, linkHeader int) cause {
 		return cause(wire.ParseUDP(h.head, &h.ip, &h.udp))
 	case wire.ProtoICMP, wire.ProtoICMPv6:
 		return cause(wire.ParseICMP(h.head, &h.ip, &h.icmp))
-	}
-	if h.ip.IsFragment() {
-		return cause(wire.Fragment)
 	}
 	return unknownProtocol
 }

@@ -126,10 +126,10 @@ func TestDropCauses(t *testing.T) {
 		b[off] ^= 0x10
 		return b
 	}
-	fragment := bytes.Clone(good)
-	fragment[6] |= 0x20 // more fragments
-	fragment = fragment[:20+40]
-	fragment[3] = 60
+	fragment := bytes.Clone(segment)
+	fragment[6] = 0x20 // more fragments
+	fragment = fragment[:20+16]
+	fragment[3] = 36
 	fixIPv4(fragment)
 	tests := []struct {
 		cause string
@@ -144,7 +144,7 @@ func TestDropCauses(t *testing.T) {
 		{"truncated", good[:7]},
 		{"truncated", nil},
 		{"bad-version", append([]byte{0x50}, good[1:]...)},
-		{"fragment", fragment},
+		{"fragment-tiny", fragment},
 		{"not-ours", udpPacket(t, from, netip.MustParseAddrPort("192.0.2.3:53"), nil)},
 		{"not-ours", udpPacket(t, from, netip.MustParseAddrPort("192.0.2.255:53"), nil)},
 		{"not-ours", udpPacket(t, from, netip.MustParseAddrPort("224.0.0.1:53"), nil)},

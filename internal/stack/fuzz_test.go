@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"bytes"
 	"net/netip"
 	"testing"
 	"time"
@@ -36,6 +37,10 @@ func FuzzDeliver(f *testing.F) {
 		portUnreachable(f, pairs[1], udpPacket(f, netip.AddrPortFrom(us6.Addr(), 53), netip.AddrPortFrom(peer6, 9), nil)),
 	} {
 		f.Add(append([]byte{0, 255, 0}, b...))
+		if len(b) > 60 {
+			// The input is delivered whole, then in two halves: fragments in one.
+			f.Add(append([]byte{0, 255, 1}, bytes.Join(fragmentsOf(f, b, 7, 56), nil)...))
+		}
 		f.Add(append([]byte{40, 7, 1}, b...))
 		f.Add(append([]byte{12, 20, 3}, b...))
 	}
@@ -98,6 +103,7 @@ func FuzzDeliver(f *testing.F) {
 		l.Close()
 		r.closeSocket(u)
 		r.deliverFrame()
+		r.stack.DropFragments()
 		if n := r.stack.Stats().Conns; n != 0 {
 			t.Errorf("%d connections left", n)
 		}

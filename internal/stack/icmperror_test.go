@@ -199,6 +199,7 @@ func TestNothingIsAnswered(t *testing.T) {
 	if st := r.stack.Stats(); st.Echoes+st.Unreachables+st.TCP.ResetsSent != 0 {
 		t.Errorf("answers counted: %+v", st)
 	}
+	r.stack.DropFragments()
 	r.wantFree()
 }
 

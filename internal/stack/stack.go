@@ -81,6 +81,8 @@ type Stack struct {
 	sending  []*udp.Socket
 	waiting  []*tcp.Conn
 
+	fragments *ip.Reassembler
+
 	echoes, unreachables, resets limiter
 
 	// Scratch, for one frame.
@@ -111,6 +113,7 @@ func New(c Config) (*Stack, error) {
 		udp:   udp.Shared{Pool: c.Pool, MaxHeld: c.MaxHeld},
 
 		maxPending: c.MaxPending,
+		fragments:  ip.NewReassembler(c.Pool),
 
 		echoes:       newLimiter(answersPerSecond, answersBurst),
 		unreachables: newLimiter(answersPerSecond, answersBurst),
@@ -152,6 +155,7 @@ func (s *Stack) newHasher() wire.Hasher {
 func (s *Stack) Advance(now mono.Time) {
 	s.tx.SetNow(now)
 	s.endWaits(now)
+	s.expireFragments(now)
 	for {
 		c := s.timers.due(now)
 		if c == nil {
@@ -168,6 +172,9 @@ func (s *Stack) Next() mono.Time {
 	next := s.timers.next()
 	if w := s.waits.first; w != nil && (next == 0 || w.Due.Before(next)) {
 		next = w.Due
+	}
+	if f := s.fragments.Next(); f != 0 && (next == 0 || f.Before(next)) {
+		next = f
 	}
 	return next
 }

@@ -13,8 +13,12 @@ type Stats struct {
 	// Answers to strangers, and those that were suppressed for there were too
 	// many.
 	Echoes, EchoesSuppressed             uint64
-	Unreachables, UnreachablesSuppressed uint64
+	Unreachables, UnreachablesSuppressed uint64 // of ports, and of the rest of fragments
 	ResetsSuppressed                     uint64
+
+	// Reassembled packets, and the buffers that wait for the rest of theirs.
+	Reassembled  uint64
+	FragmentsNow int
 
 	// ICMPErrors are those that were told to the flow that they quote.
 	ICMPErrors uint64
@@ -34,6 +38,7 @@ type Stats struct {
 func (s *Stack) Stats() Stats {
 	st := s.stats
 	st.Conns = s.conns.n + s.waits.table.n
+	st.Reassembled, st.FragmentsNow = s.fragments.Reassembled, s.fragments.Held()
 	st.IP, st.TCP, st.UDP = s.tx.Stats(), s.tcp.Stats, s.udp.Stats
 	st.Recovery = s.tcp.Recovery
 	return st
@@ -45,6 +50,11 @@ func (s *Stack) Drops(f func(cause string, n uint64)) {
 	for c, n := range s.drops {
 		if n > 0 {
 			f(cause(c).String(), n)
+		}
+	}
+	for c, n := range s.fragments.Drops {
+		if n > 0 {
+			f(ip.Refusal(c).String(), n)
 		}
 	}
 }

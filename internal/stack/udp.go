@@ -64,7 +64,7 @@ func (s *Stack) unreachable(now mono.Time, f *driver.Frame) {
 		s.stats.UnreachablesSuppressed++
 		return
 	}
-	s.tx.PortUnreachable(&s.rx.ip, s.rx.head)
+	s.tx.Error(wire.PortUnreachable, &s.rx.ip, s.rx.head)
 	s.stats.Unreachables++
 }
 

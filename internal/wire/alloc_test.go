@@ -50,7 +50,7 @@ func TestNoAllocations(t *testing.T) {
 		if c != OK {
 			t.Fatalf("VerifyL4: %v", c)
 		}
-		none("PutPortUnreachable", func() { _, err = PutPortUnreachable(buf, head, &r.p) })
+		none("PutPortUnreachable", func() { _, err = PutICMPError(buf, PortUnreachable, head, &r.p) })
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -173,8 +173,8 @@ func TestBuildersOverwrite(t *testing.T) {
 		"UDP":                   func(b []byte) (int, error) { return PutUDP(b, &UDP{}) },
 		"echo reply":            func(b []byte) (int, error) { return PutEchoReply(b, &orig, &request) },
 		"echo reply IPv6":       func(b []byte) (int, error) { return PutEchoReply(b, &orig6, &request) },
-		"port unreachable":      func(b []byte) (int, error) { return PutPortUnreachable(b, make([]byte, 28), &orig) },
-		"port unreachable IPv6": func(b []byte) (int, error) { return PutPortUnreachable(b, make([]byte, 48), &orig6) },
+		"port unreachable":      func(b []byte) (int, error) { return PutICMPError(b, PortUnreachable, make([]byte, 28), &orig) },
+		"port unreachable IPv6": func(b []byte) (int, error) { return PutICMPError(b, PortUnreachable, make([]byte, 48), &orig6) },
 		"vnet header":           func(b []byte) (int, error) { return PutVnetHdr(b[:VnetHdrMergeableLen], 60, &VnetHdr{}) },
 	} {
 		clean, dirty := make([]byte, 128), bytes.Repeat([]byte{0xff}, 128)
@@ -197,7 +197,7 @@ func TestBuildersOverwrite(t *testing.T) {
 	}
 	// The unused word of an unreachable message is zero (RFC 792, RFC 4443).
 	b := make([]byte, 64)
-	if _, err := PutPortUnreachable(b, make([]byte, 28), &orig); err != nil || be32(b[4:]) != 0 {
+	if _, err := PutICMPError(b, PortUnreachable, make([]byte, 28), &orig); err != nil || be32(b[4:]) != 0 {
 		t.Errorf("%v, unused word %#x", err, be32(b[4:]))
 	}
 }

@@ -29,7 +29,7 @@
 //
 // The parsed forms (Packet, TCP, UDP, ICMP) are what smoltcp calls a Repr: plain
 // values that hold what a header means, valid after the head is gone. The way back:
-// PutIP, PutTCP, PutUDP, PutEchoReply and PutPortUnreachable write a header into
+// PutIP, PutTCP, PutUDP, PutEchoReply and PutICMPError write a header into
 // the caller's buffer and return its length, which the Len functions tell
 // beforehand. A checksum is filled in last, by FillChecksum or, where the device
 // finishes it, by FillPartialChecksum.
@@ -65,7 +65,7 @@
 //     up in Packet.Proto as a protocol that nobody serves.
 //   - Jumbograms (RFC 2675), and the zero lengths that come with them.
 //   - Fragments whose length or offset cannot be right. Sound fragments are
-//     reported, not reassembled; the transport parsers refuse them.
+//     reported, not reassembled (package ip does); the transport parsers refuse them.
 //   - Sources that are multicast or the IPv4 broadcast address, and IPv4-mapped
 //     IPv6 addresses (RFC 4942 section 2.2). A Packet of IPv4 thus always has
 //     addresses with Is4, one of IPv6 never has.

@@ -34,7 +34,7 @@ func FuzzParseIP(f *testing.F) {
 			}
 			whole.p.IsPartial(b)
 			out := make([]byte, maxICMPv6Error)
-			if _, err := PutPortUnreachable(out, b, &whole.p); err != nil && err != ErrNoReply {
+			if _, err := PutICMPError(out, PortUnreachable, b, &whole.p); err != nil && err != ErrNoReply {
 				t.Fatal(err)
 			}
 		}

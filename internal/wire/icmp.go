@@ -48,6 +48,8 @@ const (
 	icmp6EchoReply        = 129
 
 	icmp6CodePortUnreachable = 4
+
+	icmpCodeReassembly = 1 // of "time exceeded", in both
 )
 
 // ICMP is what an ICMPv4 or ICMPv6 message means.

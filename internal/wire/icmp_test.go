@@ -206,11 +206,11 @@ func TestPutPortUnreachable(t *testing.T) {
 			t.Fatalf("%s: %v", tt.name, c)
 		}
 		head := tt.orig[:tt.head]
-		if n := PortUnreachableLen(head, &p); n != tt.want {
-			t.Errorf("%s: PortUnreachableLen %d, want %d", tt.name, n, tt.want)
+		if n := ICMPErrorLen(head, &p); n != tt.want {
+			t.Errorf("%s: ICMPErrorLen %d, want %d", tt.name, n, tt.want)
 		}
 		b := bytes.Repeat([]byte{0xee}, tt.want+1)
-		n, err := PutPortUnreachable(b, head, &p)
+		n, err := PutICMPError(b, PortUnreachable, head, &p)
 		if n != tt.want || err != nil || b[n] != 0xee {
 			t.Fatalf("%s: %d, %v; byte behind it %#x", tt.name, n, err, b[n])
 		}
@@ -232,10 +232,10 @@ func TestPutPortUnreachable(t *testing.T) {
 		if c != OK || m.Kind != ICMPUnreachable || m.Code != code || m.Quote.Flow != p.Tuple(src, dst).Reverse() {
 			t.Errorf("%s: %v, %+v", tt.name, c, m)
 		}
-		if n, err := PutPortUnreachable(b[:tt.want], head, &p); n != tt.want || err != nil {
+		if n, err := PutICMPError(b[:tt.want], PortUnreachable, head, &p); n != tt.want || err != nil {
 			t.Errorf("%s, buffer just long enough: %d, %v", tt.name, n, err)
 		}
-		if n, err := PutPortUnreachable(b[:tt.want-1], head, &p); n != 0 || !errors.Is(err, ErrShortBuffer) {
+		if n, err := PutICMPError(b[:tt.want-1], PortUnreachable, head, &p); n != 0 || !errors.Is(err, ErrShortBuffer) {
 			t.Errorf("%s, short buffer: %d, %v", tt.name, n, err)
 		}
 	}
@@ -258,11 +258,11 @@ func TestPutPortUnreachableRefuses(t *testing.T) {
 		p := good
 		change(&p)
 		b := make([]byte, 64)
-		if n, err := PutPortUnreachable(b, make([]byte, 28), &p); n != 0 || !errors.Is(err, ErrNoReply) || b[0] != 0 {
+		if n, err := PutICMPError(b, PortUnreachable, make([]byte, 28), &p); n != 0 || !errors.Is(err, ErrNoReply) || b[0] != 0 {
 			t.Errorf("%s: %d, %v", name, n, err)
 		}
 	}
-	if _, err := PutPortUnreachable(make([]byte, 64), make([]byte, 28), &good); err != nil {
+	if _, err := PutICMPError(make([]byte, 64), PortUnreachable, make([]byte, 28), &good); err != nil {
 		t.Errorf("good: %v", err)
 	}
 }

@@ -35,9 +35,26 @@ func PutEchoReply(b []byte, p *Packet, m *ICMP) (int, error) {
 	return EchoHeaderLen, nil
 }
 
-// PortUnreachableLen returns the length in bytes of the message that
-// PutPortUnreachable makes about a packet that starts with orig.
-func PortUnreachableLen(orig []byte, p *Packet) int {
+// An ICMPError is one that a host may send about a packet.
+type ICMPError uint8
+
+// The errors of a host.
+const (
+	// PortUnreachable: nobody is at the packet's destination port.
+	PortUnreachable ICMPError = iota
+	// ReassemblyTimeout: the rest of the packet did not come in time.
+	ReassemblyTimeout
+)
+
+// icmpErrors are the types and codes in the two versions.
+var icmpErrors = [...]struct{ type4, code4, type6, code6 uint8 }{
+	PortUnreachable:   {icmp4Unreachable, icmp4CodePortUnreachable, icmp6Unreachable, icmp6CodePortUnreachable},
+	ReassemblyTimeout: {icmp4TimeExceeded, icmpCodeReassembly, icmp6TimeExceeded, icmpCodeReassembly},
+}
+
+// ICMPErrorLen returns the length in bytes of the message that PutICMPError makes
+// about a packet that starts with orig.
+func ICMPErrorLen(orig []byte, p *Packet) int {
 	limit := maxICMPv4Error - IPv4HeaderLen
 	if p.Version == 6 {
 		limit = maxICMPv6Error - IPv6HeaderLen
@@ -45,29 +62,29 @@ func PortUnreachableLen(orig []byte, p *Packet) int {
 	return min(icmpHeaderLen+min(len(orig), p.Len()), limit)
 }
 
-// PutPortUnreachable writes a whole ICMP message, port unreachable, to the start of
-// b and returns its length. It is about the packet p, which starts with orig, and
-// goes from p.Dst to p.Src. It quotes orig as far as the packet and the limits of a
-// message reach, so it is never longer than the packet by more than its own header:
-// it amplifies nothing. The checksum is in place. b and orig must not overlap.
+// PutICMPError writes a whole ICMP message to the start of b and returns its length.
+// It is about the packet p, which starts with orig, and goes from p.Dst to p.Src. It
+// quotes orig as far as the packet and the limits of a message reach, so it is never
+// longer than the packet by more than its own header: it amplifies nothing. The
+// checksum is in place. b and orig must not overlap.
 //
 // It returns ErrNoReply if no error may be sent about the packet (RFC 1122 section
 // 3.2.2, RFC 4443 section 2.4 e): one to a group or to all, one from nobody, a later
 // fragment, or an ICMP message. Directed broadcasts only the caller can tell.
-func PutPortUnreachable(b, orig []byte, p *Packet) (int, error) {
+func PutICMPError(b []byte, e ICMPError, orig []byte, p *Packet) (int, error) {
 	if !mayDrawError(p) {
 		return 0, ErrNoReply
 	}
-	n := PortUnreachableLen(orig, p)
+	n := ICMPErrorLen(orig, p)
 	if len(b) < n {
 		return 0, ErrShortBuffer
 	}
 	b = b[:n]
 	proto := uint8(ProtoICMP)
-	b[0], b[1] = icmp4Unreachable, icmp4CodePortUnreachable
+	b[0], b[1] = icmpErrors[e].type4, icmpErrors[e].code4
 	if p.Version == 6 {
 		proto = ProtoICMPv6
-		b[0], b[1] = icmp6Unreachable, icmp6CodePortUnreachable
+		b[0], b[1] = icmpErrors[e].type6, icmpErrors[e].code6
 	}
 	binary.BigEndian.PutUint32(b[4:], 0)
 	copy(b[icmpHeaderLen:], orig)

@@ -208,6 +208,7 @@ func (z *zctapTarget) Close() error {
 		c.Abort(z.now)
 	}
 	err := z.stack.Flush(z.now)
+	z.stack.DropFragments()
 	err = errors.Join(err, z.wire.Close(), z.far.Close())
 	return errors.Join(err, closePools(z.pool, z.peer))
 }

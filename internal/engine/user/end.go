@@ -25,6 +25,7 @@ func (e *Engine) end(err error) {
 	} else {
 		e.shut(now)
 	}
+	e.stack.DropFragments()
 	e.driver.Stats(&e.driverStats)
 	e.closeErr = e.driver.Close()
 	// Before the last run: see post.

@@ -49,6 +49,7 @@ func (e *Engine) stats(s *engine.Stats) {
 	s.Event("unreachables", st.Unreachables)
 	s.Event("unreachables-suppressed", st.UnreachablesSuppressed)
 	s.Event("resets-suppressed", st.ResetsSuppressed)
+	s.Event("reassembled", st.Reassembled)
 	s.Event("icmp-errors", st.ICMPErrors)
 	s.Event("wire-stalls", st.IP.Stalls)
 	s.Event("buffer-stalls", d.RxStalls)

@@ -34,15 +34,15 @@ func (t *Tx) EchoReply(p *wire.Packet, m *wire.ICMP, data ...[]byte) {
 	t.answer(head, p, msg)
 }
 
-// PortUnreachable tells the sender of the packet p, which starts with orig, that
-// nobody is at its port. Nothing is sent about packets that must not draw an
-// error (RFC 1122 section 3.2.2). orig is copied as far as it is quoted.
-func (t *Tx) PortUnreachable(p *wire.Packet, orig []byte) {
-	head, msg := t.message(p, wire.PortUnreachableLen(orig, p))
+// Error tells the sender of the packet p, which starts with orig, what became of it.
+// Nothing is sent about packets that must not draw an error (RFC 1122 section 3.2.2).
+// orig is copied as far as it is quoted.
+func (t *Tx) Error(e wire.ICMPError, p *wire.Packet, orig []byte) {
+	head, msg := t.message(p, wire.ICMPErrorLen(orig, p))
 	if msg == nil {
 		return
 	}
-	if _, err := wire.PutPortUnreachable(msg, orig, p); err != nil {
+	if _, err := wire.PutICMPError(msg, e, orig, p); err != nil {
 		return
 	}
 	t.answer(head, p, msg)

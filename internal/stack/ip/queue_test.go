@@ -192,7 +192,7 @@ func TestICMP(t *testing.T) {
 		peerTx.UDP(netip.AddrPortFrom(a[1], 2000), netip.AddrPortFrom(a[0], 1000), pattern(1000))
 		peerTx.Flush(0)
 		orig := parse(t, peer.frames[0], 0)
-		tx.PortUnreachable(&orig.Packet, peer.frames[0].bytes)
+		tx.Error(wire.PortUnreachable, &orig.Packet, peer.frames[0].bytes)
 
 		request := orig.Packet
 		request.Proto = wire.ProtoICMP
@@ -202,7 +202,7 @@ func TestICMP(t *testing.T) {
 		data := pattern(777)
 		m := wire.ICMP{Kind: wire.ICMPEchoRequest, EchoID: 7, EchoSeq: 8, PayloadLen: len(data)}
 		tx.EchoReply(&request, &m, data[:1], data[1:])
-		tx.PortUnreachable(&request, peer.frames[0].bytes) // about ICMP: none
+		tx.Error(wire.PortUnreachable, &request, peer.frames[0].bytes) // about ICMP: none
 		tx.Flush(0)
 
 		if len(w.frames) != 2 {

@@ -8,8 +8,7 @@ import (
 )
 
 // MaxUDP is the most payload in bytes that a datagram to an address of the given
-// version has. Nothing is sent in fragments: they are fragile (RFC 8900), and a
-// receiver that keeps payload where the driver put it could not use them.
+// version has. Nothing is sent in fragments: they are fragile (RFC 8900).
 func (t *Tx) MaxUDP(ipv6 bool) int {
 	if ipv6 {
 		return t.caps.MTU - wire.IPv6HeaderLen - wire.UDPHeaderLen

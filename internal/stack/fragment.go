@@ -1,0 +1,69 @@
+package stack
+
+import (
+	"github.com/zctap/zctap/internal/driver"
+	"github.com/zctap/zctap/internal/mono"
+	"github.com/zctap/zctap/internal/wire"
+)
+
+// inputFragment takes in a fragment, and the packet that it completes, as if that had
+// come whole: its payload lies in the buffers of its fragments.
+func (s *Stack) inputFragment(now mono.Time, f *driver.Frame) cause {
+	h := &s.rx
+	if c := s.stranger(&h.ip); c != accepted {
+		return c
+	}
+	if h.ip.FragOffset == 0 && !known(h.ip.Proto) {
+		// In IPv6 it may be another extension header. Nobody fragments those.
+		return unknownProtocol
+	}
+	from := h.link + h.ip.L4Offset
+	if !s.cut(f, from, from+h.ip.L4Len) {
+		return noBuffer
+	}
+	w := s.fragments.Input(now, &h.ip, h.head, f.Frags)
+	if w == nil {
+		return accepted
+	}
+	n, err := wire.PutIP(h.whole[:], &wire.IPHeader{
+		Src: w.Packet.Src, Dst: w.Packet.Dst, Proto: w.Packet.Proto, HopLimit: w.Packet.HopLimit,
+		TrafficClass: w.Packet.TrafficClass, PayloadLen: w.Packet.L4Len,
+	})
+	whole := driver.Frame{Head: h.whole[:n], Frags: w.Frags, Len: n + w.Packet.L4Len}
+	c := cause(wire.BadFragment) // longer than a packet can be
+	if err == nil {
+		if c = h.parse(&whole, s.pool, 0); c == accepted {
+			c = s.input(now, &whole)
+		}
+	}
+	if c != accepted {
+		s.drops[c]++
+		s.pool.PutFrags(whole.Frags)
+	}
+	return accepted // f's own references are accounted for
+}
+
+// known reports whether the stack serves a protocol.
+func known(proto uint8) bool {
+	switch proto {
+	case wire.ProtoTCP, wire.ProtoUDP, wire.ProtoICMP, wire.ProtoICMPv6:
+		return true
+	}
+	return false
+}
+
+// expireFragments drops fragments whose rest did not come in time, and says so.
+func (s *Stack) expireFragments(now mono.Time) {
+	s.fragments.Expire(now, func(p *wire.Packet, orig []byte) {
+		if !s.unreachables.take(now) {
+			s.stats.UnreachablesSuppressed++
+			return
+		}
+		s.tx.Error(wire.ReassemblyTimeout, p, orig)
+		s.stats.Unreachables++
+	})
+}
+
+// DropFragments drops the fragments whose rest has not come: nobody will wait for it
+// any more.
+func (s *Stack) DropFragments() { s.fragments.Close() }

@@ -47,8 +47,10 @@ type Completion struct {
 	Iovs []Iov
 	// Conn is an accepted connection.
 	Conn *Conn
-	// Src and Dst are a datagram's addresses.
-	Src, Dst netip.AddrPort
+	// Src, Dst, UnixNano and TrafficClass are a datagram's; see Datagram.
+	Src, Dst     netip.AddrPort
+	UnixNano     int64
+	TrafficClass uint8
 }
 
 // Err is the failure that Res stands for, or nil.

@@ -8,7 +8,7 @@ import (
 )
 
 func TestConformanceCopy(t *testing.T) {
-	enginetest.Run(t, enginetest.Setup{Open: openCopy, Copies: true})
+	enginetest.Run(t, enginetest.Setup{Open: openCopy, Copies: true, Interface: "lo", Merges: true, Refusals: true})
 }
 
 func TestConformanceUserMem(t *testing.T) {
@@ -20,26 +20,26 @@ func TestConformanceUserMemIPv6(t *testing.T) {
 }
 
 func TestNSConformanceUserTUN(t *testing.T) {
-	enginetest.Run(t, enginetest.Setup{Open: openTUN(newNS(t), tunOurs4.Addr(), tunHost4.Addr())})
+	enginetest.Run(t, enginetest.Setup{Open: openTUN(newNS(t), tunOurs4.Addr(), tunHost4.Addr()), Merges: true})
 }
 
 func TestNSConformanceUserTUNIPv6(t *testing.T) {
-	enginetest.Run(t, enginetest.Setup{Open: openTUN(newNS(t), tunOurs6.Addr(), tunHost6.Addr()), Conns: 100})
+	enginetest.Run(t, enginetest.Setup{Open: openTUN(newNS(t), tunOurs6.Addr(), tunHost6.Addr()), Conns: 100, Merges: true})
 }
 
 func TestNSConformanceUserXDP(t *testing.T) {
 	ours, theirs := newVeth(t, 1500)
-	enginetest.Run(t, enginetest.Setup{Open: openXDP(ours, theirs, vethOurs4, vethPeer4, zctap.XDPConfig{})})
+	enginetest.Run(t, enginetest.Setup{Open: openXDP(ours, theirs, vethOurs4, vethPeer4, zctap.XDPConfig{}), NoGroups: true})
 }
 
 func TestNSConformanceUserXDPIPv6(t *testing.T) {
 	ours, theirs := newVeth(t, 1500)
-	enginetest.Run(t, enginetest.Setup{Open: openXDP(ours, theirs, vethOurs6, vethPeer6, zctap.XDPConfig{}), Conns: 100})
+	enginetest.Run(t, enginetest.Setup{Open: openXDP(ours, theirs, vethOurs6, vethPeer6, zctap.XDPConfig{}), Conns: 100, NoGroups: true})
 }
 
 func TestNSConformanceUserXDPGeneric(t *testing.T) {
 	ours, theirs := newVeth(t, 1500)
-	enginetest.Run(t, enginetest.Setup{Open: openXDP(ours, theirs, vethOurs4, vethPeer4, zctap.XDPConfig{Mode: zctap.XDPGeneric}), Conns: 100})
+	enginetest.Run(t, enginetest.Setup{Open: openXDP(ours, theirs, vethOurs4, vethPeer4, zctap.XDPConfig{Mode: zctap.XDPGeneric}), Conns: 100, NoGroups: true})
 }
 
 func TestNSConformanceUserXDPJumbo(t *testing.T) {

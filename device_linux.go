@@ -40,7 +40,7 @@ func copyDevice(c *Config) (*device, error) {
 	return &device{
 		name: fmt.Sprintf("sockets %d", sockets.next()),
 		start: func(e engine.Config) (engine.Engine, error) {
-			return kernel.New(e, kernel.Options{})
+			return kernel.New(e, kernel.Options{Interface: c.Interface})
 		},
 	}, nil
 }

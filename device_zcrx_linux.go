@@ -31,7 +31,7 @@ func zcrxDevice(c *Config) (*device, error) {
 		return &device{
 			name: fmt.Sprintf("zcrx without a device %d", zcrxNoDevices.next()),
 			start: func(e engine.Config) (engine.Engine, error) {
-				return startZCRX(e, kernel.ZCRXOptions{NoDevice: true, Reserve: z.Reserve})
+				return startZCRX(e, kernel.ZCRXOptions{NoDevice: true, Reserve: z.Reserve}, c.Interface)
 			},
 		}, nil
 	case c.Interface == "":
@@ -65,7 +65,7 @@ func zcrxDevice(c *Config) (*device, error) {
 		if !z.ManualSteering {
 			o.Steer = func(local netip.AddrPort) (func() error, error) { return steerFlow(a, local) }
 		}
-		k, err := startZCRX(e, o)
+		k, err := startZCRX(e, o, c.Interface)
 		if err != nil {
 			_, undone := a.Undo()
 			return nil, errors.Join(err, undone)
@@ -75,8 +75,8 @@ func zcrxDevice(c *Config) (*device, error) {
 	return d, nil
 }
 
-func startZCRX(e engine.Config, o kernel.ZCRXOptions) (engine.Engine, error) {
-	return kernel.New(e, kernel.Options{Backend: kernel.BackendZCRX, ZCRX: o})
+func startZCRX(e engine.Config, o kernel.ZCRXOptions, iface string) (engine.Engine, error) {
+	return kernel.New(e, kernel.Options{Backend: kernel.BackendZCRX, ZCRX: o, Interface: iface})
 }
 
 // steerFlow has the NIC put TCP for local into the queue, until undo is called.

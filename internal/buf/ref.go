@@ -3,17 +3,20 @@ package buf
 // Get takes one more kernel reference to f's buffer, for a caller that can
 // rely on one already (a packet tap, a frag cut in two). ErrOverflow leaves
 // the count as it was.
-func (p *Pool) Get(f Frag) error {
+func (p *Pool) Get(f Frag) error { return p.GetN(f, 1) }
+
+// GetN is Get for n references at once, n >= 0.
+func (p *Pool) GetN(f Frag, n int) error {
 	w := &p.words[f.buffer]
 	for {
 		v := w.Load()
 		if v&refMask == 0 {
 			panic("buf: Get of a free buffer")
 		}
-		if v&kernelMask == kernelMask {
+		if uint64(n) > uint64(kernelMask-v&kernelMask) {
 			return ErrOverflow
 		}
-		if w.CompareAndSwap(v, v+kernelOne) {
+		if w.CompareAndSwap(v, v+word(n)*kernelOne) {
 			return nil
 		}
 	}

@@ -92,6 +92,13 @@ type PacketConn interface {
 	// EMSGSIZE if it does not fit, EDESTADDRREQ without a destination.
 	WriteTo(p []byte, to netip.AddrPort) (int, error)
 	SetWriteDeadline(t time.Time)
+	// SetTrafficClass sets DSCP and ECN of what is sent.
+	SetTrafficClass(tc uint8) error
+	// JoinGroup receives what is sent to group, an address of 224.0.0.0/4 or
+	// ff00::/8, on the engine's interface. EADDRINUSE if joined already, ENOBUFS
+	// for too many. LeaveGroup takes it back; EADDRNOTAVAIL if not joined.
+	JoinGroup(group netip.Addr) error
+	LeaveGroup(group netip.Addr) error
 	LocalAddr() netip.AddrPort
 	RemoteAddr() netip.AddrPort // invalid if not connected
 	// Close gives the socket up. The Queue is closed by the caller first.

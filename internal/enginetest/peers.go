@@ -88,3 +88,20 @@ func (p QueuePeer) ListenPacket(network string) (net.PacketConn, error) {
 	}
 	return c, nil
 }
+
+// SendSegments sends b as datagrams of size bytes, one by one.
+func (p QueuePeer) SendSegments(c net.PacketConn, b []byte, size int, to netip.AddrPort) error {
+	for len(b) > 0 {
+		n := min(size, len(b))
+		if _, err := c.(*zctap.PacketConn).WriteToAddrPort(b[:n], to); err != nil {
+			return err
+		}
+		b = b[n:]
+	}
+	return nil
+}
+
+// SetTrafficClass sets DSCP and ECN of what c sends.
+func (p QueuePeer) SetTrafficClass(c net.PacketConn, tc uint8) error {
+	return c.(*zctap.PacketConn).SetTrafficClass(tc)
+}

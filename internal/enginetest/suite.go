@@ -6,6 +6,7 @@ package enginetest
 import (
 	"io"
 	"net"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -24,6 +25,11 @@ type Peer interface {
 	ListenPacket(network string) (net.PacketConn, error)
 	// Host is the address of the queue under test, as the peer dials it.
 	Host() string
+	// SendSegments sends b on one of its UDP sockets as datagrams of size bytes,
+	// in one piece where it can.
+	SendSegments(c net.PacketConn, b []byte, size int, to netip.AddrPort) error
+	// SetTrafficClass sets DSCP and ECN of what one of its UDP sockets sends.
+	SetTrafficClass(c net.PacketConn, tc uint8) error
 }
 
 // A Setup is one engine to test.
@@ -36,6 +42,15 @@ type Setup struct {
 	// Copies: every byte counts as copied. Otherwise bulk payload counts as
 	// zero-copy, but for what shares memory with headers (under 0.1 %).
 	Copies bool
+	// Interface is Config.Interface for joining multicast groups, where an engine
+	// has no interface of its own.
+	Interface string
+	// NoGroups: multicast is not supported, and an error says so.
+	NoGroups bool
+	// Merges: what SendSegments sends reaches the engine in one piece.
+	Merges bool
+	// Refusals: ICMP errors reach the engine's UDP sockets.
+	Refusals bool
 }
 
 // Run runs every case of the suite.
@@ -74,6 +89,14 @@ func Run(t *testing.T, s Setup) {
 		{"ShortConnections", testShortConnections},
 		{"Datagrams", testDatagrams},
 		{"DatagramTruncation", testDatagramTruncation},
+		{"DatagramHeaders", testDatagramHeaders},
+		{"DatagramSegments", testDatagramSegments},
+		{"DatagramErrors", testDatagramErrors},
+		{"DatagramConnected", testDatagramConnected},
+		{"DatagramRefused", testDatagramRefused},
+		{"DatagramGroups", testDatagramGroups},
+		{"DatagramFlood", testDatagramFlood},
+		{"DatagramCompletions", testDatagramCompletions},
 		{"CloseWithDataQueued", testCloseWithDataQueued},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.run(&fixture{T: t, Setup: s}) })

@@ -106,7 +106,7 @@ func TestLocate(t *testing.T) {
 // ends and stays within them.
 func FuzzPktInfo(f *testing.F) {
 	for _, addr := range []netip.Addr{loopback4, loopback6} {
-		s, err := Packet("udp", netip.AddrPortFrom(addr, 0), netip.AddrPort{})
+		s, err := Packet("udp", netip.AddrPortFrom(addr, 0), netip.AddrPort{}, false)
 		ok(f, err)
 		_, err = s.SendTo([]byte("x"), s.LocalAddr())
 		ok(f, err)
@@ -124,6 +124,6 @@ func FuzzPktInfo(f *testing.F) {
 		if len(c) > controlLen {
 			c = c[:controlLen]
 		}
-		pktInfo(c)
+		parseInfo(c)
 	})
 }

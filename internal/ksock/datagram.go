@@ -10,9 +10,10 @@ import (
 )
 
 // Packet makes a UDP socket on network "udp", "udp4" or "udp6", bound to local
-// if that is valid, connected to remote if that is. Each datagram that Messages
-// receives comes with the address that it was sent to.
-func Packet(network string, local, remote netip.AddrPort) (*Socket, error) {
+// if that is valid, connected to remote if that is. merge lets the kernel put
+// datagrams together, as Info tells: then who receives from it has to have room for
+// the largest one, 64 KiB, or loses whole ones.
+func Packet(network string, local, remote netip.AddrPort, merge bool) (*Socket, error) {
 	if err := checkNetwork(network, "udp"); err != nil {
 		return nil, err
 	}
@@ -24,24 +25,23 @@ func Packet(network string, local, remote netip.AddrPort) (*Socket, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.bindPacket(p); err != nil {
+	if err := s.bindPacket(p, merge); err != nil {
 		s.Close()
 		return nil, err
 	}
 	return s, nil
 }
 
-func (s *Socket) bindPacket(p place) error {
+func (s *Socket) bindPacket(p place, merge bool) error {
 	// As in net: datagrams to a broadcast address may be sent.
 	if err := unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_BROADCAST, 1); err != nil {
 		return os.NewSyscallError("setsockopt SO_BROADCAST", err)
 	}
-	level, option := unix.IPPROTO_IP, unix.IP_PKTINFO
-	if s.family == unix.AF_INET6 {
-		level, option = unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO
+	if err := s.wantInfo(merge); err != nil {
+		return err
 	}
-	if err := unix.SetsockoptInt(s.fd, level, option, 1); err != nil {
-		return os.NewSyscallError("setsockopt PKTINFO", err)
+	if err := s.ownGroups(); err != nil {
+		return err
 	}
 	if err := s.bind(p.local); err != nil {
 		return err

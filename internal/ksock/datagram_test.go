@@ -13,7 +13,7 @@ import (
 
 func packet(t testing.TB, network string, local, remote netip.AddrPort) *Socket {
 	t.Helper()
-	s, err := Packet(network, local, remote)
+	s, err := Packet(network, local, remote, false)
 	ok(t, err)
 	t.Cleanup(func() { s.Close() })
 	return s
@@ -54,8 +54,8 @@ func TestMessages(t *testing.T) {
 			if m.Len(i) != len(p) || m.Truncated(i) != (len(p) > 8) || got[:fits] != p[:fits] {
 				t.Errorf("%q: length %d, truncated %v, %q", p, m.Len(i), m.Truncated(i), got[:fits])
 			}
-			if m.Src(i) != from.LocalAddr() || m.Dst(i) != addr {
-				t.Errorf("%q: from %v to %v", p, m.Src(i), m.Dst(i))
+			if m.Src(i) != from.LocalAddr() || m.Info(i).Dst != addr {
+				t.Errorf("%q: from %v to %v", p, m.Src(i), m.Info(i).Dst)
 			}
 		}
 	}

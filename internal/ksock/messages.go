@@ -3,7 +3,6 @@
 package ksock
 
 import (
-	"encoding/binary"
 	"net/netip"
 
 	"golang.org/x/sys/unix"
@@ -24,17 +23,6 @@ type mmsghdr struct {
 	hdr unix.Msghdr
 	len uint32 // written by the kernel: the datagram's true length in bytes, with MSG_TRUNC
 }
-
-// cmsgAlign is the alignment of control messages: the machine's word.
-const cmsgAlign = unix.SizeofCmsghdr - 8
-
-// controlLen is room for one control message with a struct in6_pktinfo, the
-// largest that Packet asks for, in whole 8-byte words.
-const controlLen = (unix.SizeofCmsghdr + unix.SizeofInet6Pktinfo + 7) &^ 7
-
-// control is where the kernel writes control messages: 8-byte aligned as they
-// must be.
-type control [controlLen / 8]uint64
 
 // NewMessages makes room for n datagrams of up to per buffers each.
 func NewMessages(n, per int) *Messages {
@@ -103,45 +91,5 @@ func (m *Messages) Src(i int) netip.AddrPort {
 	return m.names[i].get()
 }
 
-// Dst is the address that the i-th datagram was sent to; invalid if the kernel
-// did not say. IPv4-mapped addresses are unmapped.
-func (m *Messages) Dst(i int) netip.Addr {
-	return pktInfo(m.controlOf(i))
-}
-
-// pktInfo finds the destination address in control messages: the address in
-// struct in_pktinfo {ifindex, spec_dst, addr}, or in struct in6_pktinfo {addr,
-// ifindex}, whose index is the zone of a link-local one.
-func pktInfo(c []byte) netip.Addr {
-	for len(c) >= unix.SizeofCmsghdr {
-		size, level, kind := cmsgHeader(c)
-		if size < unix.SizeofCmsghdr || size > uint64(len(c)) {
-			break
-		}
-		data := c[unix.SizeofCmsghdr:size]
-		switch {
-		case level == unix.IPPROTO_IP && kind == unix.IP_PKTINFO && len(data) >= unix.SizeofInet4Pktinfo:
-			return netip.AddrFrom4([4]byte(data[8:12]))
-		case level == unix.IPPROTO_IPV6 && kind == unix.IPV6_PKTINFO && len(data) >= unix.SizeofInet6Pktinfo:
-			ip := netip.AddrFrom16([16]byte(data[:16])).Unmap()
-			if ip.IsLinkLocalUnicast() && ip.Is6() {
-				ip = ip.WithZone(zoneName(binary.NativeEndian.Uint32(data[16:20])))
-			}
-			return ip
-		}
-		c = c[min((size+cmsgAlign-1)&^(cmsgAlign-1), uint64(len(c))):]
-	}
-	return netip.Addr{}
-}
-
-// cmsgHeader reads a struct cmsghdr: a length of the machine's word size, its
-// own size included, a level and a type.
-func cmsgHeader(c []byte) (size uint64, level, kind int32) {
-	const word = cmsgAlign
-	if word == 8 {
-		size = binary.NativeEndian.Uint64(c)
-	} else {
-		size = uint64(binary.NativeEndian.Uint32(c))
-	}
-	return size, int32(binary.NativeEndian.Uint32(c[word:])), int32(binary.NativeEndian.Uint32(c[word+4:]))
-}
+// Info is what the kernel tells of the i-th datagram.
+func (m *Messages) Info(i int) Info { return parseInfo(m.controlOf(i)) }

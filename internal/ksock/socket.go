@@ -19,6 +19,7 @@ type Socket struct {
 	mu     sync.RWMutex
 	fd     int // -1 once closed
 	family int // AF_INET or AF_INET6; not known of an adopted socket
+	v6only bool
 
 	// The two ends. Constant once the socket is connected.
 	local, remote netip.AddrPort
@@ -30,7 +31,7 @@ func open(family, sotype int, v6only bool) (*Socket, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("socket", err)
 	}
-	s := &Socket{fd: fd, family: family}
+	s := &Socket{fd: fd, family: family, v6only: v6only}
 	if family == unix.AF_INET6 {
 		// Said in both cases: the sysctl net.ipv6.bindv6only is the default.
 		only := 0

@@ -131,7 +131,7 @@ func TestDialErrors(t *testing.T) {
 		}
 	}
 	for _, network := range []string{"", "udp5", "tcp"} {
-		if _, err := Packet(network, netip.AddrPort{}, netip.AddrPort{}); !errors.As(err, &unknown) {
+		if _, err := Packet(network, netip.AddrPort{}, netip.AddrPort{}, false); !errors.As(err, &unknown) {
 			t.Errorf("Packet %q: %v", network, err)
 		}
 	}

@@ -15,11 +15,16 @@ import (
 // A Message is what comes with one datagram.
 type Message struct {
 	Src, Dst netip.AddrPort
+	// UnixNano is when it arrived, in nanoseconds of the machine's wall clock
+	// since 1970.
+	UnixNano int64
 	// Iovs is the number of iovs of the datagram: as it was queued before
 	// Recv, as it was handed out after.
 	Iovs int
 	// Len is the datagram's length in bytes, also of what was cut off.
 	Len int
+	// TrafficClass is the TOS octet of IPv4, and IPv6's traffic class.
+	TrafficClass uint8
 	// Truncated: the datagram did not fit, and its tail is lost. The engine sets
 	// it when it could not receive all, Recv when dst has too few iovs.
 	Truncated bool
@@ -48,7 +53,7 @@ func NewDatagrams(p *buf.Pool) *Datagrams {
 	q := &Datagrams{pool: p}
 	q.frags.chunks = &fragChunks
 	q.msgs.chunks = &messageChunks
-	q.Init(func() bool { return q.msgs.len() > 0 || q.failure.Load() != 0 })
+	q.Init(q.Ready)
 	return q
 }
 
@@ -61,6 +66,50 @@ func (q *Datagrams) Push(m Message, frags []buf.Frag) {
 	}
 	m.Iovs = len(frags)
 	q.msgs.push(m)
+}
+
+// PushSegments is Push for datagrams of size bytes each, the last perhaps shorter,
+// that somebody has put together to one of m.Len bytes: their boundaries are kept, and
+// several may lie in one buffer, for which references are taken. If frags have less
+// than m.Len, what there is of the datagram in which they end is pushed as truncated,
+// and lost are those behind it. The caller charges each buffer once.
+func (q *Datagrams) PushSegments(m Message, frags []buf.Frag, size int) (pushed, lost int) {
+	total := m.Len
+	m.Truncated = false
+	m.Len, m.Iovs = min(size, total), 0
+	left := m.Len // bytes that the datagram at hand wants yet
+	done := 0     // bytes of those before it
+	end := func() {
+		q.msgs.push(m)
+		pushed++
+		done += m.Len
+		m.Len, m.Iovs = min(size, total-done), 0
+		left = m.Len
+	}
+	for i, f := range frags {
+		pieces := 1
+		if f.Len() > left {
+			pieces += (f.Len() - left + size - 1) / size
+		}
+		if q.pool.GetN(f, pieces-1) != nil {
+			q.pool.PutFrags(frags[i:]) // counted out: as if they had not come
+			break
+		}
+		for off := 0; off < f.Len(); {
+			n := min(left, f.Len()-off)
+			q.frags.push(f.Slice(off, off+n))
+			m.Iovs++
+			off += n
+			if left -= n; left == 0 {
+				end()
+			}
+		}
+	}
+	if m.Iovs > 0 {
+		m.Truncated = true
+		end()
+	}
+	return pushed, (total - done + size - 1) / size
 }
 
 // Publish shows what was pushed; see Queue.Publish.
@@ -93,6 +142,9 @@ func (q *Datagrams) Failure() error {
 	return nil
 }
 
+// Ready reports whether Poll has something to give. Any goroutine.
+func (q *Datagrams) Ready() bool { return q.msgs.len() > 0 || q.failure.Load() != 0 }
+
 // Len is the number of datagrams that wait.
 func (q *Datagrams) Len() int { return q.msgs.len() }
 
@@ -117,15 +169,14 @@ func (q *Datagrams) Recv(dst []buf.Iov, msgs []Message) (n, iovs int, err error)
 		if err := q.Failure(); err != nil {
 			return 0, 0, err
 		}
-		n, iovs, err = q.pop(dst, msgs)
-		if n > 0 || err != nil {
-			return n, iovs, err
+		if n, iovs = q.pop(dst, msgs); n > 0 {
+			return n, iovs, nil
 		}
 		// Somebody else was told of the failure that we woke for.
 	}
 }
 
-// Poll is Recv without waiting; more says that further datagrams are left.
+// Poll is Recv without waiting; more says that there is more to give.
 func (q *Datagrams) Poll(dst []buf.Iov, msgs []Message) (n, iovs int, more bool, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -133,45 +184,46 @@ func (q *Datagrams) Poll(dst []buf.Iov, msgs []Message) (n, iovs int, more bool,
 		return 0, 0, false, net.ErrClosed
 	}
 	if err := q.Failure(); err != nil {
-		return 0, 0, q.msgs.len() > 0, err
+		return 0, 0, q.Ready(), err
 	}
-	n, iovs, err = q.pop(dst, msgs)
-	return n, iovs, q.msgs.len() > 0, err
+	n, iovs = q.pop(dst, msgs)
+	return n, iovs, q.Ready(), nil
 }
 
-func (q *Datagrams) pop(dst []buf.Iov, msgs []Message) (n, iovs int, err error) {
-	defer q.settle()
+func (q *Datagrams) pop(dst []buf.Iov, msgs []Message) (n, iovs int) {
 	for n < len(msgs) {
 		m := q.msgs.peek()
 		if m == nil || n > 0 && m.Iovs > len(dst)-iovs {
 			break
 		}
-		msgs[n] = *m
-		fit := min(m.Iovs, len(dst)-iovs)
-		for i := range m.Iovs {
-			f := *q.frags.peek()
-			q.frags.drop()
-			if i >= fit || err != nil {
-				q.pool.Put(f.Buffer())
-				msgs[n].Truncated = true
-				continue
-			}
-			if err = q.pool.HandOver(f, &dst[iovs]); err != nil {
-				q.pool.Put(f.Buffer())
-				msgs[n].Truncated = true
-				fit = i
-				continue
-			}
-			iovs++
-		}
-		msgs[n].Iovs = fit
+		out := &msgs[n]
+		*out = *m
+		k := q.take(dst[iovs:], m.Iovs)
 		q.msgs.drop()
 		n++
-		if err != nil {
-			return n, iovs, nil // explicit in Truncated
+		iovs += k
+		if k < m.Iovs {
+			out.Iovs, out.Truncated = k, true
+			break // no room, or a buffer is counted out
 		}
 	}
-	return n, iovs, nil
+	q.settle()
+	return n, iovs
+}
+
+// take hands the next n frags over to dst, and drops those from the first on for
+// which there is no room, or no reference left. It returns how many it handed over.
+func (q *Datagrams) take(dst []buf.Iov, n int) (taken int) {
+	for i := range n {
+		f := *q.frags.peek()
+		q.frags.drop()
+		if taken < i || i == len(dst) || q.pool.HandOver(f, &dst[i]) != nil {
+			q.pool.Put(f.Buffer())
+			continue
+		}
+		taken++
+	}
+	return taken
 }
 
 // Close ends the consumer's side; see Queue.Close.

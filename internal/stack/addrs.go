@@ -34,6 +34,7 @@ func (s *Stack) SetPrefixes(prefixes []netip.Prefix) error {
 	a, err := newAddrs(prefixes)
 	if err == nil {
 		s.addrs = a
+		s.recent = recentSocket{}
 	}
 	return err
 }

@@ -73,6 +73,7 @@ type Stack struct {
 	waits     waits
 	listeners table[Listener]
 	sockets   table[udp.Socket]
+	recent    recentSocket
 	timers    timers
 
 	// Of this round: sockets that received something, and that have something

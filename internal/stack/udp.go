@@ -19,42 +19,81 @@ func (s *Stack) inputUDP(now mono.Time, f *driver.Frame) cause {
 	if c := s.verify(f, h); c != accepted {
 		return c
 	}
-	if f.GSOSize > 0 && h.udp.PayloadLen > f.GSOSize {
-		return mergedUDP
-	}
 	key := h.ip.Tuple(h.udp.SrcPort, h.udp.DstPort)
-	u := s.sockets.get(&key)
+	u := s.recent.get(&key)
 	if u == nil {
-		if c := s.stranger(&h.ip); c != accepted {
+		var c cause
+		if u, c = s.socket(&key, &h.ip); c != accepted {
+			if c == noSocket {
+				s.unreachable(now, f)
+			}
 			return c
 		}
-		if u = s.socket(&key); u == nil {
-			s.unreachable(now, f)
-			return noSocket
-		}
+		s.recent = recentSocket{key, u}
 	}
 	from := h.link + h.udp.PayloadOffset
 	if !s.cut(f, from, from+h.udp.PayloadLen) {
 		return noBuffer
 	}
-	ok, first := u.Input(sockq.Message{Src: key.Remote, Dst: key.Local, Len: h.udp.PayloadLen}, f.Frags)
+	ok, first := u.Input(sockq.Message{
+		Src: key.Remote, Dst: key.Local, Len: h.udp.PayloadLen,
+		UnixNano: s.udp.Epoch + int64(now), TrafficClass: h.ip.TrafficClass,
+	}, f.Frags, f.GSOSize)
 	if first {
 		s.received = append(s.received, u)
 	}
 	if !ok {
+		if f.GSOSize > 0 {
+			s.drops[socketFull] += uint64(udp.Datagrams(h.udp.PayloadLen, f.GSOSize) - 1)
+		}
 		return socketFull
 	}
 	return accepted
 }
 
-// socket is who receives from everybody where a datagram with the key goes.
-func (s *Stack) socket(key *wire.Tuple) *udp.Socket {
-	k := wire.Tuple{Local: key.Local, Proto: key.Proto}
-	if u := s.sockets.get(&k); u != nil {
-		return u
+// recentSocket is who the datagram before was for: in a burst from one sender the
+// next is for the same, and needs no look-up. Whoever changes the table of sockets,
+// or what they receive, empties it.
+type recentSocket struct {
+	key    wire.Tuple
+	socket *udp.Socket
+}
+
+func (r *recentSocket) get(key *wire.Tuple) *udp.Socket {
+	if r.socket != nil && r.key == *key {
+		return r.socket
 	}
-	k.Local = netip.AddrPortFrom(anyAddr(key.Local.Addr().Is6()), key.Local.Port())
-	return s.sockets.get(&k)
+	return nil
+}
+
+// socket is whom a datagram with the key is for: the socket that is connected to
+// its sender, else who receives from everybody at its destination.
+func (s *Stack) socket(key *wire.Tuple, p *wire.Packet) (*udp.Socket, cause) {
+	if u := s.sockets.get(key); u != nil {
+		return u, accepted
+	}
+	group := key.Local.Addr().IsMulticast()
+	switch {
+	case !group:
+		if c := s.stranger(p); c != accepted {
+			return nil, c
+		}
+	case s.addrs.martian(p.Src):
+		return nil, martian
+	}
+	k := wire.Tuple{Local: key.Local, Proto: key.Proto}
+	u := s.sockets.get(&k)
+	if u == nil {
+		k.Local = netip.AddrPortFrom(anyAddr(key.Local.Addr().Is6()), key.Local.Port())
+		u = s.sockets.get(&k)
+	}
+	switch {
+	case group && (u == nil || !u.Joined(key.Local.Addr())):
+		return nil, notOurs // and nobody is told (RFC 1122 section 3.2.2)
+	case u == nil:
+		return nil, noSocket
+	}
+	return u, accepted
 }
 
 // unreachable tells the sender of f that there is no socket. It quotes what lies
@@ -106,6 +145,7 @@ func (s *Stack) ListenPacket(network string, local, remote netip.AddrPort) (*udp
 }
 
 func (s *Stack) newSocket(local, remote netip.AddrPort, keys []wire.Tuple) *udp.Socket {
+	s.recent = recentSocket{}
 	u := udp.NewSocket(&s.udp, local, remote)
 	u.Keys = keys
 	for i := range keys {
@@ -126,10 +166,24 @@ func (s *Stack) bound(local netip.AddrPort) bool {
 // CloseSocket takes u out of the stack. What waits in its send queue is sent by
 // the next Flush; what waits in its receive queue is the caller's to drain.
 func (s *Stack) CloseSocket(u *udp.Socket) {
+	s.recent = recentSocket{}
 	for i := range u.Keys {
 		if s.sockets.get(&u.Keys[i]) == u {
 			s.sockets.remove(&u.Keys[i])
 		}
 	}
 	s.SendDatagrams(u)
+}
+
+// SetEpoch says what time it was at mono.Time 0, in nanoseconds since 1970: what
+// datagrams are stamped by.
+func (s *Stack) SetEpoch(unixNano int64) { s.udp.Epoch = unixNano }
+
+// JoinGroup makes u receive what is sent to a multicast group; see udp.Socket.Join.
+func (s *Stack) JoinGroup(u *udp.Socket, group netip.Addr) error { return u.Join(group) }
+
+// LeaveGroup takes JoinGroup back.
+func (s *Stack) LeaveGroup(u *udp.Socket, group netip.Addr) error {
+	s.recent = recentSocket{}
+	return u.Leave(group)
 }

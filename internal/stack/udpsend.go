@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"syscall"
@@ -30,8 +31,9 @@ func (s *Stack) CheckDatagram(u *udp.Socket, to netip.AddrPort, n int) error {
 		return syscall.EAFNOSUPPORT
 	case s.addrs.martian(a):
 		return syscall.ENETUNREACH
-	case n > s.tx.MaxUDP(a.Is6()):
-		return syscall.EMSGSIZE
+	}
+	if most := s.tx.MaxUDP(a.Is6()); n > most {
+		return fmt.Errorf("%d bytes; with an MTU of %d a datagram to %v has %d at most: %w", n, s.tx.MTU(), a, most, syscall.EMSGSIZE)
 	}
 	return nil
 }
@@ -53,26 +55,26 @@ func (s *Stack) flushUDP() {
 	s.received = s.received[:0]
 	for _, u := range s.sending {
 		for !s.tx.Stalled() {
-			payload, to, ok := u.Send.Next()
+			payload, to, tc, ok := u.Send.Next()
 			if !ok {
 				break
 			}
-			s.sendDatagram(u, payload, to)
+			s.sendDatagram(u, payload, to, tc)
 		}
 	}
 }
 
-func (s *Stack) sendDatagram(u *udp.Socket, payload []byte, to netip.AddrPort) {
+func (s *Stack) sendDatagram(u *udp.Socket, payload []byte, to netip.AddrPort, tc uint8) {
 	if u.Remote.IsValid() {
 		to = u.Remote
 	}
 	from := u.Local
-	if from.Addr().IsUnspecified() {
+	if from.Addr().IsUnspecified() || from.Addr().IsMulticast() {
 		a, _ := s.addrs.source(to.Addr())
 		from = netip.AddrPortFrom(a, from.Port())
 	}
 	// What cannot be sent CheckDatagram has refused, and Tx counts.
-	if s.tx.UDP(from, to, payload) == nil {
+	if s.tx.UDP(from, to, tc, payload) == nil {
 		s.stats.DatagramsSent++
 		s.stats.DatagramBytesSent += uint64(len(payload))
 	}

@@ -4,15 +4,20 @@ package kernel
 
 import (
 	"net/netip"
+	"syscall"
 
 	"github.com/zctap/zctap/internal/buf"
 	"github.com/zctap/zctap/internal/ksock"
 	"github.com/zctap/zctap/internal/sockq"
 )
 
-// maxEmpty bounds the datagrams that wait in a queue without a byte: they hold
-// no buffer, so nothing else bounds them.
-const maxEmpty = 4096
+// Bounds of what waits in one socket's queue, beside that of its buffers: of all
+// datagrams, since many small ones share a buffer, and of those without a byte, which
+// hold none.
+const (
+	maxQueued = 32768
+	maxEmpty  = 4096
+)
 
 // datagramReader receives for all UDP sockets of a loop.
 type datagramReader struct {
@@ -46,7 +51,13 @@ func (l *loop) readDatagrams(s *socket) (more bool) {
 		return false
 	}
 	if ask = have / per; ask == 0 {
-		ask, per = 1, have // nearly dry: a large datagram may be cut, explicitly
+		// Nearly dry: a large datagram may be cut, explicitly. But where the kernel
+		// puts datagrams together whole ones would be lost.
+		if n, err := s.sock.NextLen(); s.packet.merges && err == nil && n > have*l.pool.Region().BufferSize() {
+			l.pause(s)
+			return false
+		}
+		ask, per = 1, have
 	}
 	for i := range ask {
 		for j := range per {
@@ -65,6 +76,9 @@ func (l *loop) readDatagrams(s *socket) (more bool) {
 		// What an ICMP message said of something that we sent, told once; datagrams
 		// may wait behind it. An error that stays is not worth a loop.
 		l.stats.socketErrors.Add(1)
+		if errno, ok := err.(syscall.Errno); ok && s.sock.RemoteAddr().IsValid() {
+			s.packet.queue.Fail(errno)
+		}
 		s.erred = !s.erred
 		return s.erred
 	}
@@ -88,26 +102,30 @@ func (l *loop) readDatagrams(s *socket) (more bool) {
 func (l *loop) takeDatagram(p *packetConn, i int, bufs []uint16) {
 	r := &l.packets
 	size := l.pool.Region().BufferSize()
-	m := sockq.Message{Src: r.msgs.Src(i), Len: r.msgs.Len(i), Truncated: r.msgs.Truncated(i)}
+	info := r.msgs.Info(i)
+	m := sockq.Message{
+		Src: r.msgs.Src(i), Dst: p.sock.LocalAddr(), Len: r.msgs.Len(i), Truncated: r.msgs.Truncated(i),
+		UnixNano: info.UnixNano, TrafficClass: info.TrafficClass,
+	}
 	if !m.Src.IsValid() {
 		m.Src = p.sock.RemoteAddr()
 	}
-	if dst := r.msgs.Dst(i); dst.IsValid() {
-		m.Dst = netip.AddrPortFrom(dst, p.sock.LocalAddr().Port())
-	} else {
-		m.Dst = p.sock.LocalAddr()
+	if info.Dst.IsValid() {
+		m.Dst = netip.AddrPortFrom(info.Dst, m.Dst.Port())
 	}
 	n := min(m.Len, len(bufs)*size)
+	waiting := p.queue.Len()
+	if n == 0 && waiting >= maxEmpty || waiting >= maxQueued {
+		l.stats.queueFull.Add(uint64(datagramsIn(&m, info.Segment)))
+		l.restock(bufs)
+		return
+	}
+	merged := info.Segment > 0 && m.Len > info.Segment
 	r.frags = r.frags[:0]
 	used := 0
 	switch room := l.tailRoom(&p.socket); {
 	case n == 0:
-		if p.queue.Len() >= maxEmpty {
-			l.stats.emptyDatagrams.Add(1)
-			l.restock(bufs)
-			return
-		}
-	case n <= min(len(room), size/2):
+	case n <= min(len(room), size/2) && !merged:
 		copy(room, l.pool.Region().Buffer(bufs[0])[:n])
 		r.frags = append(r.frags, l.extendTail(&p.socket, n))
 		l.stats.compacted.Add(1)
@@ -120,12 +138,28 @@ func (l *loop) takeDatagram(p *packetConn, i int, bufs []uint16) {
 		l.openTail(&p.socket, r.frags[used-1])
 	}
 	l.restock(bufs[used:])
+	l.stats.copied.Add(uint64(n))
+	l.touch(&p.socket)
 	if m.Truncated {
 		l.stats.truncated.Add(1)
 	}
-	l.stats.copied.Add(uint64(n))
+	if merged {
+		pushed, lost := p.queue.PushSegments(m, r.frags, info.Segment)
+		l.stats.merged.Add(1)
+		l.stats.datagrams.Add(uint64(pushed))
+		l.stats.lostSegments.Add(uint64(lost))
+		return
+	}
+	l.stats.datagrams.Add(1)
 	p.queue.Push(m, r.frags)
-	l.touch(&p.socket)
+}
+
+// datagramsIn is how many datagrams m is, of size bytes each if that is not 0.
+func datagramsIn(m *sockq.Message, size int) int {
+	if size == 0 {
+		return 1
+	}
+	return (m.Len + size - 1) / size
 }
 
 // restock puts buffers that were taken from stock back there, the last first,

@@ -25,6 +25,9 @@ type Options struct {
 	// "zcrx", and needs ZCRX.
 	Backend string
 	ZCRX    ZCRXOptions
+	// Interface is where multicast groups are joined; empty leaves it to their
+	// zones, and to the kernel.
+	Interface string
 }
 
 // An Engine is the engine "copy" or "zcrx" of one interface queue. It uses its
@@ -39,6 +42,7 @@ type Engine struct {
 
 	steering   steering
 	steerDials bool
+	iface      string // Options.Interface
 }
 
 var _ engine.Engine = (*Engine)(nil)
@@ -61,6 +65,7 @@ func New(cfg engine.Config, o Options) (*Engine, error) {
 		return nil, err
 	}
 	e.steerBy(o.ZCRX)
+	e.iface = o.Interface
 	return e, nil
 }
 

@@ -13,18 +13,21 @@ import (
 // A packetConn is a UDP socket.
 type packetConn struct {
 	socket
-	queue *sockq.Datagrams
+	queue  *sockq.Datagrams
+	merges bool // the kernel may put datagrams together
+	iface  string
 }
 
 var _ engine.PacketConn = (*packetConn)(nil)
 
 // ListenPacket implements engine.Engine.
 func (e *Engine) ListenPacket(network string, local, remote netip.AddrPort) (engine.PacketConn, error) {
-	sock, err := ksock.Packet(network, local, remote)
+	merges := e.loop.merges()
+	sock, err := ksock.Packet(network, local, remote, merges)
 	if err != nil {
 		return nil, err
 	}
-	p := &packetConn{queue: sockq.NewDatagrams(e.loop.pool)}
+	p := &packetConn{queue: sockq.NewDatagrams(e.loop.pool), merges: merges, iface: e.iface}
 	p.init(e.loop, sock)
 	p.packet = p
 	if err := e.loop.attach(&p.socket); err != nil {
@@ -33,6 +36,25 @@ func (e *Engine) ListenPacket(network string, local, remote netip.AddrPort) (eng
 	}
 	return p, nil
 }
+
+// merges reports whether a socket may always have room for the largest message that
+// the kernel makes of several datagrams.
+func (l *loop) merges() bool {
+	room := l.perMsg
+	if l.maxHeld > 0 {
+		room = min(room, l.maxHeld/2)
+	}
+	return room*l.pool.Region().BufferSize() >= maxDatagram
+}
+
+// JoinGroup implements engine.PacketConn.
+func (p *packetConn) JoinGroup(group netip.Addr) error { return p.sock.JoinGroup(group, p.iface) }
+
+// LeaveGroup implements engine.PacketConn.
+func (p *packetConn) LeaveGroup(group netip.Addr) error { return p.sock.LeaveGroup(group, p.iface) }
+
+// SetTrafficClass implements engine.PacketConn.
+func (p *packetConn) SetTrafficClass(tc uint8) error { return p.sock.SetTrafficClass(tc) }
 
 // Queue implements engine.PacketConn.
 func (p *packetConn) Queue() *sockq.Datagrams { return p.queue }

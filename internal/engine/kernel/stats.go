@@ -19,7 +19,9 @@ type counters struct {
 	pauses, exhausted         atomic.Uint64
 	compacted                 atomic.Uint64 // small payloads moved to a tail
 	truncated                 atomic.Uint64 // datagrams cut for want of buffers
-	emptyDatagrams            atomic.Uint64 // dropped: too many without a byte
+	datagrams, merged         atomic.Uint64 // received; and messages that several came in
+	queueFull                 atomic.Uint64 // datagrams dropped: too many wait
+	lostSegments              atomic.Uint64 // datagrams lost whole behind one that was cut
 	socketErrors              atomic.Uint64
 	acceptGone, acceptRefused atomic.Uint64
 	acceptStarved             atomic.Uint64
@@ -79,12 +81,15 @@ func (e *Engine) Stats(s *engine.Stats) {
 	s.Conns += int(c.conns.Load())
 
 	s.Drop("datagram-no-room-in-kernel", c.droppedByKernel())
-	s.Drop("datagram-empty-queue-full", c.emptyDatagrams.Load())
+	s.Drop("socket-full", c.queueFull.Load())
+	s.Drop("datagram-behind-truncated", c.lostSegments.Load())
 	s.Drop("datagram-unread-at-close", c.unread.Load())
 	s.Drop("stream-bytes-unread-at-close", c.unreadBytes.Load())
 	s.Drop("accept-backlog-full", c.acceptRefused.Load())
 	s.Drop("accept-gone", c.acceptGone.Load())
 
+	s.Event("datagrams-received", c.datagrams.Load())
+	s.Event("datagrams-merged", c.merged.Load())
 	s.Event("datagram-truncated", c.truncated.Load())
 	s.Event("compacted", c.compacted.Load())
 	s.Event("paused", c.pauses.Load())

@@ -38,6 +38,10 @@ func (c *conn) Write(p []byte) (n int, err error) {
 func (p *packetConn) WriteTo(b []byte, to netip.AddrPort) (int, error) {
 	p.wmu.Lock()
 	defer p.wmu.Unlock()
+	// The loop may have been told, in our place, what became of something sent.
+	if err := p.queue.Failure(); err != nil {
+		return 0, wrapSend(err)
+	}
 	n, err := p.attempt(func() (int, error) {
 		if p.sock.RemoteAddr().IsValid() {
 			return p.sock.Send(b)

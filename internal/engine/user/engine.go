@@ -57,6 +57,7 @@ type Engine struct {
 	cause       error        // why it does not run: net.ErrClosed, or what went wrong
 	driverStats driver.Stats // taken when the driver was closed
 	rounds      rounds
+	epochAt     mono.Time // when the stack was last told the time on the wall
 
 	commands commandQueue
 	sleeping atomic.Bool // the loop sets it, whoever wakes it takes it back

@@ -82,6 +82,7 @@ func (e *Engine) round(now mono.Time) (busy bool, err error) {
 	if len(e.batch.Frames) > 0 {
 		busy = true
 		e.rounds.batches++
+		e.setEpoch(now)
 		e.stack.Deliver(now, e.batch)
 	}
 	if err != nil {
@@ -101,6 +102,17 @@ func (e *Engine) round(now mono.Time) (busy bool, err error) {
 	e.stack.WindowCheck()
 	e.stack.Advance(now)
 	return busy, e.stack.Flush(now)
+}
+
+// epochAge is how long the wall clock counts as known: it may be set.
+const epochAge = 100 * time.Millisecond
+
+// setEpoch tells the stack what time it is on the wall, for time stamps.
+func (e *Engine) setEpoch(now mono.Time) {
+	if e.epochAt == 0 || now.Sub(e.epochAt) > epochAge {
+		e.epochAt = now
+		e.stack.SetEpoch(time.Now().UnixNano() - int64(now))
+	}
 }
 
 // sleep waits for something to do: frames, room on the wire, a command, a

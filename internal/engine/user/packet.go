@@ -1,6 +1,9 @@
 package user
 
 import (
+	"errors"
+	"fmt"
+	"net"
 	"net/netip"
 	"sync/atomic"
 	"time"
@@ -66,6 +69,36 @@ func (p *PacketConn) WriteTo(b []byte, to netip.AddrPort) (int, error) {
 	}
 	p.engine.post(&p.ask, 1)
 	return len(b), nil
+}
+
+// JoinGroup receives what is sent to a multicast group; see engine.PacketConn.
+func (p *PacketConn) JoinGroup(group netip.Addr) error {
+	if p.engine.host != nil {
+		return fmt.Errorf("frames to a group are left to the kernel on an interface that it shares: %w", errors.ErrUnsupported)
+	}
+	return p.inEngine(func() error { return p.engine.stack.JoinGroup(p.socket, group) })
+}
+
+// LeaveGroup takes JoinGroup back.
+func (p *PacketConn) LeaveGroup(group netip.Addr) error {
+	return p.inEngine(func() error { return p.engine.stack.LeaveGroup(p.socket, group) })
+}
+
+// inEngine has the engine call fn, unless p is closed.
+func (p *PacketConn) inEngine(fn func() error) error {
+	err := net.ErrClosed
+	p.engine.do(func(mono.Time) {
+		if _, open := p.engine.packets[p]; open {
+			err = fn()
+		}
+	})
+	return err
+}
+
+// SetTrafficClass sets DSCP and ECN of what is sent from now on.
+func (p *PacketConn) SetTrafficClass(tc uint8) error {
+	p.socket.Send.SetTrafficClass(tc)
+	return nil
 }
 
 // SetWriteDeadline makes WriteTo fail from t on, also one that waits.

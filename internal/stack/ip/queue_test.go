@@ -159,14 +159,14 @@ func TestUDP(t *testing.T) {
 		src, dst := netip.AddrPortFrom(a[0], 1000), netip.AddrPortFrom(a[1], 2000)
 		most := pattern(tx.MaxUDP(a[0].Is6()))
 		for _, payload := range [][]byte{nil, most[:1], most} {
-			if err := tx.UDP(src, dst, payload); err != nil {
+			if err := tx.UDP(src, dst, 0, payload); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if err := tx.UDP(src, dst, append(most, 0)); err == nil || err.Error() != "message too long" {
+		if err := tx.UDP(src, dst, 0, append(most, 0)); err == nil || err.Error() != "message too long" {
 			t.Errorf("%d bytes: %v, want EMSGSIZE", len(most)+1, err)
 		}
-		if err := tx.UDP(src, netip.AddrPort{}, nil); err == nil {
+		if err := tx.UDP(src, netip.AddrPort{}, 0, nil); err == nil {
 			t.Error("a datagram to nowhere was sent")
 		}
 		tx.Flush(0)
@@ -189,7 +189,7 @@ func TestICMP(t *testing.T) {
 		// The peer b sends us, a, a datagram.
 		peer := newStub(driver.Caps{})
 		peerTx := NewTx(peer)
-		peerTx.UDP(netip.AddrPortFrom(a[1], 2000), netip.AddrPortFrom(a[0], 1000), pattern(1000))
+		peerTx.UDP(netip.AddrPortFrom(a[1], 2000), netip.AddrPortFrom(a[0], 1000), 0, pattern(1000))
 		peerTx.Flush(0)
 		orig := parse(t, peer.frames[0], 0)
 		tx.Error(wire.PortUnreachable, &orig.Packet, peer.frames[0].bytes)

@@ -16,9 +16,13 @@ func (t *Tx) MaxUDP(ipv6 bool) int {
 	return t.caps.MTU - wire.IPv4HeaderLen - wire.UDPHeaderLen
 }
 
-// UDP sends one datagram. The payload must stay as it is until Flush returns.
+// groupHops is the hop limit of what is sent to a multicast group, which is to stay
+// on the link unless somebody asks for more (RFC 1112 section 6.1).
+const groupHops = 1
+
+// UDP sends one datagram. tc is its DSCP and ECN. The payload must stay as it is until Flush returns.
 // EMSGSIZE if it is longer than MaxUDP; a wire that is full loses it, counted.
-func (t *Tx) UDP(src, dst netip.AddrPort, payload []byte) error {
+func (t *Tx) UDP(src, dst netip.AddrPort, tc uint8, payload []byte) error {
 	if len(payload) > t.MaxUDP(src.Addr().Is6()) {
 		return syscall.EMSGSIZE
 	}
@@ -26,8 +30,13 @@ func (t *Tx) UDP(src, dst netip.AddrPort, payload []byte) error {
 	if b == nil {
 		return nil
 	}
+	hops := uint8(ttl)
+	if dst.Addr().IsMulticast() {
+		hops = groupHops
+	}
 	l4, err := t.putIP(b, &wire.IPHeader{
-		Src: src.Addr(), Dst: dst.Addr(), Proto: wire.ProtoUDP, HopLimit: ttl, PayloadLen: wire.UDPHeaderLen + len(payload),
+		Src: src.Addr(), Dst: dst.Addr(), Proto: wire.ProtoUDP, HopLimit: hops, TrafficClass: tc,
+		PayloadLen: wire.UDPHeaderLen + len(payload),
 	})
 	if err != nil {
 		t.stats.Unsendable++

@@ -20,8 +20,9 @@ const (
 
 // datagram is one slot of a SendQueue.
 type datagram struct {
-	payload []byte
-	to      netip.AddrPort
+	payload      []byte
+	to           netip.AddrPort
+	trafficClass uint8
 }
 
 // A SendQueue carries datagrams from the application to the engine: a ring with
@@ -32,6 +33,8 @@ type SendQueue struct {
 	tail atomic.Uint64 // next slot to fill; the writer stores it
 	head atomic.Uint64 // next slot to free; the engine stores it
 	next uint64        // next slot to send; engine only
+
+	trafficClass atomic.Uint32 // of what is written from now on
 
 	mu     sync.Mutex // writers
 	parker park.Parker
@@ -57,21 +60,24 @@ func (q *SendQueue) Write(p []byte, to netip.AddrPort) error {
 	t := q.tail.Load()
 	d := &q.slots[t%sendSlots]
 	d.payload = append(d.payload[:0], p...)
-	d.to = to
+	d.to, d.trafficClass = to, uint8(q.trafficClass.Load())
 	// Release: pairs with the load in Next; the engine sees slots and datagram.
 	q.tail.Store(t + 1)
 	return nil
 }
 
+// SetTrafficClass sets DSCP and ECN of what is written from now on. Any goroutine.
+func (q *SendQueue) SetTrafficClass(tc uint8) { q.trafficClass.Store(uint32(tc)) }
+
 // Next is the oldest datagram that was not yet seen. Its payload stays as it is
 // until Free. Engine only.
-func (q *SendQueue) Next() (payload []byte, to netip.AddrPort, ok bool) {
+func (q *SendQueue) Next() (payload []byte, to netip.AddrPort, tc uint8, ok bool) {
 	if q.next == q.tail.Load() { // acquire: pairs with Write
-		return nil, netip.AddrPort{}, false
+		return nil, netip.AddrPort{}, 0, false
 	}
 	d := &q.slots[q.next%sendSlots]
 	q.next++
-	return d.payload, d.to, true
+	return d.payload, d.to, d.trafficClass, true
 }
 
 // Empty reports whether Next has nothing. Engine only.

@@ -32,7 +32,7 @@ func TestSendQueue(t *testing.T) {
 	}
 	var next [writers]int
 	for n := 0; n < writers*each; {
-		p, from, ok := q.Next()
+		p, from, _, ok := q.Next()
 		if !ok {
 			q.Free()
 			time.Sleep(time.Microsecond)
@@ -73,7 +73,7 @@ func TestSendQueueFull(t *testing.T) {
 	q.SetDeadline(time.Time{})
 	wrote := make(chan error)
 	go func() { wrote <- q.Write([]byte("last"), to) }()
-	for _, _, ok := q.Next(); ok; _, _, ok = q.Next() {
+	for _, _, _, ok := q.Next(); ok; _, _, _, ok = q.Next() {
 	}
 	select {
 	case err := <-wrote:
@@ -84,7 +84,7 @@ func TestSendQueueFull(t *testing.T) {
 	if err := <-wrote; err != nil {
 		t.Fatal(err)
 	}
-	if p, _, ok := q.Next(); !ok || string(p) != "last" {
+	if p, _, _, ok := q.Next(); !ok || string(p) != "last" {
 		t.Errorf("%q, %v", p, ok)
 	}
 	q.Close()

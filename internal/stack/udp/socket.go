@@ -24,6 +24,8 @@ type Socket struct {
 	Local, Remote netip.AddrPort
 	// Keys are what the stack finds the socket by.
 	Keys []wire.Tuple
+	// Groups are the multicast groups that were joined.
+	Groups []netip.Addr
 	// Sending: the stack has listed the socket as one with datagrams to send.
 	Sending bool
 	// Owner is whatever the engine keeps with the socket.
@@ -45,6 +47,9 @@ type Shared struct {
 	// application's hands. 0: as many as are free, which leaves the other half
 	// to the others.
 	MaxHeld int
+	// Epoch is the time of mono.Time 0, in nanoseconds since 1970: the engine
+	// sets it, for time stamps.
+	Epoch int64
 	// Stats counts for all of them.
 	Stats Stats
 }
@@ -52,6 +57,7 @@ type Shared struct {
 // Stats are counters of received datagrams.
 type Stats struct {
 	Datagrams     uint64 // queued
+	Merged        uint64 // frames that several datagrams came in
 	ZeroCopyBytes uint64 // their payload, left where the driver put it
 	CopiedBytes   uint64 // their payload that had to be copied
 }
@@ -66,23 +72,21 @@ func NewSocket(sh *Shared, local, remote netip.AddrPort) *Socket {
 	}
 }
 
-// Input queues one datagram, whose references it takes over, or reports that the
-// socket is full: then the references stay the caller's. It is seen by the
-// application after Publish. first says that the socket was not touched since
-// the last Publish.
-func (s *Socket) Input(m sockq.Message, frags []buf.Frag) (ok, first bool) {
+// Input queues what came in one frame, whose references it takes over: a datagram,
+// or those of segment bytes each, the last perhaps shorter, that somebody has put
+// together (segment > 0). Or it reports that the socket is full: then the references
+// stay the caller's. The application sees it after Publish. first says that the
+// socket was not touched since the last Publish.
+func (s *Socket) Input(m sockq.Message, frags []buf.Frag, segment int) (ok, first bool) {
 	first = !s.touched
 	if first {
-		s.touched = true
-		// Dynamic thresholds (Choudhury and Hahne 1998): a queue may hold as
-		// much as is free, so that one slow reader leaves half to the others.
-		s.limit = s.shared.Pool.Free()
-		if s.shared.MaxHeld > 0 {
-			s.limit = min(s.limit, s.shared.MaxHeld)
-		}
-		s.queued = s.Queue.Len()
+		s.touch()
 	}
-	if s.queued >= maxQueued || s.account.Held()+len(frags) > s.limit {
+	n := 1
+	if segment > 0 {
+		n = Datagrams(m.Len, segment)
+	}
+	if s.queued+n > maxQueued || s.account.Held()+len(frags) > s.limit {
 		return false, first
 	}
 	stats := &s.shared.Stats
@@ -94,10 +98,31 @@ func (s *Socket) Input(m sockq.Message, frags []buf.Frag) (ok, first bool) {
 			stats.ZeroCopyBytes += uint64(f.Len())
 		}
 	}
-	s.Queue.Push(m, frags)
-	s.queued++
-	stats.Datagrams++
+	if n > 1 {
+		// All that m says there is has come, so that nothing is lost.
+		s.Queue.PushSegments(m, frags, segment)
+		stats.Merged++
+	} else {
+		s.Queue.Push(m, frags)
+	}
+	s.queued += n
+	stats.Datagrams += uint64(n)
 	return true, first
+}
+
+// Datagrams is how many datagrams of size bytes n bytes are.
+func Datagrams(n, size int) int { return max((n+size-1)/size, 1) }
+
+// touch begins a batch.
+func (s *Socket) touch() {
+	s.touched = true
+	// Dynamic thresholds (Choudhury and Hahne 1998): a queue may hold as much as
+	// is free, so that one slow reader leaves half to the others.
+	s.limit = s.shared.Pool.Free()
+	if s.shared.MaxHeld > 0 {
+		s.limit = min(s.limit, s.shared.MaxHeld)
+	}
+	s.queued = s.Queue.Len()
 }
 
 // Publish shows the application what was queued since the last call.

@@ -39,7 +39,7 @@ func input(t *testing.T, p *buf.Pool, s *Socket, n int) (ok, first bool) {
 	if n > 1 {
 		frags[0] = frags[0].AsCopied()
 	}
-	if ok, first = s.Input(sockq.Message{Len: 100 * n}, frags); !ok {
+	if ok, first = s.Input(sockq.Message{Len: 100 * n}, frags, 0); !ok {
 		p.PutFrags(frags)
 	}
 	return ok, first

@@ -1,0 +1,115 @@
+//go:build linux
+
+package kernel
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"net"
+	"net/netip"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// sendSegments sends b by p, in one piece that the kernel takes for datagrams of
+// size bytes (UDP_SEGMENT).
+func (w *world) sendSegments(p *net.UDPConn, b []byte, size int, to netip.AddrPort) {
+	w.Helper()
+	oob := make([]byte, unix.CmsgSpace(2))
+	h := unix.Cmsghdr{Level: unix.IPPROTO_UDP, Type: unix.UDP_SEGMENT}
+	h.SetLen(unix.CmsgLen(2))
+	_, err := binary.Encode(oob, binary.NativeEndian, h)
+	w.ok(err)
+	binary.NativeEndian.PutUint16(oob[unix.CmsgLen(0):], uint16(size))
+	n, _, err := p.WriteMsgUDPAddrPort(b, oob, to)
+	w.ok(err)
+	if n != len(b) {
+		w.Fatalf("sent %d of %d bytes", n, len(b))
+	}
+}
+
+// Datagrams that the kernel has put together come apart, wherever in the buffers
+// their boundaries lie; what is merged costs one message of the call.
+func TestDatagramsMerged(t *testing.T) {
+	each(t, options{}, func(w *world) {
+		for _, addr := range []netip.Addr{loopback4, loopback6} {
+			u := w.packet("udp", netip.AddrPortFrom(addr, 0), netip.AddrPort{})
+			p := w.udpPeer(addr)
+			before := w.stats()
+			count := 0
+			for _, tc := range []struct{ n, size int }{{10, 3}, {4000, 1000}, {4001, 1000}, {20000, 1448}, {64000, 1400}, {60000, 8000}, {50, 1}} {
+				b := at(0, tc.n)
+				w.sendSegments(p, b, tc.size, u.LocalAddr())
+				for off := 0; off < tc.n; off += tc.size {
+					want := b[off:min(off+tc.size, tc.n)]
+					m, got := w.one(u)
+					if m.Len != len(want) || m.Truncated || m.Src != addrOf(p) || m.Dst != u.LocalAddr() || m.UnixNano == 0 || !bytes.Equal(got, want) {
+						w.Fatalf("%d by %d at %d: %+v", tc.n, tc.size, off, m)
+					}
+					count++
+				}
+			}
+			s := w.stats()
+			if n := s.Events["datagrams-merged"] - before.Events["datagrams-merged"]; n != 7 {
+				w.Errorf("%d of 7 were merged", n)
+			}
+			if n := s.Events["datagrams-received"] - before.Events["datagrams-received"]; int(n) != count {
+				w.Errorf("%d datagrams counted, %d sent", n, count)
+			}
+			if held := u.(*packetConn).account.Held(); held > 1 {
+				w.Errorf("%d buffers held when all is released; want only the open one", held)
+			}
+		}
+	})
+}
+
+// Without room for the largest message nothing is merged: what is cut would be
+// whole datagrams.
+func TestDatagramsNotMerged(t *testing.T) {
+	for _, o := range []options{{tune: func(t *tuning) { t.perMsg = 8 }}, {maxHeld: 30}} {
+		t.Run(fmt.Sprint("maxHeld ", o.maxHeld), func(t *testing.T) {
+			each(t, o, func(w *world) {
+				u := w.packet("udp", netip.AddrPortFrom(loopback4, 0), netip.AddrPort{})
+				p := w.udpPeer(loopback4)
+				w.sendSegments(p, at(0, 40000), 1000, u.LocalAddr())
+				for i := range 40 {
+					if m, got := w.one(u); m.Len != 1000 || !bytes.Equal(got, at(int64(i)*1000, 1000)) {
+						w.Fatalf("datagram %d: %+v", i, m)
+					}
+				}
+				if n := w.stats().Events["datagrams-merged"]; n != 0 {
+					w.Errorf("%d were merged", n)
+				}
+			})
+		})
+	}
+}
+
+// Nearly without buffers what is merged waits in the kernel, rather than be cut.
+func TestDatagramsMergedWait(t *testing.T) {
+	each(t, options{buffers: 128}, func(w *world) {
+		u := w.packet("udp", netip.AddrPortFrom(loopback4, 0), netip.AddrPort{})
+		if !u.(*packetConn).merges {
+			w.Skip("the region is too small here for anything to be merged")
+		}
+		p := w.udpPeer(loopback4)
+		const n = 40
+		for i := range n {
+			w.sendSegments(p, at(int64(i)*60000, 60000), 1000, u.LocalAddr())
+		}
+		lost := w.stats().Drops["datagram-no-room-in-kernel"]
+		for i := 0; i < n*60; i++ {
+			if u.Queue().Len() == 0 && uint64(n*60-i) <= w.stats().Drops["datagram-no-room-in-kernel"]*60 {
+				break // the kernel itself had no room for the last ones
+			}
+			if m, got := w.one(u); m.Truncated || !bytes.Equal(got, at(int64(i)*1000, 1000)) {
+				w.Fatalf("datagram %d: %+v", i, m)
+			}
+		}
+		if d := w.stats().Drops["datagram-behind-truncated"]; d != 0 {
+			w.Errorf("%d datagrams lost behind one that was cut (%d before)", d, lost)
+		}
+	})
+}

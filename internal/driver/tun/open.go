@@ -18,9 +18,11 @@ const (
 	interfaceFlags = unix.IFF_TUN | unix.IFF_NO_PI | unix.IFF_VNET_HDR
 
 	// offloads is what the kernel may leave to us of the packets it sends: their
-	// checksums, and the segmentation of TCP. UDP's (TUN_F_USO4) is not asked
-	// for: the stack takes datagrams one by one.
+	// checksums, and the segmentation of TCP.
 	offloads = unix.TUN_F_CSUM | unix.TUN_F_TSO4 | unix.TUN_F_TSO6 | unix.TUN_F_TSO_ECN
+	// udpOffloads are UDP's, which Linux 6.2 and later know: datagrams that a sender
+	// has given to the kernel in one piece (UDP_SEGMENT) arrive so.
+	udpOffloads = unix.TUN_F_USO4 | unix.TUN_F_USO6
 )
 
 // Open attaches to a TUN interface of the calling thread's network namespace,
@@ -69,7 +71,11 @@ func attach(fd int, c *Config) (name string, mtu int, err error) {
 	if err := unix.IoctlSetPointerInt(fd, unix.TUNSETVNETHDRSZ, vnetLen); err != nil {
 		return "", 0, fmt.Errorf("tun: %s: set the length of the offload header: %w", name, err)
 	}
-	if err := unix.IoctlSetInt(fd, unix.TUNSETOFFLOAD, offloads); err != nil {
+	err = unix.IoctlSetInt(fd, unix.TUNSETOFFLOAD, offloads|udpOffloads)
+	if err == unix.EINVAL {
+		err = unix.IoctlSetInt(fd, unix.TUNSETOFFLOAD, offloads)
+	}
+	if err != nil {
 		return "", 0, fmt.Errorf("tun: %s: ask for offloads: %w", name, err)
 	}
 	if c.MTU != 0 {

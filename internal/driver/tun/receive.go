@@ -201,18 +201,18 @@ func (r *receiver) split(slot []byte, length int) (head []byte, headers int) {
 // plausible reports whether what a virtio_net_hdr says of segmentation agrees
 // with the packet.
 func plausible(v *wire.VnetHdr, head []byte, headers int) bool {
-	var version uint8
 	switch v.GSO {
 	case wire.GSONone:
 		return true
 	case wire.GSOTCPv4:
-		version = 4
+		return headers > 0 && head[0]>>4 == 4 && (!v.NeedsCsum || v.CsumOffset == tcpChecksum)
 	case wire.GSOTCPv6:
-		version = 6
-	default:
-		return false // not asked for
+		return headers > 0 && head[0]>>4 == 6 && (!v.NeedsCsum || v.CsumOffset == tcpChecksum)
+	case wire.GSOUDPL4:
+		// The checksum's place tells that it is UDP (the stack parses the rest).
+		return headers > 0 && v.NeedsCsum && v.CsumOffset == udpChecksum && int(v.CsumStart)+wire.UDPHeaderLen == headers
 	}
-	return headers > 0 && head[0]>>4 == version && (!v.NeedsCsum || v.CsumOffset == tcpChecksum)
+	return false // not asked for
 }
 
 // mayRead reports whether Poll would read. If it lacks buffers the pool's owner

@@ -78,6 +78,9 @@ func TestOffloads(t *testing.T) {
 	segment6 := flat(flow6.tcp(t, wire.TCP{Flags: wire.ACK}, noise(1, 5000)))
 	tso4 := wire.VnetHdr{NeedsCsum: true, CsumStart: 20, CsumOffset: 16, GSO: wire.GSOTCPv4, GSOSize: 1460, HdrLen: 40}
 	tso6 := wire.VnetHdr{NeedsCsum: true, CsumStart: 40, CsumOffset: 16, GSO: wire.GSOTCPv6, GSOSize: 1440, HdrLen: 60}
+	datagrams4, datagrams6 := flat(flow4.udp(t, noise(1, 5000))), flat(flow6.udp(t, noise(1, 5000)))
+	uso4 := wire.VnetHdr{NeedsCsum: true, CsumStart: 20, CsumOffset: 6, GSO: wire.GSOUDPL4, GSOSize: 1000, HdrLen: 28}
+	uso6 := wire.VnetHdr{NeedsCsum: true, CsumStart: 40, CsumOffset: 6, GSO: wire.GSOUDPL4, GSOSize: 1000, HdrLen: 48}
 	with := func(v wire.VnetHdr, change func(v *wire.VnetHdr)) wire.VnetHdr {
 		change(&v)
 		return v
@@ -117,7 +120,12 @@ func TestOffloads(t *testing.T) {
 		{"TSO of garbage", raw(tso4, append([]byte{0x41}, segment4...)), false, 0, 0},
 		{"TSO of another protocol", raw(with(tso4, func(v *wire.VnetHdr) { v.CsumOffset = 6 }), segment4), false, 0, 0},
 		{"segments of no bytes", fields(func(b []byte) { b[4], b[5] = 0, 0 }), false, 0, 0},
-		{"UDP segmentation", raw(with(tso4, func(v *wire.VnetHdr) { v.GSO = wire.GSOUDPL4 }), segment4), false, 0, 0},
+		{"USO", raw(uso4, datagrams4), true, driver.Vouched, 1000},
+		{"USO over IPv6", raw(uso6, datagrams6), true, driver.Vouched, 1000},
+		{"USO of one datagram", raw(with(uso4, func(v *wire.VnetHdr) { v.GSOSize = 5000 }), datagrams4), true, driver.Vouched, 0},
+		{"USO of TCP", raw(with(tso4, func(v *wire.VnetHdr) { v.GSO = wire.GSOUDPL4 }), segment4), false, 0, 0},
+		{"USO of TCP, called UDP", raw(uso4, segment4), false, 0, 0},
+		{"USO with a checksum on it", raw(with(uso4, func(v *wire.VnetHdr) { v.NeedsCsum = false }), datagrams4), false, 0, 0},
 		{"unknown segmentation", fields(func(b []byte) { b[1] = 77 }), false, 0, 0},
 		{"checksum beyond the end", raw(with(tso4, func(v *wire.VnetHdr) { v.CsumStart = 5040 - 17 }), segment4), false, 0, 0},
 		{"headers beyond the end", raw(with(tso4, func(v *wire.VnetHdr) { v.HdrLen = 5041 }), segment4), false, 0, 0},

@@ -10,10 +10,11 @@ import (
 	"github.com/zctap/zctap/internal/wire"
 )
 
-// Offsets in bytes of fields in a TCP header.
+// Offsets in bytes of fields in the headers of TCP and UDP.
 const (
 	tcpFlags    = 13
 	tcpChecksum = 16
+	udpChecksum = 6
 )
 
 // A sender is where writes come from: the virtio_net_hdr, then a frame's head

@@ -150,8 +150,8 @@ func (d *Driver) drop(q *queue, desc *unix.XDPDesc) {
 // vlanTag is the EtherType of an IEEE 802.1Q tag.
 const vlanTag = 0x8100
 
-// inspect takes a priority tag off f, and recognizes a checksum that was left to
-// a device.
+// inspect takes a priority tag off f, and recognizes a checksum, and cutting, that
+// were left to a device.
 func (d *Driver) inspect(f *driver.Frame) {
 	head := d.region.View(f.Frags[0])
 	if len(head) < linkHeader {
@@ -167,8 +167,18 @@ func (d *Driver) inspect(f *driver.Frame) {
 		f.Len -= wire.VLANTagLen
 		ethertype = binary.BigEndian.Uint16(head[12:])
 	}
-	if d.partial && isPartial(head[linkHeader:], f.Len-linkHeader, ethertype) {
+	if !d.partial {
+		return
+	}
+	if isPartial(head[linkHeader:], f.Len-linkHeader, ethertype) {
 		f.Checksum = driver.Vouched
+	}
+	// Longer than what the interface carries: a super-segment, that a sender on this
+	// machine left to a device to cut (generic mode only). AF_XDP does not tell its
+	// segments' size; no larger than this, for the one who has to know that there
+	// are several.
+	if f.Len > d.link.mtu+maxLinkHeader {
+		f.GSOSize = d.link.mtu - wire.IPv6HeaderLen - wire.UDPHeaderLen
 	}
 }
 

@@ -38,6 +38,7 @@ func runDemo(ctx context.Context, env *environ, args []string) error {
 	wire := choice{"auto", []string{"auto", "tun", "veth", "mem"}}
 	fs.Var(&wire, "wire", "`WIRE` of engine user: tun or veth (by AF_XDP, as root), where the sender is the kernel's TCP, mem (sender in this process) or auto")
 	bufferSize := bufferSizeFlag(fs)
+	mtu := addMTUFlag(fs)
 	var nic nicFlags
 	nic.add(fs)
 	sender := fs.String("sender", "", "network namespace `NAME` to start the sender for --interface in (default: it is asked for)")
@@ -69,7 +70,7 @@ func runDemo(ctx context.Context, env *environ, args []string) error {
 	if d.wire == "mem" {
 		return d.run(ctx, nil)
 	}
-	h, err := newHosts()
+	h, err := newHosts(int(*mtu))
 	if errors.Is(err, os.ErrPermission) && os.Getenv(insideVar) == "" {
 		// An ordinary user has namespaces of his own in a user namespace.
 		var code int
@@ -142,7 +143,7 @@ func (d *demo) receive(ctx context.Context, h *hosts) (*report, error) {
 	case d.nic.wanted():
 		return d.byInterface(ctx, h, &d.nic, d.engine)
 	case d.wire == "veth":
-		return d.overVeth(ctx, h)
+		return d.overVeth(ctx, h, d.nic.mode.value)
 	}
 	switch d.engine {
 	case zctap.Copy:

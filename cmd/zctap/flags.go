@@ -131,6 +131,28 @@ func (b *bufferSize) on(engine string) int {
 	return 64 << 10
 }
 
+// mtuFlag is the MTU of the veth pair that a command makes.
+type mtuFlag int
+
+func addMTUFlag(fs *flag.FlagSet) *mtuFlag {
+	m := mtuFlag(1500)
+	fs.Var(&m, "mtu", "`BYTES` of the longest IP packet of the veth pair, 576 to 65535")
+	return &m
+}
+
+// Set takes an MTU.
+func (m *mtuFlag) Set(s string) error {
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 576 || n > 65535 {
+		return errors.New("an MTU is 576 to 65535 bytes")
+	}
+	*m = mtuFlag(n)
+	return nil
+}
+
+// String is the MTU.
+func (m *mtuFlag) String() string { return strconv.Itoa(int(*m)) }
+
 // A choice is a flag with a few known values.
 type choice struct {
 	value string

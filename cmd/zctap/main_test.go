@@ -52,6 +52,8 @@ func TestWrongCommandLines(t *testing.T) {
 		{[]string{"send", "127.0.0.1:1", "--in", "-", "--pattern", "1"}, "exclude each other"},
 		{[]string{"bench", "tea"}, `no benchmark "tea"`},
 		{[]string{"bench", "tcp", "--rounds", "0"}, "--rounds is"},
+		{[]string{"bench", "tcp", "--mtu", "60"}, "an MTU is"},
+		{[]string{"demo", "--mtu", "wide"}, "an MTU is"},
 		{[]string{"bench", "tcp", "--engine", "zcrx"}, "needs an --interface"},
 		{[]string{"bench", "tcp", "--interface", "eth9"}, "needs a --sender"},
 		{[]string{"demo", "--engine", "zcrx"}, "needs an --interface"},

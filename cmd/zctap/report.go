@@ -24,6 +24,7 @@ type report struct {
 	CPUSeconds    float64           `json:"cpu_seconds"`
 	UserSeconds   float64           `json:"cpu_user_seconds"`
 	SystemSeconds float64           `json:"cpu_system_seconds"`
+	SenderSeconds float64           `json:"sender_cpu_seconds,omitempty"` // of the sending process, where we started one
 	RecvCalls     uint64            `json:"recv_calls"`
 	Verified      bool              `json:"verified"`
 	Mismatches    int64             `json:"mismatches"`

@@ -66,7 +66,8 @@ type hosts struct {
 	wire     string
 }
 
-func newHosts() (*hosts, error) {
+// newHosts makes namespaces, and veth between them of that MTU; 0: 1,500.
+func newHosts(mtu int) (*hosts, error) {
 	s, err := netns.New()
 	if err != nil {
 		return nil, err
@@ -77,7 +78,7 @@ func newHosts() (*hosts, error) {
 	}
 	h := &hosts{sender: s, receiver: r, addr: vethRecv.Addr(), wire: "veth"}
 	err = netns.Veth(s, r, netns.VethOptions{
-		NameA: vethName, NameB: vethName, AddrA: []netip.Prefix{vethSend}, AddrB: []netip.Prefix{vethRecv},
+		NameA: vethName, NameB: vethName, AddrA: []netip.Prefix{vethSend}, AddrB: []netip.Prefix{vethRecv}, MTU: mtu,
 	})
 	if err == nil {
 		err = s.SetSysctl("net/ipv4/tcp_congestion_control", senderControl)
@@ -99,8 +100,9 @@ func (h *hosts) close() (err error) {
 }
 
 // startSender starts `zctap send` as a process of its own, at the sender of h
-// (nil: here), or asks for it. wait waits for its end; the context's end kills it.
-func (t *transfer) startSender(ctx context.Context, h *hosts, to string) (wait func() error, err error) {
+// (nil: here), or asks for it. wait waits for its end, and adds what it took to r;
+// the context's end kills it.
+func (t *transfer) startSender(ctx context.Context, h *hosts, to string, r *report) (wait func() error, err error) {
 	if h != nil && h.sender == nil {
 		fmt.Fprintf(t.env.stderr, "Start the sender, on a machine at the other end: zctap %s\n", strings.Join(t.sendArgs(to), " "))
 		return func() error { return nil }, nil
@@ -123,6 +125,7 @@ func (t *transfer) startSender(ctx context.Context, h *hosts, to string) (wait f
 		if err := cmd.Wait(); err != nil {
 			return fmt.Errorf("sender: %w: %s", err, bytes.TrimSpace(complaint.Bytes()))
 		}
+		r.SenderSeconds = (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds()
 		return nil
 	}, nil
 }
@@ -141,7 +144,7 @@ func (t *transfer) sendArgs(to string) []string {
 func (t *transfer) queue(ctx context.Context, q *zctap.Queue, ln *zctap.Listener, h *hosts, addr string, r *report) error {
 	err := func() error {
 		defer ln.Close()
-		wait, err := t.startSender(ctx, h, addr)
+		wait, err := t.startSender(ctx, h, addr, r)
 		if err != nil {
 			return err
 		}
@@ -213,7 +216,7 @@ func (t *transfer) byNetConn(ctx context.Context, h *hosts) (*report, error) {
 		return nil, err
 	}
 	defer ln.Close()
-	wait, err := t.startSender(ctx, h, ln.Addr().String())
+	wait, err := t.startSender(ctx, h, ln.Addr().String(), r)
 	if err != nil {
 		return nil, err
 	}

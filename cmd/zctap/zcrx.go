@@ -53,7 +53,7 @@ func (f *nicFlags) apply(c *zctap.Config) {
 	if f.noDevice {
 		c.Engine, c.ZCRX = zctap.ZCRX, &zctap.ZCRXConfig{NoDevice: true}
 	}
-	if f.mode.value != "auto" {
+	if f.mode.value != "" && f.mode.value != "auto" {
 		c.XDP = &zctap.XDPConfig{Mode: f.mode.value}
 	}
 }
@@ -63,7 +63,7 @@ func (f *nicFlags) apply(c *zctap.Config) {
 // else; or veth, without a device.
 func (f *nicFlags) hosts(sender string) (*hosts, error) {
 	if f.noDevice {
-		return newHosts()
+		return newHosts(0)
 	}
 	addr, err := addressOfInterface(f.iface)
 	if err != nil {
@@ -118,11 +118,15 @@ func (t *transfer) byInterface(ctx context.Context, h *hosts, f *nicFlags, engin
 	return r, t.queue(ctx, q, ln, h, ln.Addr().String(), r)
 }
 
-// overVeth receives with engine user by AF_XDP from the receiver's end of veth.
-func (t *transfer) overVeth(ctx context.Context, h *hosts) (*report, error) {
-	r, err := t.byInterface(ctx, h, &nicFlags{iface: vethName}, zctap.User)
+// overVeth receives with engine user by AF_XDP from the receiver's end of veth, in
+// a mode of --xdp-mode.
+func (t *transfer) overVeth(ctx context.Context, h *hosts, mode string) (*report, error) {
+	r, err := t.byInterface(ctx, h, &nicFlags{iface: vethName, mode: choice{value: mode}}, zctap.User)
 	if r != nil {
 		r.Wire = "veth by AF_XDP"
+		if mode == zctap.XDPGeneric {
+			r.Wire += ", generic"
+		}
 	}
 	return r, err
 }

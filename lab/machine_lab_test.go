@@ -271,7 +271,7 @@ func TestLabPackage(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, res.Steps[2].Stdout)
 	}
-	for _, passed := range []string{"TestWake", "TestConsume", "TestRecvMultishot"} {
+	for _, passed := range []string{"TestHave", "TestWake", "TestConsume", "TestRecvMultishot"} {
 		if !bytes.Contains(res.Steps[2].Stdout, []byte("--- PASS: "+passed)) {
 			t.Errorf("%s did not run:\n%s", passed, res.Steps[2].Stdout)
 		}

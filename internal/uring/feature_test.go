@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -50,6 +51,23 @@ func TestHave(t *testing.T) {
 	if says, err := r.Features()&FeatRecvSendBundle != 0, Have(BundleRecv); says != (err == nil) {
 		t.Errorf("the kernel says of bundles %v, the probe %v", says, err)
 	}
+}
+
+// TestProbeZCRXOnOneThread has the probe made by goroutines that others drive from one thread to the next.
+func TestProbeZCRXOnOneThread(t *testing.T) {
+	testenv.NeedIOUring(t)
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 50 {
+				if err := probeZCRX(); err != nil && !errors.Is(err, ErrNotSupported) {
+					t.Errorf("no answer: %v", err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // TestOutcome: yes and no are remembered, a failure to find out is not.

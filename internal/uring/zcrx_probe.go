@@ -5,6 +5,7 @@ package uring
 import (
 	"errors"
 	"fmt"
+	"runtime"
 
 	"golang.org/x/sys/unix"
 )
@@ -83,8 +84,11 @@ func probeRecvZC() error {
 }
 
 // probeZCRX registers an interface queue whose description lies at an address that nothing is mapped at. The kernel looks at
-// the privilege and the ring first, so a fault says that everything else would have been looked at too.
+// the privilege and the ring first, so a fault says that everything else would have been looked at too. The ring belongs to
+// the thread that made it: to another the kernel says EEXIST.
 func probeZCRX() error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	r, err := New(2, Params{Flags: zcrxRing | SetupCQE32})
 	if err != nil {
 		return err

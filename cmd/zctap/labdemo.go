@@ -23,7 +23,8 @@ type labReport struct {
 	*report
 	Kernel string `json:"kernel"`
 	// The proof: the page frames of physical memory that the NIC says it wrote
-	// payload to, and those that the application's views lay in.
+	// payload to, and those that the application's views lay in, which are all among
+	// them.
 	NICFrames       int  `json:"nic_page_frames"`
 	ViewFrames      int  `json:"view_page_frames"`
 	PageFramesMatch bool `json:"page_frames_match"`
@@ -93,8 +94,9 @@ func (s *labSetup) blameNIC() error {
 	return nil
 }
 
-// demoBuffers is a region that has room for the whole stream, where that can be:
-// an emulated machine may run the receiver long after the NIC deposited.
+// demoBuffers is a region that has room for the whole stream, where that can be.
+// An emulated receiver may be much slower than its sender, and one that holds most
+// of the region has what comes then copied out, so that the NIC does not run dry.
 func (o *labOptions) demoBuffers() int {
 	const page, most = 4096, 1 << 16
 	return min(max(int(o.size)/page*7/4, 1<<13), most)
@@ -110,7 +112,7 @@ func (r *labReport) compareFrames(s *labSetup, res *lab.Result, noDevice bool) e
 	r.ViewFrames = len(views)
 	written := s.nic.PayloadFrames(labQueue)
 	r.NICFrames = len(written)
-	r.PageFramesMatch = sameFrames(written, views)
+	r.PageFramesMatch = among(views, written)
 	switch {
 	case !r.PageFramesMatch:
 		return errors.New("the payload does not lie where the NIC put it")
@@ -120,20 +122,20 @@ func (r *labReport) compareFrames(s *labSetup, res *lab.Result, noDevice bool) e
 	return nil
 }
 
-// sameFrames reports whether both name the same page frames, and any at all.
-func sameFrames(a, b []uint64) bool {
-	in := make(map[uint64]bool, len(a))
-	for _, f := range a {
+// among reports whether all page frames that were read are among those written, and
+// any was read. More may be written than is read: what a sender repeats, on a slow
+// machine, is delivered once.
+func among(read, written []uint64) bool {
+	in := make(map[uint64]bool, len(written))
+	for _, f := range written {
 		in[f] = true
 	}
-	seen := make(map[uint64]bool, len(b))
-	for _, f := range b {
+	for _, f := range read {
 		if !in[f] {
 			return false
 		}
-		seen[f] = true
 	}
-	return len(seen) == len(in) && len(in) > 0
+	return len(read) > 0
 }
 
 func (r *labReport) print(env *environ, noDevice bool) error {
@@ -146,9 +148,9 @@ func (r *labReport) print(env *environ, noDevice bool) error {
 	fmt.Fprintf(w, "Bytes copied: %d. The NIC wrote payload to %d page frames of memory, the application read it from %d: ",
 		r.CopiedBytes, r.NICFrames, r.ViewFrames)
 	if r.PageFramesMatch {
-		fmt.Fprint(w, "the same.\n\n")
+		fmt.Fprint(w, "all of them among those.\n\n")
 	} else {
-		fmt.Fprint(w, "not the same.\n\n")
+		fmt.Fprint(w, "not all of them among those.\n\n")
 	}
 	return writeTable(w, r.report)
 }

@@ -31,6 +31,7 @@ var (
 	ErrArchitecture = bundle.ErrArchitecture // it is not an amd64 one
 	ErrProgram      = bundle.ErrProgram      // a program, such as apt-get
 	ErrNoMirror     = bundle.ErrNoMirror     // no Debian mirror
+	ErrNoKernel     = bundle.ErrNoKernel     // the mirror has no kernel of the version asked for
 	ErrNetwork      = bundle.ErrNetwork      // the mirror can't be reached
 	ErrNoSpace      = bundle.ErrNoSpace      // disk space
 )

@@ -228,6 +228,12 @@ func (r *rig) start(lines ...string) {
 	if err != nil {
 		r.Fatal(err)
 	}
+	r.run(vm, lines...)
+}
+
+// run takes over a machine that was booted, and runs shell commands.
+func (r *rig) run(vm *lab.VM, lines ...string) {
+	r.Helper()
 	r.vm = vm
 	r.Cleanup(func() {
 		if err := vm.Close(); err != nil && !r.Failed() && !r.mayDie {

@@ -1,0 +1,72 @@
+//go:build linux
+
+package scenario
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/zctap/zctap/lab"
+	"github.com/zctap/zctap/lab/gvnic"
+)
+
+// startOn starts the machine with the first kernel of those versions that the
+// mirror has. Which those are changes, and to look for one that is not there takes
+// a while, so those that have been seen come first. Without any there is nothing to
+// test.
+func (r *rig) startOn(versions ...string) {
+	r.Helper()
+	for _, v := range versions {
+		r.machine.Kernel = v
+		vm, err := lab.Boot(context.Background(), r.machine)
+		if errors.Is(err, lab.ErrNoKernel) {
+			continue
+		}
+		if err != nil {
+			r.Fatal(err)
+		}
+		r.run(vm)
+		return
+	}
+	r.Skipf("the mirror has none of the kernels %v any more", versions)
+}
+
+// TestLabOldestKernel: the oldest kernel that has zero-copy receive. Its driver for
+// the lab's NIC can't, and what is older than 7.1 can't do without a device, so the
+// engine has to say so, and to leave things as they were.
+func TestLabOldestKernel(t *testing.T) {
+	t.Parallel()
+	r := newEngineRig(t, gvnic.Config{})
+	uring := r.addTests("internal/uring")
+	r.startOn("6.16", "6.15", "6.17")
+	before := r.settings()
+	steps := stream(1 << 20)[:1]
+	steps[0].Background, steps[0].MayFail = false, true
+	got := r.do(steps...).Steps[0]
+	for _, want := range []string{"ZCRX_IFQ", "the driver did not take the area for its queue"} {
+		if got.ExitCode == 0 || !strings.Contains(string(got.Stderr), want) {
+			t.Errorf("zctap recv ended with %d and does not say %q: %s", got.ExitCode, want, got.Stderr)
+		}
+	}
+	r.wantSettings(before)
+	r.runTests(uring, "^Test(Have|Wake|RecvMultishot|RecvCQOverflow|MsgRing|DisabledRing|ZCRX)")
+}
+
+// TestLabOlderKernel: the engine on the oldest kernel whose driver for the lab's NIC
+// can do zero-copy receive, passes the conformance suite: a part of it, without
+// ZCTAP_LAB_LONG=1.
+func TestLabOlderKernel(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, gvnic.Config{})
+	zctap := r.addTests("")
+	r.startOn("7.2", "7.1", "7.0", "6.19", "6.18")
+	before := r.settings()
+	cases := "Transfer|HalfClose|Reset|Exhaustion|SlowReader|SmallMessages|CompletionEnds|CloseWithDataQueued"
+	if long {
+		cases = ""
+	}
+	r.runTests(zctap, "^TestLabConformanceZCRX$/("+cases+")")
+	r.wantSettings(before)
+}

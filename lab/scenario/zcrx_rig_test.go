@@ -5,6 +5,7 @@ package scenario
 import (
 	"encoding/json"
 	"fmt"
+	"os"
 	"testing"
 	"time"
 
@@ -16,6 +17,9 @@ const (
 	seed     = "7" // of the streams
 	flapTime = gvnic.Duration(300 * time.Millisecond)
 )
+
+// long asks for what takes longer than a submission should wait for: ZCTAP_LAB_LONG=1.
+var long = os.Getenv("ZCTAP_LAB_LONG") == "1"
 
 // An engineRig is a rig whose receiver is zctap, with engine zcrx, which prepares
 // the queue by itself.

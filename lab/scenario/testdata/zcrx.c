@@ -193,8 +193,12 @@ static void arm(struct receiver *r, int fd)
 	sqe->user_data = DATA;
 }
 
+// With BARE it only counts: what the kernel's part of receiving costs.
 static void verify(struct receiver *r, const unsigned char *p, size_t n)
 {
+#ifdef BARE
+	(void)p, (void)byte_at;
+#else
 	for (size_t i = 0; i < n;) {
 		__u64 off = r->got + i, w;
 
@@ -208,6 +212,7 @@ static void verify(struct receiver *r, const unsigned char *p, size_t n)
 			i++;
 		}
 	}
+#endif
 	r->got += n;
 }
 

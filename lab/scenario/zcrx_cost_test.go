@@ -1,0 +1,127 @@
+//go:build linux
+
+package scenario
+
+import (
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/zctap/zctap/lab"
+	"github.com/zctap/zctap/lab/gvnic"
+)
+
+// These tests count instructions, of the receiver's process, user and kernel: time
+// in an emulated machine says nothing, but there are machines of which it is known
+// how many instructions they have executed. They report medians; what they insist
+// on is so generous that only a blunder fails. docs/performance.md has the numbers.
+
+// costRounds is how often each receiver runs.
+func costRounds() int {
+	if long {
+		return 11
+	}
+	return 3
+}
+
+// TestLabZCRXInstructions compares engine zcrx with a program in C over liburing
+// that does the same, without a device: both receive what the kernel copies, and
+// look at none of it. What they cost at the beginning and at the end is left out, by
+// the difference of two streams' lengths.
+func TestLabZCRXInstructions(t *testing.T) {
+	t.Parallel()
+	const few, many = 8 << 20, 24 << 20
+	r := newEngineRig(t, gvnic.Config{})
+	r.machine.Devices, r.machine.Modules, r.job.Interfaces = nil, nil, nil
+	r.machine.Deterministic = true
+	bare := filepath.Join(t.TempDir(), "bare")
+	if err := lab.CompileC(t.Context(), bare, "-O2", "-Wall", "-Wextra", "-Werror", "-DBARE", "testdata/zcrx.c"); err != nil {
+		t.Fatal(err)
+	}
+	r.machine.Files = append(r.machine.Files, lab.File{Path: "/usr/local/bin/bare", Source: bare, Program: true})
+	r.start()
+
+	nextPort := 9000
+	// cost is the thousands of instructions for 10^6 bytes.
+	cost := func(receive func(port, bytes int) []string) float64 {
+		var spent [2]float64
+		for i, bytes := range []int{few, many} {
+			nextPort++
+			res := r.do(
+				lab.Step{Name: "receiver", Background: true, Args: receive(nextPort, bytes)},
+				lab.Step{Name: "sender", Args: []string{"bare", "send", "127.0.0.1", fmt.Sprint(nextPort), fmt.Sprint(bytes)}})
+			s := res.Step("receiver")
+			spent[i] = float64(s.User + s.System) // an instruction takes a nanosecond
+		}
+		return (spent[1] - spent[0]) / (many - few) * 1000
+	}
+	var c, ours, ratios []float64
+	for range costRounds() {
+		c = append(c, cost(func(port, bytes int) []string {
+			return []string{"bare", "recv", "nodev", "0", fmt.Sprint(port), fmt.Sprint(bytes), "8192"}
+		}))
+		ours = append(ours, cost(func(port, _ int) []string {
+			return []string{"zctap", "recv", "--nodev", "--listen", fmt.Sprintf("127.0.0.1:%d", port), "--json"}
+		}))
+		ratios = append(ratios, ours[len(ours)-1]/c[len(c)-1])
+	}
+	t.Logf("thousands of instructions for a MB, of %d rounds: C %s, zctap %s, ratio %s", len(c), spread(c), spread(ours), spread(ratios))
+	if m := median(ratios); m < 0.5 || m > 2.5 {
+		t.Errorf("zctap takes %.2f times the instructions of the program in C", m)
+	}
+}
+
+// TestLabZCRXCost compares engine zcrx on the NIC with net.Conn.Read, in turn on one
+// machine. How many instructions they take depends on when packets come.
+func TestLabZCRXCost(t *testing.T) {
+	t.Parallel()
+	r := newEngineRig(t, gvnic.Config{})
+	r.machine.Deterministic = true // CPU time is instructions then
+	r.start()
+	size := "16MB"
+	if long {
+		size = "48MB"
+	}
+	res := r.do(lab.Step{Args: []string{
+		"zctap", "bench", "tcp", "--engine", "zcrx", "--interface", "eth0", "--queue", fmt.Sprint(queue), "--sender", senderNetns,
+		"--rounds", fmt.Sprint(costRounds()), "--size", size, "--json",
+	}})
+	var got struct {
+		CPURatio float64 `json:"cpu_ratio"`
+		Summary  []struct {
+			User     [3]float64 `json:"cpu_user_seconds_per_gb"`
+			System   [3]float64 `json:"cpu_system_seconds_per_gb"`
+			ZeroCopy float64    `json:"zero_copy_share"`
+		} `json:"summary"`
+	}
+	if err := json.Unmarshal(res.Steps[0].Stdout, &got); err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Summary) != 2 || got.Summary[0].ZeroCopy < 0.99 || got.Summary[1].ZeroCopy != 0 {
+		t.Fatalf("%+v", got.Summary)
+	}
+	for i, name := range []string{"zctap", "net.Conn.Read"} {
+		s := got.Summary[i]
+		// A second for 10^9 bytes is a million instructions for 10^6 bytes.
+		for j := range s.User {
+			s.User[j], s.System[j] = s.User[j]*1000, s.System[j]*1000
+		}
+		t.Logf("%s: thousands of instructions for a MB: user %.0f, kernel %.0f (least, median, most)", name, s.User, s.System)
+	}
+	t.Logf("zctap to net.Conn.Read, median of %d rounds: %.2f", costRounds(), got.CPURatio)
+	if got.CPURatio <= 0 || got.CPURatio > 0.8 {
+		t.Errorf("zero-copy takes %.2f times the instructions of copies", got.CPURatio)
+	}
+}
+
+func median(v []float64) float64 {
+	v = slices.Sorted(slices.Values(v))
+	return (v[len(v)/2] + v[(len(v)-1)/2]) / 2
+}
+
+// spread words the median of some values, and the least and the most.
+func spread(v []float64) string {
+	return fmt.Sprintf("%.4g (%.4g to %.4g)", median(v), slices.Min(v), slices.Max(v))
+}

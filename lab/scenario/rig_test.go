@@ -256,7 +256,10 @@ func (r *rig) do(steps ...lab.Step) *lab.Result {
 // doing runs a job, and collects what it writes to /out.
 func (r *rig) doing(j lab.Job) *lab.Result {
 	r.Helper()
-	j.Collect, j.Timeout = []string{"/out/*"}, jobTimeout
+	j.Collect = []string{"/out/*"}
+	if j.Timeout == 0 {
+		j.Timeout = jobTimeout
+	}
 	res, err := r.vm.Run(r.Context(), j)
 	if err != nil {
 		r.Fatalf("%v\nNIC: %+v", err, r.nic.Stats())

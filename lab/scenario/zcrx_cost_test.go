@@ -80,14 +80,14 @@ func TestLabZCRXCost(t *testing.T) {
 	r := newEngineRig(t, gvnic.Config{})
 	r.machine.Deterministic = true // CPU time is instructions then
 	r.start()
-	size := "16MB"
+	size, timeout := "16MB", jobTimeout
 	if long {
-		size = "48MB"
+		size, timeout = "24MB", 4*jobTimeout
 	}
-	res := r.do(lab.Step{Args: []string{
+	res := r.doing(lab.Job{Timeout: timeout, Steps: []lab.Step{{Args: []string{
 		"zctap", "bench", "tcp", "--engine", "zcrx", "--interface", "eth0", "--queue", fmt.Sprint(queue), "--sender", senderNetns,
 		"--rounds", fmt.Sprint(costRounds()), "--size", size, "--json",
-	}})
+	}}}})
 	var got struct {
 		CPURatio float64 `json:"cpu_ratio"`
 		Summary  []struct {

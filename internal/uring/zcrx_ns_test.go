@@ -46,6 +46,10 @@ func TestNSZCRXInterfaces(t *testing.T) {
 		}
 		for _, v := range zcrxRings {
 			r, err := New(4, Params{Flags: v.flags})
+			if errors.Is(err, ErrNotSupported) {
+				t.Logf("not here: %v", err) // completions of two sizes, before 6.18
+				continue
+			}
 			if err != nil {
 				return err
 			}

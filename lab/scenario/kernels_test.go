@@ -40,6 +40,7 @@ func TestLabOldestKernel(t *testing.T) {
 	t.Parallel()
 	r := newEngineRig(t, gvnic.Config{})
 	uring := r.addTests("internal/uring")
+	r.machine.Modules = append(r.machine.Modules, "veth")
 	r.startOn("6.16", "6.15", "6.17")
 	before := r.settings()
 	steps := stream(1 << 20)[:1]
@@ -51,7 +52,7 @@ func TestLabOldestKernel(t *testing.T) {
 		}
 	}
 	r.wantSettings(before)
-	r.runTests(uring, "^Test(Have|Wake|RecvMultishot|RecvCQOverflow|MsgRing|DisabledRing|ZCRX)")
+	r.runTests(uring, "^Test(Have|Wake|RecvMultishot|RecvCQOverflow|MsgRing|DisabledRing|ZCRX|NSZCRX)")
 }
 
 // TestLabOlderKernel: the engine on the oldest kernel whose driver for the lab's NIC

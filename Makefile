@@ -27,7 +27,7 @@ bench: ## the benchmarks
 ns: ## the tests against the Linux kernel, in network namespaces (as root)
 	$(GO) test -count=1 -run '^TestNS' ./...
 
-lab: ## the tests in virtual machines with a modelled NIC (fetches about 90 MB once)
+lab: ## the tests in virtual machines with a modelled NIC (fetches about 160 MB once)
 	ZCTAP_VM=1 $(GO) test -count=1 -p 1 -timeout 20m -run '^TestLab' ./lab/...
 
 lint: ## gofmt, vet, other systems, golangci-lint and internal/lint

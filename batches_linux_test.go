@@ -1,0 +1,90 @@
+package zctap_test
+
+import (
+	"io"
+	"net"
+	"testing"
+
+	"github.com/zctap/zctap"
+	"github.com/zctap/zctap/internal/pattern"
+)
+
+// The engine works in batches, however the frames come: for one of them it makes at
+// most one ACK, and asks the kernel to send at most once. And over a wire that can't
+// wait it loses no frame as long as the application keeps up.
+func TestNSXDPBatches(t *testing.T) {
+	for _, mode := range []string{zctap.XDPCopy, zctap.XDPGeneric} {
+		t.Run(mode, func(t *testing.T) {
+			ours, theirs := newVeth(t, 1500)
+			q, peer := openXDP(ours, theirs, vethOurs4, vethPeer4, zctap.XDPConfig{Mode: mode})(t, zctap.Config{})
+			defer q.Close()
+			ln, err := q.Listen("tcp", ":0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer ln.Close()
+			_, port, err := net.SplitHostPort(ln.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			const size = 32 << 20
+			pat := pattern.New(9)
+			sent := make(chan error, 1)
+			go func() {
+				c, err := peer.Dial("tcp", net.JoinHostPort(peer.Host(), port))
+				if err == nil {
+					_, err = io.Copy(c, pat.Reader(size))
+					c.Close()
+				}
+				sent <- err
+			}()
+			c, err := ln.AcceptZC()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			var off int64
+			iovs := make([]zctap.Iov, 64)
+			for {
+				n, err := c.RecvZC(iovs)
+				if err == io.EOF {
+					break
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				for i := range iovs[:n] {
+					if m := pat.Mismatches(iovs[i].Bytes(), off); m != 0 {
+						t.Fatalf("%d wrong bytes from %d on", m, off)
+					}
+					off += int64(len(iovs[i].Bytes()))
+				}
+				if _, err := q.Release(iovs[:n]); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := <-sent; err != nil || off != size {
+				t.Fatalf("%d of %d bytes, %v", off, size, err)
+			}
+			s := q.Stats()
+			// Windows that open without a frame draw ACKs of their own, and each sleep
+			// is a call.
+			const few = 10
+			updates := s.Events["window-updates"]
+			// Segments out of order are acknowledged one by one, up to three a batch.
+			acks := s.Batches + updates + s.Events["out-of-order"] + few
+			if n := s.Events["pure-acks"]; n > acks {
+				t.Errorf("%d ACKs for %d batches, %d window updates", n, s.Batches, updates)
+			}
+			if calls := s.Batches + updates + s.Wakes + few; s.Syscalls > calls {
+				t.Errorf("%d system calls for %d batches, %d window updates and %d sleeps", s.Syscalls, s.Batches, updates, s.Wakes)
+			}
+			if n := s.Drops["driver-no-buffer"]; n != 0 {
+				t.Errorf("%d frames lost for want of a buffer", n)
+			}
+			if t.Failed() {
+				t.Logf("%+v", s)
+			}
+		})
+	}
+}

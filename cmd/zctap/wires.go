@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/zctap/zctap"
@@ -82,6 +83,13 @@ func newHosts(mtu int) (*hosts, error) {
 	})
 	if err == nil {
 		err = s.SetSysctl("net/ipv4/tcp_congestion_control", senderControl)
+	}
+	if err == nil {
+		// As a NIC has. A kernel without it (CONFIG_NET_SCHED) does without.
+		err = s.SetQueue(vethName)
+		if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.EOPNOTSUPP) {
+			err = nil
+		}
 	}
 	if err != nil {
 		return nil, errors.Join(err, h.close())

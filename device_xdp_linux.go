@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"sync"
+	"syscall"
 
 	"github.com/zctap/zctap/internal/driver/xdp"
 	"github.com/zctap/zctap/internal/engine"
@@ -161,5 +162,5 @@ func (x *XDPConfig) modes() (xdp.Mode, steer.Mode, error) {
 	case XDPGeneric:
 		return xdp.Copy, steer.Generic, nil
 	}
-	return 0, 0, fmt.Errorf("Config.XDP.Mode %q: there are %q, %q and %q", x.Mode, XDPZeroCopy, XDPCopy, XDPGeneric)
+	return 0, 0, fmt.Errorf("Config.XDP.Mode %q: there are %q, %q and %q: %w", x.Mode, XDPZeroCopy, XDPCopy, XDPGeneric, syscall.EINVAL)
 }

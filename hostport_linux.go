@@ -90,7 +90,7 @@ func (s *shared) keep(p *hostPort) (undo func()) {
 func (p *hostPort) take(proto steer.Proto, addrs []netip.Addr, port uint16) (uint16, error) {
 	err := p.shared.ns.Do(func() error {
 		for _, a := range addrs {
-			c, err := steer.Claim(proto, netip.AddrPortFrom(a, port))
+			c, err := p.shared.program.Claim(proto, netip.AddrPortFrom(a, port))
 			if err != nil {
 				return err
 			}

@@ -37,7 +37,10 @@ type world struct {
 
 func newWorld(t testing.TB, o netns.VethOptions) *world {
 	ours, theirs := newVethOf(t, o)
-	return &world{t, ours, theirs, filepath.Join(t.TempDir(), "journals")}
+	w := &world{t, ours, theirs, filepath.Join(t.TempDir(), "journals")}
+	w.in(ours, func() error { return netns.WaitAddresses([]netip.Prefix{vethOurs4, vethOurs6}, patience) })
+	w.in(theirs, func() error { return netns.WaitAddresses([]netip.Prefix{vethPeer4, vethPeer6}, patience) })
+	return w
 }
 
 // in runs f in a namespace.
@@ -113,8 +116,8 @@ rule show
 `
 
 // snapshot is all that could be left changed of an interface, as the tools of the
-// system show it.
-func (w *world) snapshot() string {
+// system show it, but for lines that match one of but.
+func (w *world) snapshot(but ...*regexp.Regexp) string {
 	w.Helper()
 	ip, ethtool := testenv.NeedCommand(w, "ip"), testenv.NeedCommand(w, "ethtool")
 	var all strings.Builder
@@ -132,6 +135,9 @@ func (w *world) snapshot() string {
 			}
 			lines := strings.Split(string(volatile.ReplaceAll(out.Bytes(), nil)), "\n")
 			slices.Sort(lines) // neighbors come in no order
+			lines = slices.DeleteFunc(lines, func(l string) bool {
+				return slices.ContainsFunc(but, func(r *regexp.Regexp) bool { return r.MatchString(l) })
+			})
 			fmt.Fprintf(&all, "%v\n%s\n", args, strings.Join(lines, "\n"))
 		}
 	}
@@ -140,11 +146,11 @@ func (w *world) snapshot() string {
 
 // unchanged waits until a snapshot is as it was: what a process has left behind
 // the kernel cleans up a moment after its end.
-func (w *world) unchanged(was string) {
+func (w *world) unchanged(was string, but ...*regexp.Regexp) {
 	w.Helper()
 	now := ""
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
-		if now = w.snapshot(); now == was {
+		if now = w.snapshot(but...); now == was {
 			return
 		}
 	}

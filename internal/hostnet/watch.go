@@ -72,6 +72,9 @@ func watch(name string, index int, o options) (*Host, error) {
 		if name == "" {
 			name = fmt.Sprint("number ", index)
 		}
+		if errors.Is(err, unix.ENODEV) {
+			return nil, fmt.Errorf("hostnet: there is no interface %s in this network namespace (`ip link` lists them): %w", name, unix.ENODEV)
+		}
 		return nil, fmt.Errorf("hostnet: watching interface %s: %w", name, err)
 	}
 	h.wg.Add(2)

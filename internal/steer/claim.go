@@ -44,15 +44,31 @@ type Port struct {
 //
 // Errors: EADDRINUSE; EADDRNOTAVAIL if the address is not the machine's; EACCES for
 // a privileged port; EINVAL, EPROTONOSUPPORT.
-func Claim(proto Proto, local netip.AddrPort) (*Port, error) {
-	p, err := claim(proto, local)
+func Claim(proto Proto, local netip.AddrPort) (*Port, error) { return claimBy(refuseAll, proto, local) }
+
+// Claim is the function of that name, and needs no capability for other ports than
+// privileged ones: a kernel may allow a socket's filter to be made by processes with
+// CAP_BPF only, and this one was made by Load.
+func (p *Program) Claim(proto Proto, local netip.AddrPort) (*Port, error) {
+	if err := p.use(); err != nil {
+		return nil, fmt.Errorf("steer: claiming %v port %v: %w", proto, local, err)
+	}
+	defer p.mu.RUnlock()
+	return claimBy(func(fd int) error {
+		return os.NewSyscallError("setsockopt SO_ATTACH_BPF", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ATTACH_BPF, p.refuse.FD()))
+	}, proto, local)
+}
+
+// claimBy claims a port with a socket that silence makes deaf.
+func claimBy(silence func(fd int) error, proto Proto, local netip.AddrPort) (*Port, error) {
+	p, err := claim(silence, proto, local)
 	if err != nil {
 		return nil, fmt.Errorf("steer: claiming %v port %v: %w%s", proto, local, err, claimHint(err, proto, local.Port()))
 	}
 	return p, nil
 }
 
-func claim(proto Proto, local netip.AddrPort) (*Port, error) {
+func claim(silence func(fd int) error, proto Proto, local netip.AddrPort) (*Port, error) {
 	if err := proto.check(); err != nil {
 		return nil, err
 	}
@@ -64,11 +80,11 @@ func claim(proto Proto, local netip.AddrPort) (*Port, error) {
 	if err != nil {
 		return nil, err
 	}
-	return hold(proto, sa, family, local)
+	return hold(silence, proto, sa, family, local)
 }
 
 // hold binds a socket of its own to an address, and keeps it silent.
-func hold(proto Proto, sa unix.Sockaddr, family int, local netip.AddrPort) (_ *Port, err error) {
+func hold(silence func(fd int) error, proto Proto, sa unix.Sockaddr, family int, local netip.AddrPort) (_ *Port, err error) {
 	kind := unix.SOCK_DGRAM
 	if proto == TCP {
 		kind = unix.SOCK_STREAM
@@ -83,7 +99,7 @@ func hold(proto Proto, sa unix.Sockaddr, family int, local netip.AddrPort) (_ *P
 		}
 	}()
 	// Deaf before it can hear anything.
-	if err := refuseAll(fd); err != nil {
+	if err := silence(fd); err != nil {
 		return nil, err
 	}
 	if family == unix.AF_INET6 {

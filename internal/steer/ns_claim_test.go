@@ -20,8 +20,16 @@ import (
 // claimed is a claim until the test's end.
 func claimed(t testing.TB, ns *netns.NS, proto Proto, local netip.AddrPort) *Port {
 	t.Helper()
+	return claimedBy(t, ns, Claim, proto, local)
+}
+
+// A claimer is Claim, of the package or of a program.
+type claimer = func(Proto, netip.AddrPort) (*Port, error)
+
+func claimedBy(t testing.TB, ns *netns.NS, claim claimer, proto Proto, local netip.AddrPort) *Port {
+	t.Helper()
 	var p *Port
-	must(t, ns.Do(func() (err error) { p, err = Claim(proto, local); return err }))
+	must(t, ns.Do(func() (err error) { p, err = claim(proto, local); return err }))
 	t.Cleanup(func() {
 		if err := p.Close(); err != nil {
 			t.Error(err)
@@ -190,6 +198,14 @@ func TestNSClaimZone(t *testing.T) {
 // steered. Were the port only bound, it would.
 func TestNSClaimSilent(t *testing.T) {
 	testenv.NeedRoot(t)
+	t.Run("without a program", func(t *testing.T) { claimSilent(t, Claim) })
+	t.Run("by a program", func(t *testing.T) {
+		needBPF(t)
+		claimSilent(t, loaded(t, Options{}).Claim)
+	})
+}
+
+func claimSilent(t *testing.T, claim claimer) {
 	w := newWire(t, 0)
 	for _, a := range []netip.Addr{our4, our6} {
 		// What a port says that nobody has, or that is bound and not listened on.
@@ -210,8 +226,8 @@ func TestNSClaimSilent(t *testing.T) {
 		refused = w.startConnect(t, port(a, 7001))
 		eventually(t, "refused, port only bound", func() bool { return connectError(t, refused) == unix.ECONNREFUSED })
 
-		claimed(t, w.ours, TCP, port(a, 7000))
-		claimed(t, w.ours, UDP, port(a, 7000))
+		claimedBy(t, w.ours, claim, TCP, port(a, 7000))
+		claimedBy(t, w.ours, claim, UDP, port(a, 7000))
 		silent := w.startConnect(t, port(a, 7000))
 		datagrams := udp(t, w.peer, netip.AddrPort{})
 		connected := connectedUDP(t, w.peer, port(a, 7000))

@@ -78,6 +78,7 @@ type Program struct {
 	bpfMaps
 	o         Options
 	prog      *ebpf.Program
+	refuse    *ebpf.Program // the filter of sockets that hold ports
 	listening listenerSet
 
 	mu   sync.RWMutex // held for reading while the descriptors are used
@@ -131,6 +132,15 @@ func (p *Program) load() (err error) {
 		}
 		return fmt.Errorf("loading the XDP program: %w%s", err, permissionHint(err))
 	}
+	p.refuse, err = ebpf.NewProgram(&ebpf.ProgramSpec{
+		Name:         "zctap_refuse",
+		Type:         ebpf.SocketFilter,
+		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()}, // accept 0 bytes
+		License:      "Apache-2.0",
+	})
+	if err != nil {
+		return fmt.Errorf("loading the filter of claimed ports: %w%s", err, permissionHint(err))
+	}
 	return nil
 }
 
@@ -143,7 +153,7 @@ func (p *Program) Close() error {
 		return nil
 	}
 	p.done = true
-	err := p.prog.Close()
+	err := errors.Join(p.prog.Close(), p.refuse.Close())
 	for _, m := range []*ebpf.Map{p.sockets, p.listeners, p.flows, p.counters} {
 		err = errors.Join(err, m.Close())
 	}

@@ -5,6 +5,7 @@ package xdp
 import (
 	"errors"
 	"fmt"
+	"net"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -38,6 +39,9 @@ func Open(c Config) (*Driver, error) {
 		name := c.Interface
 		if name == "" {
 			name = fmt.Sprintf("interface %d", c.Index)
+			if i, err := net.InterfaceByIndex(c.Index); err == nil {
+				name = i.Name
+			}
 		}
 		return nil, fmt.Errorf("xdp: %s: %w", name, err)
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/zctap/zctap"
 	"github.com/zctap/zctap/internal/enginetest"
+	"github.com/zctap/zctap/internal/netns"
 	"github.com/zctap/zctap/internal/pattern"
 	"github.com/zctap/zctap/internal/testenv"
 )
@@ -110,10 +111,14 @@ func TestNSHTTPUserTUN(t *testing.T) {
 // A real curl, over the Linux kernel's TCP, uploads to and downloads from
 // net/http over zctap.
 func TestNSCurl(t *testing.T) {
-	curl := testenv.NeedCommand(t, "curl")
 	ns := newNS(t)
 	q, peer := openTUN(ns, tunOurs4.Addr(), tunHost4.Addr())(t, zctap.Config{})
-	url := "http://" + net.JoinHostPort(peer.Host(), serveHashes(t, q))
+	testCurl(t, ns, "http://"+net.JoinHostPort(peer.Host(), serveHashes(t, q)))
+}
+
+// testCurl runs curl in ns against the server of serveHashes at url.
+func testCurl(t *testing.T, ns *netns.NS, url string) {
+	curl := testenv.NeedCommand(t, "curl")
 	dir := t.TempDir()
 	up, down := filepath.Join(dir, "up"), filepath.Join(dir, "down")
 	body := make([]byte, httpBody)

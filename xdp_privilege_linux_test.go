@@ -43,6 +43,7 @@ func (c *child) asNobody(but string) {
 func init() {
 	roles["unprivileged"] = unprivileged
 	roles["powerless"] = powerless
+	roles["drop"] = drop
 }
 
 // TestNSXDPUnprivileged: an ordinary user with three or four capabilities has the
@@ -248,4 +249,52 @@ func powerless() error {
 	}
 	fmt.Println("opened")
 	return q.Close()
+}
+
+// TestNSDropCapabilities: what Open needs is gone from all threads, and the rest is
+// there; or the program is linked with C, and is told so.
+func TestNSDropCapabilities(t *testing.T) {
+	w := newWorld(t, netns.VethOptions{})
+	c := w.child("drop")
+	c.start(w.ours)
+	switch got := c.line(); got {
+	case "dropped":
+	case "linked with C":
+		t.Log("this test is linked with C; cmd/zctap has one of a program that is not")
+	default:
+		t.Errorf("%s; %s", got, c.errs)
+	}
+	c.finish()
+}
+
+func drop() error {
+	q, err := zctap.Open(zctap.Config{Engine: zctap.Copy, Buffers: 64})
+	if err != nil {
+		return err
+	}
+	before, err := capabilities(os.Getpid())
+	if err != nil {
+		return err
+	}
+	err = q.DropCapabilities()
+	after, failed := capabilities(os.Getpid())
+	if failed != nil {
+		return failed
+	}
+	var gone uint64
+	for _, bit := range openCaps {
+		gone |= 1 << bit
+	}
+	if errors.Is(err, zctap.ErrNotSupported) && strings.Contains(err.Error(), "CGO_ENABLED=0") {
+		gone, err = 0, nil
+		fmt.Println("linked with C")
+	} else if err == nil {
+		fmt.Println("dropped")
+	}
+	for thread, set := range after {
+		if was, old := before[thread]; old && set != was&^gone {
+			return fmt.Errorf("thread %s had %x and has %x", thread, was, set)
+		}
+	}
+	return errors.Join(err, q.Close())
 }

@@ -86,6 +86,7 @@ func runRecv(ctx context.Context, env *environ, args []string) error {
 	seed := fs.Uint64("pattern", 0, "verify the stream of send --pattern `SEED`")
 	frames := fs.String("page-frames", "", "write the physical page frames that payload came in to `FILE`, 8 bytes each")
 	dryRun := fs.Bool("dry-run", false, "show what would be changed on the --interface, and end")
+	drop := fs.Bool("drop-capabilities", false, "give up the capabilities that only opening needs (not in a build with C)")
 	asJSON := fs.Bool("json", false, "print the result as JSON")
 	if _, err := parseFlags(env, fs, args); err != nil {
 		return err
@@ -118,7 +119,12 @@ func runRecv(ctx context.Context, env *environ, args []string) error {
 	if err != nil {
 		return err
 	}
-	err = recvOne(ctx, env, q, *listen, s, r)
+	if *drop {
+		err = q.DropCapabilities()
+	}
+	if err == nil {
+		err = recvOne(ctx, env, q, *listen, s, r)
+	}
 	err = errors.Join(err, finish(), r.addQueue(q))
 	if ctx.Err() != nil {
 		return errors.New("interrupted")

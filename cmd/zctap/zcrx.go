@@ -16,6 +16,7 @@ import (
 type nicFlags struct {
 	iface    string
 	queue    int
+	queues   int
 	noDevice bool
 	mode     choice
 }
@@ -23,6 +24,7 @@ type nicFlags struct {
 func (f *nicFlags) add(fs *flag.FlagSet) {
 	fs.StringVar(&f.iface, "interface", "", "receive from the network `INTERFACE`: with engine zcrx, or engine user by AF_XDP")
 	fs.IntVar(&f.queue, "queue", 0, "`NUMBER` of the interface's receive queue for engine zcrx, not 0 (default the last)")
+	fs.IntVar(&f.queues, "queues", 0, "`NUMBER` of the interface's receive queues for AF_XDP, the first so many (default all)")
 	f.mode = choice{"auto", []string{"auto", zctap.XDPZeroCopy, zctap.XDPCopy, zctap.XDPGeneric}}
 	fs.Var(&f.mode, "xdp-mode", "`MODE` of AF_XDP: auto, zerocopy, copy or generic")
 	fs.BoolVar(&f.noDevice, "nodev", false, "engine zcrx without an interface: the kernel copies every byte (Linux 7.1, for tests)")
@@ -37,6 +39,12 @@ func (f *nicFlags) check(engine string) error {
 		return usagef("--queue is a queue of an --interface")
 	case f.queue < 0:
 		return usagef("--queue is from 1")
+	case f.queues < 0:
+		return usagef("--queues is from 1")
+	case f.queues > 0 && f.iface == "":
+		return usagef("--queues are queues of an --interface")
+	case f.queues > 0 && engine == zctap.ZCRX:
+		return usagef("--queues is for engine user, which receives by AF_XDP; engine zcrx has one --queue")
 	case f.noDevice && engine != zctap.Auto && engine != zctap.ZCRX:
 		return usagef("--nodev is for engine zcrx")
 	case f.iface != "" && engine == zctap.Copy:
@@ -53,8 +61,15 @@ func (f *nicFlags) apply(c *zctap.Config) {
 	if f.noDevice {
 		c.Engine, c.ZCRX = zctap.ZCRX, &zctap.ZCRXConfig{NoDevice: true}
 	}
+	if f.iface == "" {
+		return
+	}
+	c.XDP = &zctap.XDPConfig{}
 	if f.mode.value != "" && f.mode.value != "auto" {
-		c.XDP = &zctap.XDPConfig{Mode: f.mode.value}
+		c.XDP.Mode = f.mode.value
+	}
+	for queue := range f.queues {
+		c.XDP.Queues = append(c.XDP.Queues, queue)
 	}
 }
 

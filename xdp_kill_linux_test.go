@@ -1,6 +1,7 @@
 package zctap_test
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -30,11 +31,11 @@ const receiverPort = 9000
 
 func init() { roles["receiver"] = receiver }
 
-// receiver receives whatever comes to receiverPort, by the XDP mode in
-// ZCTAP_TEST_MODE, until it is killed.
+// receiver receives whatever comes to receiverPort of veth0, or the interface in
+// ZCTAP_TEST_INTERFACE, by the XDP mode in ZCTAP_TEST_MODE, until it is killed.
 func receiver() error {
 	q, err := zctap.Open(zctap.Config{
-		Engine: zctap.User, Interface: "veth0", Buffers: 1024,
+		Engine: zctap.User, Interface: cmp.Or(os.Getenv("ZCTAP_TEST_INTERFACE"), "veth0"), Buffers: 1024,
 		XDP: &zctap.XDPConfig{Mode: os.Getenv("ZCTAP_TEST_MODE"), JournalDir: os.Getenv("ZCTAP_TEST_JOURNALS")},
 	})
 	if err != nil {

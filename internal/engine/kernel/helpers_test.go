@@ -232,8 +232,11 @@ const period = 1<<20 + 7
 func at(off int64, n int) []byte { return stream[off%period:][:n] }
 
 // send writes n bytes of the stream.
-func send(p io.Writer, n int64) error {
-	for off := int64(0); off < n; {
+func send(p io.Writer, n int64) error { return sendFrom(p, 0, n) }
+
+// sendFrom writes n bytes of the stream from off on.
+func sendFrom(p io.Writer, off, n int64) error {
+	for n += off; off < n; {
 		k, err := p.Write(at(off, int(min(n-off, 1<<16))))
 		if off += int64(k); err != nil {
 			return err

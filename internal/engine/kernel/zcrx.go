@@ -47,6 +47,7 @@ type zcrx struct {
 	napi     uint32           // what polls the queue; 0 not known
 	napiAt   time.Time        // when it was asked for last
 	batch    zcrxBatch        // what this round brought
+	rounds   uint64           // with this one
 	promises promises
 	reserved int       // buffers of the reserve that requests may need
 	stalls   bool      // the kernel may stop a request in the middle; see doubt
@@ -212,6 +213,7 @@ func (z *zcrx) round(timeout time.Duration) error {
 		return err
 	}
 	z.batch.begin(z.free())
+	z.rounds++
 	z.kickDoubted()
 	if err := z.exchange(z.patience(timeout)); err != nil {
 		return err

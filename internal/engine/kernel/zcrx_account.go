@@ -19,6 +19,11 @@ import (
 // that does not move (and in the driver's statistics). It comes from other
 // queues, whose drivers copy small packets and heads, and those connections are
 // recognized by what polled their last packet (SO_INCOMING_NAPI_ID).
+//
+// A flow that is steered to another queue, or back, is noticed some payload late.
+// With each move, as not copied counts too little by what one round brings at
+// most, and too much by the linear payload of locateEvery bytes and one round:
+// what the kernel itself says that it copied is never in that.
 
 // zcrxBatch is what one round brought.
 type zcrxBatch struct {
@@ -45,6 +50,9 @@ func (z *zcrx) copied(s *socket, off, n int) bool {
 	}
 	if !r.fresh {
 		z.readCopies()
+	}
+	if r.debt > 0 && !s.zc.elsewhere && s.zc.located != z.rounds {
+		z.locate(s)
 	}
 	if s.zc.elsewhere {
 		r.debt = max(r.debt-n, 0)
@@ -102,18 +110,41 @@ func (z *zcrx) askNAPI(now time.Time) {
 	}
 }
 
-// locate finds out whether s comes in by our queue.
+// locateEvery is how many bytes a connection receives by our queue, as far as
+// known, until it is looked whether it still does.
+const locateEvery = 256 << 10
+
+// followUp looks where payload of n bytes for s came in, if that is not known any
+// more: the first, and that after locateEvery bytes, or after a while elsewhere.
+func (z *zcrx) followUp(s *socket, n int) {
+	c := &s.zc
+	if c.unlocated -= n; (c.unlocated < 0 || c.elsewhere) && c.located != z.rounds {
+		z.locate(s)
+	}
+}
+
+// locate finds out whether s comes in by our queue. There is payload: before, the
+// socket may not know what polled its packets.
 func (z *zcrx) locate(s *socket) {
+	s.zc.located, s.zc.unlocated = z.rounds, locateEvery
 	if z.napi == 0 {
 		return
 	}
-	id, err := unix.GetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_INCOMING_NAPI_ID)
-	if err == nil && uint32(id) != z.napi {
+	id, err := z.incoming(s.fd)
+	if err == nil && id != z.napi {
 		z.askNAPI(time.Now())
 	}
-	elsewhere := err == nil && uint32(id) != z.napi
+	elsewhere := err == nil && id != z.napi
 	if elsewhere && !s.zc.elsewhere {
 		z.stats.elsewhere.Add(1)
 	}
 	s.zc.elsewhere = elsewhere
+}
+
+func (z *zcrx) incoming(fd int) (uint32, error) {
+	if z.o.Incoming != nil {
+		return z.o.Incoming(fd)
+	}
+	id, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_INCOMING_NAPI_ID)
+	return uint32(id), err
 }

@@ -4,10 +4,12 @@ package kernel
 
 import (
 	"slices"
+	"sync/atomic"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/zctap/zctap/internal/buf"
 	"github.com/zctap/zctap/internal/uring"
 	"github.com/zctap/zctap/internal/uring/uringtest"
 )
@@ -93,6 +95,70 @@ func TestZCRXElsewhere(t *testing.T) {
 		if known != (s.CopiedBytes == size) || known != (s.Events["other-queue"] == 1) {
 			t.Errorf("known %v: %+v", known, s)
 		}
+	}
+}
+
+// A flow that moves to another queue and back: how much is counted wrong has the
+// bound that is promised.
+func TestZCRXMoves(t *testing.T) {
+	const ours, other, size, moves = 4711, 12, 1 << 20, 6
+	var napi, looks atomic.Uint32
+	z := device
+	z.NAPI = func() (uint32, error) { return ours, nil }
+	z.Incoming = func(int) (uint32, error) {
+		looks.Add(1)
+		return napi.Load(), nil
+	}
+	w := zcrxOn(t, options{}, z, uringtest.Options{Device: true})
+	c, p := w.connect()
+	iovs := make([]buf.Iov, 64)
+	off, want := int64(0), [2]uint64{}
+	for i := range moves {
+		napi.Store([]uint32{ours, other}[i%2])
+		sent := make(chan error, 1)
+		go func() { sent <- sendFrom(p, off, size) }()
+		for end := off + size; off < end; {
+			n, err := c.Queue().Recv(iovs, int(end-off))
+			w.ok(err)
+			off = w.check(iovs[:n], off)
+			w.giveBack(iovs[:n])
+		}
+		w.ok(<-sent)
+		w.eventually("it is counted", func() bool { return w.received() == uint64(off) })
+		s := w.stats()
+		want[i%2] += size
+		// Nothing was on its way when it moved, so that each round is of one queue.
+		if late := uint64(i/2+i%2) * (locateEvery + 4096); s.CopiedBytes > want[1] || s.CopiedBytes+late < want[1] {
+			w.Errorf("after %d moves %d bytes count as copied, %d were", i, s.CopiedBytes, want[1])
+		}
+	}
+	if n := w.event("other-queue"); n != moves/2 {
+		w.Errorf("%d events", n)
+	}
+	// A round may bring little when it is elsewhere.
+	if n := looks.Load(); n < moves || n > uint32(w.stats().Batches)+moves*size/locateEvery {
+		w.Errorf("looked %d times", n)
+	}
+}
+
+// What the kernel says that it copied makes the round's connections be looked at.
+func TestZCRXMovesWithCopies(t *testing.T) {
+	z, kernel := accountant(t)
+	z.napi, z.rounds = 1, 7
+	z.o.Incoming = func(int) (uint32, error) { return 2, nil }
+	var s socket
+	s.zc.unlocated = locateEvery
+	z.batch.begin(100)
+	z.followUp(&s, 4096)
+	if z.copied(&s, 0, 4096) || s.zc.elsewhere {
+		t.Error("it counts as copied without a sign of it")
+	}
+	*kernel = 1000
+	z.rounds++
+	z.batch.begin(100)
+	z.followUp(&s, 4096)
+	if !z.copied(&s, 0, 4096) || !s.zc.elsewhere || z.stats.elsewhere.Load() != 1 {
+		t.Errorf("it counts as not copied, elsewhere %v", s.zc.elsewhere)
 	}
 }
 

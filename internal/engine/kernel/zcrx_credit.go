@@ -26,10 +26,12 @@ type zcState struct {
 	grant int    // bytes: the credit of the next request, if nothing else limits it
 	mean  int    // bytes that a completion brings, smoothed
 
-	active    bool // it has used up its last credit
-	tries     int  // requests in a row that ended for want of buffers and brought nothing
-	elsewhere bool // its packets come in by another queue
-	doubted   bool // in zcrx.doubts
+	active    bool   // it has used up its last credit
+	tries     int    // requests in a row that ended for want of buffers and brought nothing
+	elsewhere bool   // its packets come in by another queue
+	located   uint64 // number of the round in which that was found out
+	unlocated int    // bytes that have come since
+	doubted   bool   // in zcrx.doubts
 	promise   promise
 	reserved  int // buffers of the reserve that its request may need
 	window    window
@@ -128,7 +130,6 @@ func (z *zcrx) arm(s *socket) {
 		return
 	}
 	z.begin(s)
-	z.locate(s)
 	credit, reserve := z.allowance(s)
 	if want := s.zc.grant / s.zc.mean; s.zc.active && credit < want {
 		z.recall(want - credit)

@@ -84,6 +84,10 @@ type ZCRXOptions struct {
 	// headers are not split off, is not recognized.
 	Counters func() (received, dropped uint64, err error)
 
+	// Incoming is the id of what polled the last packet of a socket; nil asks the
+	// kernel (SO_INCOMING_NAPI_ID). Tests move flows to other queues here.
+	Incoming func(fd int) (uint32, error)
+
 	// QueueFree waits until the queue is bound to no ring any more, for 5 seconds at
 	// most (nic.WaitQueueFree). Called when the ring has been closed.
 	QueueFree func() error

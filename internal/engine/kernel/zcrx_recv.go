@@ -107,6 +107,7 @@ func (z *zcrx) dry(s *socket) {
 func (z *zcrx) deliver(c *conn, d uring.ZCData) {
 	l, s := z.l, &c.socket
 	z.batch.frames++
+	z.followUp(s, d.Len)
 	s.zc.note(d.Len)
 	z.last = s
 	at := d.Area()*z.areaBytes + d.Offset()

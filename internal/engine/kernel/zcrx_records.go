@@ -10,7 +10,8 @@ package kernel
 // use, so none is made but from a record, and each record makes one.
 //
 // They are also whom a buffer is charged to. A connection pays once for what it
-// has in a row in one of the kernel's buffers. Where connections share one, all
+// has in a row in one of the kernel's buffers, but for each maxShares pieces as
+// for another buffer: they cost memory of ours. Where connections share one, all
 // pay until the last has given back: that is not known of each alone.
 type records struct {
 	shift uint     // log2 of the kernel's buffers' size
@@ -27,6 +28,7 @@ type record struct {
 	owner token  // whom the payload was for, who may be gone
 	next  int32
 	first int32 // the first record in the same buffer of the kernel's
+	run   uint8 // the owner's pieces before it in a row, since the last that it paid for
 	pays  bool  // it counts against the owner
 	alone bool  // of a first record: nobody else has payload in the buffer
 }
@@ -50,7 +52,10 @@ func (r *records) add(b uint16, place uint64, owner token) (pays bool, joined *r
 	e := record{token: place, owner: owner, next: r.first[b], first: i, pays: true, alone: true}
 	if last := &r.all[e.next]; e.next != 0 && last.token>>r.shift == place>>r.shift {
 		e.first, e.alone = last.first, false
-		e.pays = last.owner != owner
+		if e.pays = last.owner != owner; !e.pays {
+			e.run = (last.run + 1) % maxShares
+			e.pays = e.run == 0
+		}
 		if first := &r.all[e.first]; e.pays && first.alone && first.owner != owner {
 			first.alone, joined = false, first
 		}

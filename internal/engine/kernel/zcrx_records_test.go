@@ -100,3 +100,18 @@ func TestRecordsPay(t *testing.T) {
 		t.Errorf("%d buffers had one owner, %d are out", alone, r.out)
 	}
 }
+
+// Many tiny pieces in one buffer cost their owner more than one.
+func TestRecordsTiny(t *testing.T) {
+	var r records
+	r.init(1, 12)
+	paid := 0
+	for i := range uint64(1000) {
+		if pays, _ := r.add(0, i, token{slot: 1}); pays {
+			paid++
+		}
+	}
+	if want := (1000 + maxShares - 1) / maxShares; paid != want || r.out != 1 {
+		t.Errorf("paid for %d, want %d, with %d out", paid, want, r.out)
+	}
+}

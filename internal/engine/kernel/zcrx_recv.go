@@ -110,6 +110,13 @@ func (z *zcrx) deliver(c *conn, d uring.ZCData) {
 	z.followUp(s, d.Len)
 	s.zc.note(d.Len)
 	z.last = s
+	if s.ending {
+		// Something before it had no place, or the NIC was found to drop all: nothing
+		// goes behind a gap.
+		z.dues.add(d.Token)
+		z.stats.lost.Add(uint64(d.Len))
+		return
+	}
 	at := d.Area()*z.areaBytes + d.Offset()
 	b, off := uint16(at>>z.shift), at&(1<<z.shift-1)
 	if z.tight(s) && z.copyOut(c, b, off, d.Len) {
@@ -123,6 +130,9 @@ func (z *zcrx) deliver(c *conn, d uring.ZCData) {
 		if !z.copyOut(c, b, off, d.Len) {
 			z.stats.lost.Add(uint64(d.Len))
 			c.fail(syscall.ENOBUFS, fmt.Errorf("recv: %w: %w", syscall.ENOBUFS, err))
+			if !s.cancelling {
+				z.halt(s)
+			}
 			return
 		}
 		z.stats.copiedOut.Add(1)

@@ -49,6 +49,9 @@ type Config struct {
 	// tcp.Listener has it.
 	MaxPending int
 
+	// ECN asks for ECN (RFC 3168) when dialing. Who asks us gets it in any case.
+	ECN bool
+
 	// TimeWait, MaxRecvWindow, SendSpace, UserTimeout and Congestion are tcp.Config's.
 	TimeWait, UserTimeout    time.Duration
 	MaxRecvWindow, SendSpace int
@@ -130,6 +133,8 @@ func New(c Config) (*Stack, error) {
 	s.tcp = tcp.NewShared(tcp.Config{
 		Pool:          c.Pool,
 		Transmit:      s.tx.TCP,
+		TransmitECT:   s.tx.TCPECT,
+		ECN:           c.ECN,
 		Wakes:         c.Wakes,
 		Hasher:        s.newHasher(),
 		MaxHeld:       c.MaxHeld,

@@ -34,7 +34,7 @@ type engineTarget struct {
 }
 
 // NewEngine makes a target of the user engine, which has no setting of Setup but
-// TimeWait. The caller closes it.
+// TimeWait and ECN. The caller closes it.
 func NewEngine(c Config, family int) (Target, error) {
 	e := &engineTarget{batch: driver.NewBatch(32, 1024)}
 	var wire *mem.End
@@ -47,6 +47,7 @@ func NewEngine(c Config, family int) (Target, error) {
 		Driver:   wire,
 		Prefixes: []netip.Prefix{netip.PrefixFrom(w.stack, w.bits)},
 		TimeWait: c.Zctap.TimeWait,
+		ECN:      c.Zctap.ECN,
 	})
 	if err != nil {
 		return nil, err

@@ -32,7 +32,7 @@ func TestEngine(t *testing.T) {
 }
 
 func suitable(s *Script) bool {
-	if c := s.Config.Zctap; c != (Setup{TimeWait: c.TimeWait}) {
+	if c := s.Config.Zctap; c != (Setup{TimeWait: c.TimeWait, ECN: c.ECN}) {
 		return false
 	}
 	var total time.Duration

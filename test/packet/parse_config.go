@@ -56,6 +56,10 @@ func (s *Setup) set(name, value string) error {
 		if value != "always" {
 			err = fmt.Errorf("cookies %q: always is known", value)
 		}
+	case "ecn":
+		if value != "on" {
+			err = fmt.Errorf("zctap ecn %q: on, or nothing", value)
+		}
 	case "buffers", "window", "sendspace":
 		if n, err = strconv.Atoi(value); err == nil && (n < 1 || n > 1<<24) {
 			err = fmt.Errorf("%s %d is not from 1 to %d", name, n, 1<<24)
@@ -69,6 +73,8 @@ func (s *Setup) set(name, value string) error {
 		s.TimeWait = d
 	case "usertimeout":
 		s.UserTimeout = d
+	case "ecn":
+		s.ECN = true
 	case "buffers":
 		s.Buffers = min(n, 1<<15)
 	case "window":
@@ -78,7 +84,7 @@ func (s *Setup) set(name, value string) error {
 	case "cookies":
 		s.Cookies = true
 	default:
-		return fmt.Errorf("zctap %q: timewait, usertimeout, buffers, window, sendspace and cookies are known", name)
+		return fmt.Errorf("zctap %q: timewait, usertimeout, ecn, buffers, window, sendspace and cookies are known", name)
 	}
 	return nil
 }

@@ -32,6 +32,7 @@ type Setup struct {
 	Buffers               int // of the region
 	Window, SendSpace     int // bytes
 	Cookies               bool
+	ECN                   bool
 }
 
 // Where says which targets an event is for.

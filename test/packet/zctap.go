@@ -73,6 +73,7 @@ func NewZctap(c Config, family int) (Target, error) {
 		MaxRecvWindow: c.Zctap.Window,
 		SendSpace:     c.Zctap.SendSpace,
 		MaxPending:    pending,
+		ECN:           c.Zctap.ECN,
 	})
 	if err != nil {
 		return nil, err

@@ -40,7 +40,7 @@ func BenchmarkZCRXCompletion(b *testing.B) {
 	z.settled = z.settle
 	z.records.init(buffers, 12)
 	cfg.Pool.Lend(buffers)
-	sock, err := ksock.Packet("udp", netip.AddrPortFrom(loopback4, 0), netip.AddrPort{})
+	sock, err := ksock.Packet("udp", netip.AddrPortFrom(loopback4, 0), netip.AddrPort{}, false)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -33,7 +33,7 @@ func TestZCRXCountedOut(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		sock, err := ksock.Packet("udp", netip.AddrPortFrom(loopback4, 0), netip.AddrPort{})
+		sock, err := ksock.Packet("udp", netip.AddrPortFrom(loopback4, 0), netip.AddrPort{}, false)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -30,6 +30,9 @@ type Options struct {
 	Prefixes []netip.Prefix
 	// TimeWait is how long a closed connection's ends are kept (2 MSL); 0: 60 s.
 	TimeWait time.Duration
+	// ECN asks for explicit congestion notification (RFC 3168) when dialing. Who asks
+	// us gets it in any case.
+	ECN bool
 	// Host is who shares the addresses with the engine; nil: nobody.
 	Host Host
 	// Stats, if not nil, adds what the driver can tell beyond driver.Stats. It is
@@ -100,7 +103,7 @@ func New(c engine.Config, o Options) (*Engine, error) {
 	}
 	sc := stack.Config{
 		Pool: c.Pool, CQ: c.CQ, Driver: o.Driver, Wakes: &e.wakes,
-		Prefixes: o.Prefixes, MaxHeld: c.MaxHeld, TimeWait: o.TimeWait, Gone: gone,
+		Prefixes: o.Prefixes, MaxHeld: c.MaxHeld, TimeWait: o.TimeWait, ECN: o.ECN, Gone: gone,
 		Congestion: congestion,
 	}
 	rand.Read(sc.Seed[:]) // never fails: see its documentation

@@ -60,6 +60,8 @@ func tcpEvents(s *tcp.Stats) []counter {
 		{"path-mtu-lowered", s.PathMTULowered},
 		{"path-mtu-probes", s.PathMTUProbes},
 		{"black-holes", s.BlackHoles},
+		{"ecn-marked", s.Marked},
+		{"ecn-echoed", s.MarksEchoed},
 	}
 }
 

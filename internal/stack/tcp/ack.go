@@ -20,6 +20,11 @@ func (c *Conn) acknowledged(now mono.Time, s *Segment, seq wire.Seq, flags wire.
 	}
 	c.path.soft = 0
 	wnd := uint32(h.Window) << c.opt.sndShift
+	most := uint32(maxCwnd)
+	if c.ecn.on && flags.Has(wire.ECE) {
+		c.echoed()
+		most = c.cc.cwnd // it does not grow by this ACK
+	}
 	// RFC 5681 section 2.
 	duplicate := ack == c.snd.una && c.snd.nxt != ack && s.Len == 0 && !flags.Has(wire.FIN) && wnd == c.snd.wnd
 	switch {
@@ -30,6 +35,7 @@ func (c *Conn) acknowledged(now mono.Time, s *Segment, seq wire.Seq, flags wire.
 	case duplicate:
 		c.duplicateAck()
 	}
+	c.cc.cwnd = min(c.cc.cwnd, most)
 	// Only the newest segment tells the window (section 3.10.7.4).
 	if c.snd.una.LessEq(ack) && (c.snd.wl1.LessThan(seq) || c.snd.wl1 == seq && c.snd.wl2.LessEq(ack)) {
 		c.setSendWindow(seq, ack, wnd)

@@ -68,6 +68,8 @@ type congestion struct {
 	cwnd     uint32
 	ssthresh uint32
 
+	// reduced: the peer was not told of the last reduction; with ECN it is.
+	reduced bool
 	// As they were before the last reduction, for undo.
 	priorCwnd, priorSsthresh uint32
 }
@@ -106,6 +108,7 @@ func (w *congestion) inUse(flight, mss uint32) bool {
 func (w *congestion) reduce(flight, mss uint32, timeout bool) {
 	w.priorCwnd, w.priorSsthresh = w.cwnd, w.ssthresh
 	w.ssthresh = max(w.control.reduced(w, flight, mss, timeout), 2*mss)
+	w.reduced = true
 }
 
 // undo takes the last reduction back.

@@ -63,6 +63,7 @@ type Conn struct {
 	rack   rackState
 	tlp    tailProbe
 	path   pathState
+	ecn    ecnState
 	prr    prr
 	acks   ackPolicy
 	ooo    reassembly
@@ -118,6 +119,7 @@ func Dial(sh *Shared, now mono.Time, t wire.Tuple, mss int) *Conn {
 	c := newConn(sh, now, t, mss)
 	c.state = SynSent
 	c.opt.timestamps, c.opt.scaling, c.opt.sack = true, true, true // offered
+	c.ecn.on = sh.ECN && sh.TransmitECT != nil                     // asked for
 	c.synDue = true
 	c.touch()
 	return c

@@ -42,5 +42,5 @@
 // user timeout of RFC 5482. Urgent data is read inline (RFC 6093); payload of a SYN
 // is not taken, and comes again. RFC 1191 and RFC 8201 (path MTU discovery), with
 // RFC 4821's detection of paths that say nothing; RFC 5927 says which ICMP errors are
-// believed.
+// believed. RFC 3168 (ECN): who asks gets it, we ask if Config.ECN says so.
 package tcp

@@ -42,6 +42,9 @@ func (c *Conn) Input(now mono.Time, s *Segment) {
 		return
 	}
 	c.keep.heard = now
+	if c.ecn.on {
+		c.inputECN(s)
+	}
 	c.text(now, s, seq, flags)
 }
 

@@ -35,6 +35,7 @@ func (c *Conn) takeSyn(now mono.Time, h *wire.TCP) {
 	c.rcv.adv = c.rcv.nxt.Add(c.rcv.maxWnd) // what our SYN offered, if we sent one
 	c.opt.lastAck = c.rcv.nxt
 	c.negotiate(now, &h.Options)
+	c.negotiateECN(h)
 	// The window of a SYN is never scaled (RFC 7323 section 2.2).
 	c.setSendWindow(h.Seq, h.Ack, uint32(h.Window))
 }
@@ -125,7 +126,7 @@ func (c *Conn) connected(err error) {
 func (c *Conn) sendSyn(now mono.Time) {
 	c.synDue = false
 	c.acks.now = false
-	h := c.newHeader(now, c.snd.iss, wire.SYN)
+	h := c.newHeader(now, c.snd.iss, wire.SYN|c.synECN())
 	if c.state == SynReceived {
 		h.Flags |= wire.ACK
 	}

@@ -168,6 +168,12 @@ func (c *Conn) worthSending(n, avail, off uint32, fin bool) uint32 {
 // sendData sends n bytes from SND.NXT on, fewer if they are in too many pieces,
 // and the FIN behind them.
 func (c *Conn) sendData(now mono.Time, n uint32, fin bool) {
+	flags, repeated := wire.ACK, c.snd.nxt.LessThan(c.snd.max)
+	if c.ecn.on && !repeated && n > 0 {
+		if flags |= c.reducedFlag(); flags.Has(wire.CWR) && n > c.snd.mss {
+			n, fin = c.snd.mss, false // a device that cuts might repeat the flag
+		}
+	}
 	off := int(c.snd.nxt - c.snd.una)
 	p := c.Send.peek(off, int(n))
 	if got := uint32(len(p[0]) + len(p[1])); got < n {
@@ -177,7 +183,6 @@ func (c *Conn) sendData(now mono.Time, n uint32, fin bool) {
 		}
 		p = cut(p, int(n))
 	}
-	flags := wire.ACK
 	if off+int(n) == c.Send.Buffered() && n > 0 {
 		flags |= wire.PSH // RFC 9293 section 3.9.1.2: the buffer is sent out
 	}
@@ -186,16 +191,20 @@ func (c *Conn) sendData(now mono.Time, n uint32, fin bool) {
 		flags |= wire.FIN
 		end = end.Add(1)
 	}
-	if c.snd.nxt.LessThan(c.snd.max) {
+	if repeated {
 		c.sentAgain(now, c.snd.nxt, end)
 		c.sh.Stats.Retransmits += uint64((n + c.snd.mss - 1) / c.snd.mss)
 	} else {
 		c.rtt.start(now, end)
 	}
-	c.transmit(c.newHeader(now, c.snd.nxt, flags), p)
+	if h := c.newHeader(now, c.snd.nxt, flags); repeated || n == 0 {
+		c.transmit(h, p)
+	} else {
+		c.transmitNew(h, p)
+	}
 	if c.opt.sack {
 		var copied uint8
-		if c.snd.nxt.LessThan(c.snd.max) {
+		if repeated {
 			copied = again // a probe of the window
 		}
 		c.track(now, c.snd.nxt, end, copied)

@@ -37,6 +37,7 @@ type sent struct {
 	wire.TCP
 	payload []byte
 	mss     int
+	ect     bool
 }
 
 const testMSS = 1460
@@ -72,6 +73,7 @@ func newPool(t testing.TB, n int) *buf.Pool {
 func newScript(t testing.TB, buffers int, change func(*Config)) *script {
 	s := &script{t: t, pool: newPool(t, buffers), now: 1e9, irs: 5000, wnd: 60000, opts: wire.TCPOptions{MSS: testMSS}}
 	cfg := Config{Pool: s.pool, Hasher: wire.KeyedHasher([16]byte{1}), Transmit: s.transmit}
+	cfg.TransmitECT = s.transmitECT
 	cfg.Congestion = Reno // windows are easier to follow
 	if change != nil {
 		change(&cfg)
@@ -119,7 +121,7 @@ func (s *script) transmit(src, dst netip.Addr, h *wire.TCP, p [2][]byte, mss int
 	if _, err := wire.PutTCP(make([]byte, 60), h); err != nil {
 		s.t.Errorf("segment %+v: %v", *h, err)
 	}
-	s.out = append(s.out, sent{*h, bytes.Join(p[:], nil), mss})
+	s.out = append(s.out, sent{*h, bytes.Join(p[:], nil), mss, false})
 }
 
 // flush is the end of a round: what came out of it.

@@ -22,6 +22,9 @@ const (
 // maxWindow is the largest window that can be expressed (RFC 7323 section 2.3).
 const maxWindow = (1<<16 - 1) << wire.MaxWindowScale
 
+// A Transmit function sends a segment; see Config.
+type Transmit func(src, dst netip.Addr, h *wire.TCP, payload [2][]byte, mss int)
+
 // Config is what the connections of a stack have in common.
 type Config struct {
 	// Pool has the buffers that payload arrives in.
@@ -33,7 +36,12 @@ type Config struct {
 	// payload stays unchanged until the connections have put out all that they
 	// have for this round (ip.Tx.Flush comes right then). It is ip.Tx's TCP
 	// method; a function, so that a test can be the wire.
-	Transmit func(src, dst netip.Addr, h *wire.TCP, payload [2][]byte, mss int)
+	Transmit Transmit
+	// TransmitECT is Transmit for packets that are to carry ECT(0) (RFC 3168 section
+	// 5); nil: ECN is not negotiated.
+	TransmitECT Transmit
+	// ECN asks for ECN when we dial. Who asks us gets it in any case.
+	ECN bool
 
 	// Wakes, if not nil, gathers the wakes of those who block on a connection's
 	// Recv, for the caller to wake; nil: they are woken at once.
@@ -122,4 +130,6 @@ type Segment struct {
 	Frags []buf.Frag
 	// Len is the payload's length: of all frags together, in bytes.
 	Len int
+	// ECN is the congestion codepoint of the packet that it came in.
+	ECN wire.ECN
 }

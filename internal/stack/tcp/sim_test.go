@@ -44,6 +44,8 @@ type wireConfig struct {
 	// longer draws an ICMP error, unless the wire is silent.
 	mtu    int
 	silent bool
+	// mark is the probability that a packet that takes part in ECN is marked.
+	mark float64
 }
 
 // A packet is a TCP segment as bytes, with its checksum.
@@ -52,6 +54,7 @@ type packet struct {
 	to        int
 	headerLen int
 	bytes     []byte
+	ecn       wire.ECN
 }
 
 // end is one of the two.
@@ -64,6 +67,7 @@ type end struct {
 	l     *Listener
 	inbox []packet
 	icmp  []wire.ICMP // errors about its segments
+	ecn   wire.ECN    // of what is being sent
 
 	toSend, sent int // bytes of the stream
 	seen         int // bytes received, and verified
@@ -86,7 +90,7 @@ func newSim(t testing.TB, seed uint64, w wireConfig, buffers int, change func(i 
 		if change != nil {
 			change(i, &cfg)
 		}
-		cfg.Transmit = e.transmit
+		cfg.Transmit, cfg.TransmitECT = e.transmit, e.transmitECT
 		e.sh = NewShared(cfg)
 		s.ends[i] = e
 	}
@@ -142,7 +146,7 @@ func (e *end) transmit(src, dst netip.Addr, h *wire.TCP, p [2][]byte, mss int) {
 		if tooLong(e, len(b), seg.Seq) {
 			s.lost++
 		} else {
-			s.send(packet{to: 1 - e.i, headerLen: k, bytes: b})
+			s.send(packet{to: 1 - e.i, headerLen: k, bytes: b, ecn: e.mark()})
 		}
 		payload = payload[n:]
 		h.Seq = h.Seq.Add(uint32(n))
@@ -281,7 +285,7 @@ func (e *end) deliver(p packet) {
 		f = append(f, g)
 		rest = rest[n:]
 	}
-	seg := &Segment{TCP: &h, Frags: f, Len: len(payload)}
+	seg := &Segment{TCP: &h, Frags: f, Len: len(payload), ECN: p.ecn}
 	if e.c == nil || e.c.Done() {
 		if e.l == nil || e.c != nil {
 			e.sh.Refuse(seg, tu)

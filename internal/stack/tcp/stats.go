@@ -32,6 +32,8 @@ type Stats struct {
 	PathMTULowered    uint64 // ICMP errors that made segments shorter
 	PathMTUProbes     uint64 // longer segments tried, of what was learned of a path being old
 	BlackHoles        uint64 // segments made shorter since long ones were never answered
+	Marked            uint64 // data segments that routers marked (ECN)
+	MarksEchoed       uint64 // reductions of the congestion window since peers echoed marks
 	Reneged           uint64 // times that out-of-order data was dropped for want of buffers
 
 	// Segments, or bytes where it says so, that were not taken, by cause.

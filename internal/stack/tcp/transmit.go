@@ -21,6 +21,9 @@ func (c *Conn) newHeader(now mono.Time, seq wire.Seq, flags wire.Flags) *wire.TC
 	}
 	switch {
 	case c.state.synchronized():
+		if c.ecn.echo {
+			h.Flags |= wire.ECE
+		}
 		h.Ack = c.rcv.nxt
 		h.Window = c.offer()
 	case c.state == SynReceived:
@@ -32,6 +35,21 @@ func (c *Conn) newHeader(now mono.Time, seq wire.Seq, flags wire.Flags) *wire.TC
 
 // transmit sends the segment, and notes that it carried an ACK.
 func (c *Conn) transmit(h *wire.TCP, payload [2][]byte) {
+	c.transmitBy(c.sh.Transmit, h, payload)
+}
+
+// transmitNew sends a segment with data that was never sent before. What is sent
+// again, and what probes a window, is not of a transport that takes part in ECN (RFC
+// 3168 sections 6.1.5 and 6.1.6).
+func (c *Conn) transmitNew(h *wire.TCP, payload [2][]byte) {
+	if c.ecn.on {
+		c.transmitBy(c.sh.TransmitECT, h, payload)
+	} else {
+		c.transmitBy(c.sh.Transmit, h, payload)
+	}
+}
+
+func (c *Conn) transmitBy(send Transmit, h *wire.TCP, payload [2][]byte) {
 	if n := len(payload[0]) + len(payload[1]); n > 0 {
 		c.sh.Stats.Supers++
 		c.sh.Stats.SentBytes += uint64(n)
@@ -43,7 +61,7 @@ func (c *Conn) transmit(h *wire.TCP, payload [2][]byte) {
 		c.acks.sent()
 		c.timers.stop(timerDelayedAck)
 	}
-	c.sh.Transmit(c.tuple.Local.Addr(), c.tuple.Remote.Addr(), h, payload, int(c.snd.mss))
+	send(c.tuple.Local.Addr(), c.tuple.Remote.Addr(), h, payload, int(c.snd.mss))
 }
 
 // sendAck sends an ACK without payload.

@@ -91,6 +91,14 @@ func (p *Packet) String() string {
 	if p.BadChecksum {
 		b.WriteString(" badsum")
 	}
+	for i, c := range p.Cut {
+		if i == 0 {
+			b.WriteString(" cut ")
+		} else {
+			b.WriteString(",")
+		}
+		b.WriteString(c.String())
+	}
 	return b.String()
 }
 

@@ -17,6 +17,7 @@ func FuzzParse(f *testing.F) {
 		f.Add(string(text))
 	}
 	f.Add("< . 1:w+1(w) ack t-5 win 7 urg 3 <sack 1:2 3:4, ts a 5> ecn 1 garbage 5:9 badsum")
+	f.Add("< udp 3000 cut 0:1480,2960:*,1480:2960")
 	f.Add("* > . *:5(*) ack *\n+1s..2s > udp 5..9")
 	f.Fuzz(func(t *testing.T, text string) {
 		s, err := Parse("a.pkt", text)

@@ -45,8 +45,8 @@ func parsePacket(w *words, expected bool) (*Packet, error) {
 	if !expected {
 		return p, p.checkExact()
 	}
-	if p.Garbage != nil || p.BadChecksum {
-		return nil, errors.New("garbage and badsum are for packets that are injected")
+	if p.Garbage != nil || p.BadChecksum || p.Cut != nil {
+		return nil, errors.New("garbage, badsum and cut are for packets that are injected")
 	}
 	return p, nil
 }
@@ -192,7 +192,7 @@ func (o *Option) parseBlocks(w *words) error {
 	return nil
 }
 
-// parseMarks reads what may stand at the end: ecn 1, garbage, badsum.
+// parseMarks reads what may stand at the end: ecn 1, garbage, badsum, cut 0:8,8:*.
 func (p *Packet) parseMarks(w *words) error {
 	for {
 		switch {
@@ -202,6 +202,10 @@ func (p *Packet) parseMarks(w *words) error {
 			}
 		case w.take("badsum"):
 			p.BadChecksum = true
+		case w.take("cut"):
+			if err := p.parseCut(w.next()); err != nil {
+				return err
+			}
 		case w.take("ecn"):
 			v, err := w.value("ecn")
 			if err != nil {

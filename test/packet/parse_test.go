@@ -16,6 +16,7 @@ func TestParse(t *testing.T) {
 		{"< - 5:15(10)", ""},
 		{"< . -1:0(1) ack -5", ""},
 		{"< . 1:w+1(w) ack 1 ecn 3 garbage 5:9 badsum", ""},
+		{"< udp 3000 badsum cut 8:16,0:8,16:*", ""},
 		{"< P. 1:11(10) ack 1 garbage", ""},
 		{"> . 1:1(0) ack 1 <sack 5:9 20:30>", ""},
 		{"< udp 100", ""},

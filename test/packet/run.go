@@ -26,11 +26,13 @@ type Runner struct {
 
 	sockets map[string]*socket
 
-	last     time.Duration // of the last event
-	lastIn   []byte        // what was injected last
-	lastOut  []byte        // what the stack sent last
-	trace    []string
-	traceAll io.Writer // nil: none
+	last    time.Duration // of the last event
+	lastIn  []byte        // what was injected last
+	lastOut []byte        // what the stack sent last
+	// fragmented is the packets that were injected in fragments.
+	fragmented uint16
+	trace      []string
+	traceAll   io.Writer // nil: none
 }
 
 // A Failure is what a script's run came to, if not to its end.

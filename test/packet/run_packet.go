@@ -116,7 +116,20 @@ func (r *Runner) inject(p *Packet) error {
 		spoil(b)
 	}
 	r.lastIn = b
-	return r.target.Inject(b)
+	if p.Cut == nil {
+		return r.target.Inject(b)
+	}
+	r.fragmented++
+	for _, c := range p.Cut {
+		f, err := buildFragment(b, r.fragmented, c)
+		if err == nil {
+			err = r.target.Inject(f)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (r *Runner) build(p *Packet) ([]byte, error) {

@@ -90,6 +90,7 @@ type Packet struct {
 	Proto    Proto
 	Len      Value // UDP, echo: bytes of payload
 	ECN      *Value
+	Cut      []cut  // into fragments, as they are injected; nil: whole
 	Message  string // ICMP: which; see icmpMessages
 
 	// TCP.

@@ -107,6 +107,38 @@ func TestICMPErrorOfDatagram(t *testing.T) {
 	}
 }
 
+// A connected socket is told that its datagrams are too long for the path: nothing
+// sends them in fragments for it.
+func TestICMPTooBigForDatagram(t *testing.T) {
+	for _, a := range pairs {
+		r := newRig(t)
+		u, err := r.stack.ListenPacket("udp", netip.AddrPort{}, netip.AddrPortFrom(a.peer, 53))
+		if err != nil {
+			t.Fatal(err)
+		}
+		sent := udpPacket(t, u.Local, u.Remote, pattern(1, 400))
+		typ, code := uint8(3), uint8(4)
+		if a.us.Is6() {
+			typ, code = 2, 0
+		}
+		r.deliver(icmpPacket(t, a.peer, a.us, typ, code, 1300, sent), whole)
+		if err := r.stack.CheckDatagram(u, netip.AddrPort{}, 400); err != syscall.EMSGSIZE {
+			t.Errorf("the next send: %v", err)
+		}
+		// What may go away by itself is not told.
+		typ, code = 3, 1
+		if a.us.Is6() {
+			typ, code = 1, 3
+		}
+		r.deliver(icmpPacket(t, a.peer, a.us, typ, code, 0, sent), whole)
+		if err := u.Queue.Failure(); err != nil {
+			t.Errorf("told %v", err)
+		}
+		r.wantDrops(map[string]uint64{"icmp-ignored": 1})
+		r.closeSocket(u)
+	}
+}
+
 // The whole way for TCP: a dial that is refused by a router, and a stale error.
 func TestICMPErrorOfSegment(t *testing.T) {
 	for _, a := range pairs {

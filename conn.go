@@ -21,7 +21,6 @@ type Conn struct {
 	rx *sockq.Queue
 
 	closeOnce sync.Once
-	closeErr  error
 }
 
 var (
@@ -53,8 +52,7 @@ func (c *Conn) Close() error {
 	err := error(net.ErrClosed)
 	c.closeOnce.Do(func() {
 		c.rx.Close()
-		c.closeErr = c.c.Close()
-		err = c.closeErr
+		err = c.c.Close()
 	})
 	return c.q.opError("close", err)
 }

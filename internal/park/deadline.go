@@ -48,6 +48,7 @@ func (d *deadline) set(t time.Time) {
 	}
 }
 
+// isClosed reports whether c is closed; nil is not.
 func isClosed(c <-chan struct{}) bool {
 	select {
 	case <-c:

@@ -13,18 +13,14 @@ import (
 // A Parker makes one waiter at a time wait for Ready. Init comes first.
 type Parker struct {
 	ready    func() bool
-	waiting  atomic.Bool   // the waiter sets it, who wakes it takes it back
-	token    chan struct{} // capacity 1
+	waiting  atomic.Bool // the waiter sets it, who wakes it takes it back
 	closed   atomic.Bool
-	deadline deadline
+	token    chan struct{}            // capacity 1; the first waiter makes it, before it sets waiting
+	deadline atomic.Pointer[deadline] // nil before the first
 }
 
 // Init sets what is waited for. ready is called by the waiter only.
-func (p *Parker) Init(ready func() bool) {
-	p.ready = ready
-	p.token = make(chan struct{}, 1)
-	p.deadline.ch = make(chan struct{})
-}
+func (p *Parker) Init(ready func() bool) { p.ready = ready }
 
 // Park returns nil as soon as ready says so: at once, without waiting, if it
 // does already. Errors: net.ErrClosed after Close, os.ErrDeadlineExceeded from
@@ -35,25 +31,36 @@ func (p *Parker) Park() error {
 		if p.closed.Load() {
 			return net.ErrClosed
 		}
-		expired := p.deadline.done()
+		expired := p.expired()
 		if isClosed(expired) {
 			return os.ErrDeadlineExceeded
 		}
 		if p.ready() {
 			return nil
 		}
-		p.waiting.Store(true)
-		// Look once more: what was published before the other side could see
-		// the flag would otherwise wait for the next batch.
-		if p.ready() || p.closed.Load() {
-			p.waiting.Store(false)
-			continue
-		}
+		p.wait(expired)
+	}
+}
+
+// wait returns when there may be something new, or expired is closed.
+func (p *Parker) wait(expired <-chan struct{}) {
+	if p.token == nil {
+		// Most Parkers are of idle connections, where nobody waits.
+		p.token = make(chan struct{}, 1)
+	}
+	p.waiting.Store(true)
+	// Look once more: what was published before the other side could see the flag
+	// would otherwise wait for the next batch. Likewise a deadline that was set when
+	// there was none.
+	if !p.ready() && !p.closed.Load() && p.expired() == expired {
 		select {
 		case <-p.token:
+			return
 		case <-expired:
 		}
-		p.waiting.Store(false)
+	}
+	if !p.waiting.Swap(false) {
+		<-p.token // who took the flag back posts it, or has
 	}
 }
 
@@ -66,21 +73,15 @@ func (p *Parker) Unpark() bool {
 	if !p.waiting.Load() || !p.waiting.Swap(false) {
 		return false
 	}
-	p.post()
+	// The channel is empty: each wait takes what was posted for it.
+	p.token <- struct{}{}
 	return true
-}
-
-func (p *Parker) post() {
-	select {
-	case p.token <- struct{}{}:
-	default:
-	}
 }
 
 // Close makes Park fail with net.ErrClosed, now and for good.
 func (p *Parker) Close() {
 	p.closed.Store(true)
-	p.post()
+	p.Unpark()
 }
 
 // Closed reports whether Close was called.
@@ -88,4 +89,24 @@ func (p *Parker) Closed() bool { return p.closed.Load() }
 
 // SetDeadline makes Park fail with os.ErrDeadlineExceeded from t on, for one
 // that waits already too; the zero time means never.
-func (p *Parker) SetDeadline(t time.Time) { p.deadline.set(t) }
+func (p *Parker) SetDeadline(t time.Time) {
+	d := p.deadline.Load()
+	if d == nil {
+		if t.IsZero() {
+			return
+		}
+		p.deadline.CompareAndSwap(nil, &deadline{ch: make(chan struct{})})
+		d = p.deadline.Load()
+		// Who waits knows of none, and looks again.
+		defer p.Unpark()
+	}
+	d.set(t)
+}
+
+// expired is closed when the deadline has come; nil if there never was one.
+func (p *Parker) expired() <-chan struct{} {
+	if d := p.deadline.Load(); d != nil {
+		return d.done()
+	}
+	return nil
+}

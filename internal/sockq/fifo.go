@@ -6,8 +6,8 @@ import (
 )
 
 // chunkLen is the items of one chunk: small, since an idle connection keeps
-// one, and enough for a 64 KiB segment in 4 KiB buffers.
-const chunkLen = 32
+// one; a 64 KiB segment in 4 KiB buffers fills one.
+const chunkLen = 16
 
 type chunk[T any] struct {
 	items [chunkLen]T

@@ -24,11 +24,10 @@ type Queue struct {
 	end     atomic.Pointer[error] // why nothing will follow; producer, once, in Publish
 	inBytes atomic.Uint64         // bytes published; producer
 
-	late   bool   // in a Wakes; producer
-	ending error  // what End was told; producer
-	pushed uint64 // bytes pushed; producer
-
-	quit atomic.Bool // no consumer will touch the queue any more
+	late   bool        // in a Wakes; producer
+	quit   atomic.Bool // no consumer will touch the queue any more
+	ending error       // what End was told; producer
+	pushed uint64      // bytes pushed; producer
 
 	mu       sync.Mutex    // consumers
 	used     int           // bytes already taken of the oldest frag; consumer

@@ -20,10 +20,11 @@ type table[V any] struct {
 	n      int
 }
 
-// slot is empty if value is nil.
+// slot is empty if value is nil. The key is where the owner of the value has it: a
+// tuple is four times as large as a slot, and almost always looked at with the value.
 type slot[V any] struct {
 	hash  uint64
-	key   wire.Tuple
+	key   *wire.Tuple
 	value *V
 }
 
@@ -39,7 +40,8 @@ func (t *table[V]) get(key *wire.Tuple) *V {
 	return t.slots[t.find(t.hasher.Hash(key), key)].value
 }
 
-// put sets the value at key, which is not nil, and replaces one that is there.
+// put sets the value at key, which is not nil, and replaces one that is there. The
+// table keeps the key itself: it stays as it is until it is removed.
 func (t *table[V]) put(key *wire.Tuple, v *V) {
 	if 2*(t.n+1) > len(t.slots) {
 		t.resize(2 * len(t.slots))
@@ -49,7 +51,7 @@ func (t *table[V]) put(key *wire.Tuple, v *V) {
 	if s.value == nil {
 		t.n++
 	}
-	*s = slot[V]{hash: h, key: *key, value: v}
+	*s = slot[V]{hash: h, key: key, value: v}
 }
 
 // remove empties the slot of key, if it has one.
@@ -81,7 +83,7 @@ func (t *table[V]) find(h uint64, key *wire.Tuple) int {
 	i := int(h) & mask
 	for {
 		s := &t.slots[i]
-		if s.value == nil || s.hash == h && s.key == *key {
+		if s.value == nil || s.hash == h && *s.key == *key {
 			return i
 		}
 		i = (i + 1) & mask

@@ -25,7 +25,7 @@ func TestTable(t *testing.T) {
 		want := map[wire.Tuple]*int{}
 		for step := range 30_000 {
 			// Phases of growing and of shrinking.
-			k := keyOf(r.IntN(2000))
+			k := keyOf(r.IntN(2000)) // of its own in each step: the table keeps it
 			if r.IntN(10) < 3+4*(step/5000%2) {
 				v := new(int)
 				tab.put(&k, v)
@@ -34,9 +34,9 @@ func TestTable(t *testing.T) {
 				tab.remove(&k)
 				delete(want, k)
 			}
-			k = keyOf(r.IntN(2000))
-			if got := tab.get(&k); got != want[k] {
-				t.Fatalf("seed %d, step %d: get(%v) = %p, want %p", seed, step, k, got, want[k])
+			other := keyOf(r.IntN(2000))
+			if got := tab.get(&other); got != want[other] {
+				t.Fatalf("seed %d, step %d: get(%v) = %p, want %p", seed, step, other, got, want[other])
 			}
 			if tab.n != len(want) || 2*tab.n > len(tab.slots) {
 				t.Fatalf("seed %d, step %d: %d entries in %d slots, want %d", seed, step, tab.n, len(tab.slots), len(want))

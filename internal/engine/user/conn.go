@@ -2,6 +2,7 @@ package user
 
 import (
 	"fmt"
+	"math"
 	"net"
 	"net/netip"
 	"sync/atomic"
@@ -29,7 +30,7 @@ type Conn struct {
 	recv   *sockq.Queue
 	send   *tcp.SendBuffer
 	ask    command
-	linger atomic.Int64 // seconds; negative: the default
+	linger atomic.Int32 // seconds; negative: the default
 	closed atomic.Bool  // by the application
 }
 
@@ -40,10 +41,13 @@ func (e *Engine) newConn(t *tcp.Conn) *Conn {
 	c := &Conn{engine: e, tcp: t, recv: t.Recv, send: t.Send}
 	c.ask.run = c.command
 	c.linger.Store(-1)
-	c.send.Notify = func() { e.post(&c.ask, connSend) }
+	c.send.Notify = c.written
 	e.conns[c] = struct{}{}
 	return c
 }
+
+// written has the engine look at what was written.
+func (c *Conn) written() { c.engine.post(&c.ask, connSend) }
 
 // command does what the application asked for. Engine.
 func (c *Conn) command(now mono.Time, bits uint32) {
@@ -136,7 +140,7 @@ func (c *Conn) Close() error {
 // sent after Close, in the background; with 0 it is dropped, and Close resets;
 // with sec > 0 it is sent in the background for that long, then dropped.
 func (c *Conn) SetLinger(sec int) error {
-	return c.set(func() { c.linger.Store(int64(max(sec, -1))) })
+	return c.set(func() { c.linger.Store(int32(min(max(sec, -1), math.MaxInt32))) })
 }
 
 // SetNoDelay switches Nagle's algorithm off, as it is at first, or on.

@@ -43,15 +43,14 @@ type Conn struct {
 	orphan     bool      // the application has closed: nobody will read
 	closing    bool      // a FIN is to be sent behind what is written
 	finSet     bool      // snd.fin is known: the application writes no more
+	resetDue   bool      // RST to be sent, though the state is CLOSED already
+	synDue     bool      // SYN or SYN-ACK to be sent (again)
 	publishDue bool      // Recv has something that the application was not shown
 	admission  admission // of payload in this batch
 	closedAt   mono.Time // when it became an orphan
 	wait       *Wait     // since TIME-WAIT
 
 	userTimeout time.Duration // 0: the stack's
-
-	resetDue bool // RST to be sent, though the state is CLOSED already
-	synDue   bool // SYN or SYN-ACK to be sent (again)
 
 	snd    sendState
 	rcv    recvState

@@ -21,7 +21,7 @@ const (
 // for an ACK.
 type cubic struct {
 	cubicState
-	prior   cubicState // before the last reduction, for undo
+	prior   *cubicState // before the last reduction, for undo; nil before the first
 	hystart hystart
 }
 
@@ -119,7 +119,10 @@ func (c *cubic) add(w *congestion, n float64) {
 }
 
 func (c *cubic) reduced(w *congestion, flight, _ uint32, timeout bool) uint32 {
-	c.prior = c.cubicState
+	if c.prior == nil {
+		c.prior = new(cubicState)
+	}
+	*c.prior = c.cubicState
 	cwnd := float64(w.cwnd)
 	c.cwnd0 = cwnd
 	switch {
@@ -134,5 +137,10 @@ func (c *cubic) reduced(w *congestion, flight, _ uint32, timeout bool) uint32 {
 	return uint32(float64(flight) * cubicBeta) // section 4.6
 }
 
-func (c *cubic) undone() { c.cubicState = c.prior }
-func (c *cubic) idled()  { c.running = false }
+func (c *cubic) undone() {
+	if c.prior != nil {
+		c.cubicState = *c.prior
+	}
+}
+
+func (c *cubic) idled() { c.running = false }

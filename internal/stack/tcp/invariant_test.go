@@ -41,7 +41,8 @@ func checkConn(c *Conn) error {
 	if ranges != c.ooo.ranges {
 		return fmt.Errorf("%d ranges counted as %d", ranges, c.ooo.ranges)
 	}
-	for _, b := range c.report.recent[:c.report.count] {
+	for i := range c.report.count {
+		b := c.report.recent[i]
 		if !b.Start.LessThan(b.End) || !holds(&c.ooo, b.SACKBlock) {
 			return fmt.Errorf("SACK block [%d, %d) is not held", b.Start, b.End)
 		}

@@ -172,7 +172,7 @@ func (c *Conn) dropHeld() {
 		c.sh.spareLists = append(c.sh.spareLists, r.list[:0])
 	}
 	*r = reassembly{}
-	c.report.count = 0
+	c.forgetRanges()
 }
 
 // spareList is memory for a connection's list: few connections have gaps at the

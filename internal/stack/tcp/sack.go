@@ -14,9 +14,9 @@ import (
 type sackReport struct {
 	// recent are ranges of the reassembly list, each from gap to gap, the one
 	// that changed last first (RFC 2018 section 4).
-	recent [maxReported]heldRange
-	count  uint8 // of recent in use
-	twice  bool  // dup is to be reported
+	recent *[maxReported]heldRange // nil while nothing is held; from Shared.spareReports
+	count  uint8                   // of recent in use
+	twice  bool                    // dup is to be reported
 	dup    wire.SACKBlock
 }
 
@@ -58,6 +58,9 @@ func (c *Conn) reported(seq wire.Seq) {
 		return // it was not kept
 	}
 	b := wire.SACKBlock{Start: list[i].seq, End: list[i].end()}
+	if c.report.recent == nil {
+		c.report.recent = c.sh.spareReport()
+	}
 	b = c.report.absorb(b)
 	b = c.ooo.span(b)
 	c.report.absorb(b)
@@ -86,6 +89,26 @@ func (r *sackReport) front(b wire.SACKBlock) {
 	r.recent[0] = heldRange{b, true}
 }
 
+// spareReport is memory for a connection's ranges.
+func (sh *Shared) spareReport() *[maxReported]heldRange {
+	n := len(sh.spareReports)
+	if n == 0 {
+		return new([maxReported]heldRange)
+	}
+	r := sh.spareReports[n-1]
+	sh.spareReports = sh.spareReports[:n-1]
+	return r
+}
+
+// forgetRanges: nothing is held any more.
+func (c *Conn) forgetRanges() {
+	r := &c.report
+	if r.recent != nil && len(c.sh.spareReports) < maxSpareLists {
+		c.sh.spareReports = append(c.sh.spareReports, r.recent)
+	}
+	r.recent, r.count = nil, 0
+}
+
 // span widens b, which begins and ends with frags of the list, to the gaps around
 // it.
 func (r *reassembly) span(b wire.SACKBlock) wire.SACKBlock {
@@ -102,6 +125,9 @@ func (r *reassembly) span(b wire.SACKBlock) wire.SACKBlock {
 
 // passed drops the ranges before nxt, which are acknowledged now.
 func (r *sackReport) passed(nxt wire.Seq) {
+	if r.count == 0 {
+		return
+	}
 	kept := r.recent[:0]
 	for _, b := range r.recent[:r.count] {
 		if nxt.LessThan(b.Start) {

@@ -96,9 +96,12 @@ type Shared struct {
 	constrained []*Conn      // offer less window than they might; see window.go
 	spareLists  [][]held     // reassembly lists that no connection needs now
 	spareBoards [][]txRecord // scoreboards that no connection needs now
-	header      wire.TCP     // scratch of the segment being sent
-	ack         ackInfo      // scratch of congestion control
-	one         [1]uint16    // scratch of Pool.Alloc
+
+	spareReports []*[maxReported]heldRange // ranges that no connection needs now
+
+	header wire.TCP  // scratch of the segment being sent
+	ack    ackInfo   // scratch of congestion control
+	one    [1]uint16 // scratch of Pool.Alloc
 }
 
 // NewShared makes the common state; zero fields of c get their defaults.

@@ -212,5 +212,9 @@ func (s *Stack) Stalled() bool { return s.tx.Stalled() }
 // buffers: if so the engine asks the pool to be told of those that come back.
 func (s *Stack) Constrained() bool { return s.tcp.Constrained() > 0 }
 
-// WindowCheck opens the windows that there are buffers for again. Before Flush.
+// WindowCheck opens the windows that there are buffers for again: with many, in turns.
+// Before Flush.
 func (s *Stack) WindowCheck() { s.tcp.WindowCheck() }
+
+// WindowCheckAll opens all of them, for who is about to sleep. Before Flush.
+func (s *Stack) WindowCheckAll() { s.tcp.WindowCheckAll() }

@@ -125,7 +125,7 @@ func (e *Engine) sleep(now mono.Time) error {
 	// Only now the last looks: see wake.
 	if e.stack.Constrained() {
 		e.pool.WantReturn()
-		e.stack.WindowCheck()
+		e.stack.WindowCheckAll()
 		if err := e.stack.Flush(now); err != nil {
 			return err
 		}

@@ -164,7 +164,7 @@ func (c *Conn) synWindow() uint16 {
 // does already.
 func (c *Conn) narrow() bool {
 	r := &c.rcv
-	return c.offered() < max(r.maxWnd/4, min(2*r.mss, r.maxWnd))
+	return c.offered() < max(r.maxWnd/4, min(2*r.mss, r.maxWnd/2))
 }
 
 // constrain puts c into the list of those that want to know of returned buffers,
@@ -190,21 +190,41 @@ func (c *Conn) constrain(on bool) {
 // sleeps.
 func (sh *Shared) Constrained() int { return len(sh.constrained) }
 
+// maxChecks is how many connections a WindowCheck looks at: those that crave for buffers
+// may be thousands, and the others' packets do not wait for them.
+const maxChecks = 128
+
 // WindowCheck makes those constrained connections dirty whose window can open far
-// enough to be worth an ACK of its own. To be called when buffers were returned.
+// enough to be worth an ACK of its own. Of many it looks at a part, and goes on with the
+// next one. To be called when buffers may have been returned.
 func (sh *Shared) WindowCheck() {
+	n := len(sh.constrained)
+	for range min(n, maxChecks) {
+		if sh.checkNext++; sh.checkNext >= n {
+			sh.checkNext = 0
+		}
+		sh.constrained[sh.checkNext].checkWindow()
+	}
+}
+
+// WindowCheckAll is WindowCheck of all of them, before the engine sleeps.
+func (sh *Shared) WindowCheckAll() {
 	for _, c := range sh.constrained {
-		if c.acks.now {
-			continue
-		}
-		c.growWindow()
-		bytes, alone := c.space()
-		have := c.offered()
-		// RFC 9293 section 3.8.6.2.2, and no more often than the window doubles.
-		if bytes > have && (alone && have < c.rcv.mss || bytes-have >= max(have, min(c.rcv.maxWnd/2, 2*c.rcv.mss))) {
-			c.acks.now = true
-			sh.Stats.WindowUpdates++
-			c.touch()
-		}
+		c.checkWindow()
+	}
+}
+
+func (c *Conn) checkWindow() {
+	if c.acks.now {
+		return
+	}
+	c.growWindow()
+	bytes, alone := c.space()
+	have := c.offered()
+	// RFC 9293 section 3.8.6.2.2, and no more often than the window doubles.
+	if bytes > have && (alone && have < c.rcv.mss || bytes-have >= max(have, min(c.rcv.maxWnd/2, 2*c.rcv.mss))) {
+		c.acks.now = true
+		c.sh.Stats.WindowUpdates++
+		c.touch()
 	}
 }

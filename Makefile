@@ -4,7 +4,7 @@ GO       ?= go
 FUZZTIME ?= 10s
 GOLANGCI ?= github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: help test race invariants fuzz bench ns lab lint ci
+.PHONY: help test race invariants fuzz bench peers ns lab lint ci
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-12s%s\n", $$1, $$2 }' Makefile
@@ -23,6 +23,10 @@ fuzz: ## each fuzz target for FUZZTIME (default 10s)
 
 bench: ## the benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+	cd bench && $(GO) test -run '^$$' -bench . -benchtime 5x ./...
+
+peers: ## the tests of the nested module, against gVisor's stack
+	cd bench && $(GO) vet ./... && $(GO) test ./...
 
 ns: ## the tests against the Linux kernel, in network namespaces (as root)
 	$(GO) test -count=1 -run '^TestNS' ./...
@@ -37,6 +41,7 @@ lint: ## gofmt, vet, other systems, golangci-lint and internal/lint
 	GOOS=darwin $(GO) vet . ./internal/...
 	GOOS=darwin $(GO) build .
 	$(GO) run $(GOLANGCI) run ./...
+	cd bench && $(GO) run $(GOLANGCI) run --config ../.golangci.yml ./...
 	$(GO) test ./internal/lint
 
 ci: ## all of it, as CI does

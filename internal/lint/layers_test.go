@@ -28,6 +28,7 @@ var layers = []layer{
 	{"lab", []string{"lab/vfiouser", "lab/gvnic", "lab/internal/...", "internal/pattern", "internal/testenv"}},
 	{"test/packet", []string{".", "internal/..."}},
 	{"test/sim", []string{"internal/..."}},
+	{"bench/...", []string{"test/sim", "internal/..."}}, // a module of its own
 	{"internal/enginetest", []string{".", "internal/buf", "internal/pattern"}},
 	{".", []string{
 		"internal/engine/...", "internal/ifq", "internal/sockq", "internal/park",

@@ -33,16 +33,18 @@ func TestRepository(t *testing.T) {
 		})
 	}
 	t.Run("dependencies", func(t *testing.T) {
-		gomod, err := fs.ReadFile(repo, "go.mod")
-		if err != nil {
-			t.Fatal(err)
-		}
 		page, err := fs.ReadFile(repo, "docs/dependencies.md")
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, c := range checkDependencies(string(gomod), string(page)) {
-			t.Error(c)
+		for _, name := range []string{"go.mod", "bench/go.mod"} {
+			gomod, err := fs.ReadFile(repo, name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, c := range checkDependencies(string(gomod), string(page)) {
+				t.Errorf("%s: %s", name, c)
+			}
 		}
 	})
 }

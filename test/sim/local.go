@@ -123,6 +123,22 @@ func (h *Local) conn(c *tcp.Conn) *localConn {
 // Conns is a Host's.
 func (h *Local) Conns() int { return h.Stack.Stats().Conns }
 
+// Idle reports whether all that the connections have to send was sent and
+// acknowledged: if nothing happens any more, it is not for want of anything of this
+// host's.
+func (h *Local) Idle() bool {
+	for _, c := range h.Stack.Conns() {
+		switch c.State() {
+		case tcp.SynSent, tcp.SynReceived, tcp.FinWait1, tcp.Closing, tcp.LastAck:
+			return false
+		}
+		if c.Send != nil && c.Send.Buffered() > 0 {
+			return false
+		}
+	}
+	return true
+}
+
 // Check counts the pool's buffers: each is in one place, as many are with the
 // applications as they were given, and the connections' accounts agree with the
 // pool.

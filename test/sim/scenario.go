@@ -64,6 +64,9 @@ func Draw(seed uint64) *Scenario {
 		sc.Hosts[i].Ethernet, sc.Hosts[i].Seed = ethernet, 2*seed+uint64(i)
 	}
 	for i := range sc.Hosts {
+		if sc.IPv6 {
+			sc.Hosts[i].MTU = max(sc.Hosts[i].MTU, 1280) // RFC 8200 section 5
+		}
 		// A device without segmentation offload does not receive super-segments
 		// that it has no room for.
 		if far := &sc.Hosts[1-i]; far.GSO {

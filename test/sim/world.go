@@ -21,6 +21,10 @@ const (
 // start is the time at which simulations begin. Not 0, which is "never".
 const start = mono.Time(time.Hour)
 
+// ErrStandstill is why a run fails in which no host, no application and no frame
+// has anything left to do or to wait for, though not all is done.
+var ErrStandstill = errors.New("nothing will ever happen again")
+
 // A Maker makes host i, that is 0 or 1, on a driver.
 type Maker func(i int, s Settings, p *buf.Pool, d driver.Driver) (Host, error)
 
@@ -130,7 +134,7 @@ func (w *world) play() error {
 		} else {
 			next := w.next()
 			if next == 0 {
-				return errors.New("nothing will ever happen again")
+				return ErrStandstill
 			}
 			w.now = max(w.now+1, next)
 		}

@@ -1,0 +1,201 @@
+package netstack
+
+import (
+	"runtime"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// batchLen is how many frames come at once.
+const batchLen = 64
+
+// A receiver is a stack at the end of a wire in memory, with applications that take
+// what comes.
+type receiver interface {
+	connect(p *peer) // all of p's flows, by TCP
+	bind(p *peer)    // or one UDP socket
+	send(frames [][]byte)
+	// deliver has the stack receive what was sent, or frames.
+	deliver(frames [][]byte)
+	// take has the applications of n flows from first on, one each frame, take what
+	// has come, and returns how many bytes that was.
+	take(first, n int) int
+	after() // is not measured
+	close()
+}
+
+var (
+	_ receiver = (*ours)(nil)
+	_ receiver = (*theirs)(nil)
+)
+
+// A run is one receiver with its peer.
+type run struct {
+	name string
+	r    receiver
+	p    *peer
+
+	nanos, allocs []float64 // a packet, of each round
+}
+
+// batch receives once, and returns the CPU time of this process that it took: the
+// making of the frames apart.
+func (r *run) batch(tb testing.TB, n int) time.Duration {
+	first := r.p.next
+	frames := r.p.segments(n)
+	r.r.send(frames)
+	start := cpu()
+	r.r.deliver(frames)
+	got := r.r.take(first, n)
+	d := cpu() - start
+	if got != n*payloadLen {
+		tb.Fatalf("%s: %d bytes taken of %d", r.name, got, n*payloadLen)
+	}
+	r.r.after()
+	return d
+}
+
+// round measures some packets.
+func (r *run) round(tb testing.TB, packets int) {
+	runtime.GC()
+	for range 20 {
+		r.batch(tb, batchLen)
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	var d time.Duration
+	n := 0
+	for ; n < packets; n += batchLen {
+		d += r.batch(tb, batchLen)
+	}
+	runtime.ReadMemStats(&after)
+	r.nanos = append(r.nanos, float64(d.Nanoseconds())/float64(n))
+	r.allocs = append(r.allocs, float64(after.Mallocs-before.Mallocs)/float64(n))
+}
+
+// cpu is the CPU time of this process.
+func cpu() time.Duration {
+	var t unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_PROCESS_CPUTIME_ID, &t); err != nil {
+		panic(err)
+	}
+	return time.Duration(t.Nano())
+}
+
+func median(x []float64) float64 {
+	x = slices.Clone(x)
+	slices.Sort(x)
+	return x[len(x)/2]
+}
+
+// compare runs ours and theirs in turn, b.N rounds each, and reports the medians.
+func compare(b *testing.B, flows, packets int, start func(r receiver, p *peer), receivers ...*run) {
+	// One processor is what both are best with: nothing travels between cores.
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	for _, r := range receivers {
+		r.p = newPeer(b, flows)
+		start(r.r, r.p)
+		defer r.r.close()
+		for range 200 {
+			r.batch(b, 1) // the windows open
+		}
+	}
+	b.ResetTimer()
+	for range b.N {
+		for _, r := range receivers {
+			r.round(b, packets)
+		}
+	}
+	b.StopTimer()
+	b.ReportMetric(0, "ns/op")
+	for i, r := range receivers {
+		b.ReportMetric(median(r.nanos), r.name+"-ns/packet")
+		b.ReportMetric(median(r.allocs), r.name+"-allocs/packet")
+		if i > 0 {
+			b.ReportMetric(median(r.nanos)/median(receivers[0].nanos), r.name+"/ours")
+		}
+	}
+}
+
+// BenchmarkTCP is the in-order receive path: one flow, full segments.
+func BenchmarkTCP(b *testing.B) {
+	for _, verify := range []bool{false, true} {
+		b.Run("verify="+onOff(verify), func(b *testing.B) {
+			compare(b, 1, 100_000, receiver.connect,
+				&run{name: "ours", r: newOurs(b, verify)},
+				&run{name: "gvisor-gro", r: newTheirs(b, verify, true)},
+				&run{name: "gvisor", r: newTheirs(b, verify, false)})
+		})
+	}
+}
+
+// BenchmarkLink is what is in the other benchmarks' figures for the wire.
+func BenchmarkLink(b *testing.B) {
+	compare(b, 1, 100_000, datagrams, &run{name: "ours", r: oursLink{newOurs(b, false)}}, &run{name: "gvisor", r: newTheirsLink(b)})
+}
+
+// BenchmarkUDP is datagrams of one flow to one socket.
+func BenchmarkUDP(b *testing.B) {
+	for _, verify := range []bool{false, true} {
+		b.Run("verify="+onOff(verify), func(b *testing.B) {
+			compare(b, 1, 100_000, datagrams,
+				&run{name: "ours", r: newOurs(b, verify)},
+				&run{name: "gvisor", r: newTheirs(b, verify, false)})
+		})
+	}
+}
+
+// datagrams has r receive the flows of p by UDP.
+func datagrams(r receiver, p *peer) {
+	p.udp()
+	r.bind(p)
+}
+
+// BenchmarkFlows is the cost of a segment when each comes for another flow.
+func BenchmarkFlows(b *testing.B) {
+	for _, flows := range []int{1, 100, 10_000} {
+		b.Run(strconv.Itoa(flows), func(b *testing.B) {
+			compare(b, flows, 100_000, receiver.connect,
+				&run{name: "ours", r: newOurs(b, false)},
+				&run{name: "gvisor", r: newTheirs(b, false, false)})
+		})
+	}
+}
+
+func onOff(b bool) string {
+	if b {
+		return "on"
+	}
+	return "off"
+}
+
+// TestReceivers has all receivers of the benchmarks receive a little, so that these
+// still work when somebody wants them.
+func TestReceivers(t *testing.T) {
+	for _, verify := range []bool{false, true} {
+		for _, r := range []*run{
+			{name: "ours", r: newOurs(t, verify)},
+			{name: "gvisor-gro", r: newTheirs(t, verify, true)},
+			{name: "gvisor", r: newTheirs(t, verify, false)},
+		} {
+			r.p = newPeer(t, 3)
+			r.r.connect(r.p)
+			for range 10 {
+				r.batch(t, 60)
+			}
+			r.r.close()
+		}
+		for _, r := range []*run{{name: "ours", r: newOurs(t, verify)}, {name: "gvisor", r: newTheirs(t, verify, false)}} {
+			r.p = newPeer(t, 3)
+			datagrams(r.r, r.p)
+			for range 10 {
+				r.batch(t, batchLen)
+			}
+			r.r.close()
+		}
+	}
+}

@@ -9,7 +9,6 @@ import (
 	"syscall"
 
 	"github.com/zctap/zctap/internal/buf"
-	"github.com/zctap/zctap/internal/park"
 )
 
 // A Message is what comes with one datagram.
@@ -38,7 +37,7 @@ type Datagrams struct {
 	Source
 	frags fifo[buf.Frag] // each published before its message
 	msgs  fifo[Message]
-	park.Parker
+	sleeper
 	pool *buf.Pool
 
 	// failure is an errno for the application, once; 0: none. The producer sets it,
@@ -113,11 +112,14 @@ func (q *Datagrams) PushSegments(m Message, frags []buf.Frag, size int) (pushed,
 }
 
 // Publish shows what was pushed; see Queue.Publish.
-func (q *Datagrams) Publish() {
+func (q *Datagrams) Publish() { q.PublishTo(nil) }
+
+// PublishTo is Publish, but leaves it to w to wake a consumer that blocks.
+func (q *Datagrams) PublishTo(w *Wakes) {
 	q.frags.publish()
 	if q.msgs.publish() {
 		q.Raise()
-		q.Unpark()
+		w.add(&q.sleeper)
 	}
 }
 

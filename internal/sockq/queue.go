@@ -8,7 +8,6 @@ import (
 	"syscall"
 
 	"github.com/zctap/zctap/internal/buf"
-	"github.com/zctap/zctap/internal/park"
 )
 
 var fragChunks sync.Pool // of *chunk[buf.Frag]
@@ -18,16 +17,15 @@ var fragChunks sync.Pool // of *chunk[buf.Frag]
 type Queue struct {
 	Source
 	frags fifo[buf.Frag]
-	park.Parker
+	sleeper
 	pool *buf.Pool
 
 	end     atomic.Pointer[error] // why nothing will follow; producer, once, in Publish
 	inBytes atomic.Uint64         // bytes published; producer
 
-	late   bool        // in a Wakes; producer
-	quit   atomic.Bool // no consumer will touch the queue any more
 	ending error       // what End was told; producer
 	pushed uint64      // bytes pushed; producer
+	quit   atomic.Bool // no consumer will touch the queue any more
 
 	mu       sync.Mutex    // consumers
 	used     int           // bytes already taken of the oldest frag; consumer
@@ -81,7 +79,7 @@ func (q *Queue) PublishTo(w *Wakes) {
 	if q.Armed() {
 		q.Raise()
 	}
-	w.add(q)
+	w.add(&q.sleeper)
 }
 
 // Buffered is the number of bytes that a consumer could take now.

@@ -1,12 +1,20 @@
 package sockq
 
+import "github.com/zctap/zctap/internal/park"
+
+// A sleeper is a consumer that may wait.
+type sleeper struct {
+	park.Parker
+	late bool // in a Wakes; producer
+}
+
 // Wakes gathers the consumers that a producer is to wake, so that it can do so
 // a little later: while the producer has more to take in, a consumer that sleeps
 // a moment longer finds more, and both sides make fewer system calls. It is what
 // interrupt moderation is to a NIC. Payload is visible at once; who looks finds
 // it. The producer's goroutine only; the zero Wakes is ready.
 type Wakes struct {
-	late []*Queue
+	late []*sleeper
 	off  bool
 }
 
@@ -15,9 +23,9 @@ func (w *Wakes) Waiting() bool { return len(w.late) > 0 }
 
 // Wake wakes everybody that is to be woken.
 func (w *Wakes) Wake() {
-	for i, q := range w.late {
-		q.late = false
-		q.Unpark()
+	for i, s := range w.late {
+		s.late = false
+		s.Unpark()
 		w.late[i] = nil
 	}
 	w.late = w.late[:0]
@@ -29,14 +37,14 @@ func (w *Wakes) Stop() {
 	w.off = true
 }
 
-// add has q's consumer woken, if it waits. One that begins to wait after this
-// looks once more, and finds what was published before.
-func (w *Wakes) add(q *Queue) {
+// add has s woken, if it waits. One that begins to wait after this looks once more,
+// and finds what was published before.
+func (w *Wakes) add(s *sleeper) {
 	switch {
 	case w == nil || w.off:
-		q.Unpark()
-	case !q.late && q.Waiting():
-		q.late = true
-		w.late = append(w.late, q)
+		s.Unpark()
+	case !s.late && s.Waiting():
+		s.late = true
+		w.late = append(w.late, s)
 	}
 }

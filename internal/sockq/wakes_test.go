@@ -125,3 +125,34 @@ func TestWakesStop(t *testing.T) {
 		t.Errorf("%d iovs after Stop, want 1", n)
 	}
 }
+
+// A UDP socket's consumer is woken likewise: late, once, and finds all of it.
+func TestWakesDatagrams(t *testing.T) {
+	e := newEngine(t, 16)
+	q := NewDatagrams(e.p)
+	var w Wakes
+	got := make(chan int)
+	go func() {
+		dst, ms := make([]buf.Iov, 4), make([]Message, 4)
+		n, k, err := q.Recv(dst, ms)
+		if err != nil {
+			t.Error(err)
+		}
+		giveBack(t, e.p, dst[:k])
+		got <- n
+	}()
+	for !q.Waiting() {
+		runtime.Gosched()
+	}
+	for i := range 3 {
+		e.push(q, i, 10)
+		q.PublishTo(&w)
+		if len(w.late) != 1 {
+			t.Fatalf("%d wakes gathered after %d datagrams", len(w.late), i+1)
+		}
+	}
+	w.Wake()
+	if n := <-got; n != 3 || w.Waiting() {
+		t.Errorf("woken for %d datagrams, want 3; somebody is still to be woken: %v", n, w.Waiting())
+	}
+}

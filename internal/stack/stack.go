@@ -114,7 +114,7 @@ func New(c Config) (*Stack, error) {
 		addrs: a,
 		gone:  c.Gone,
 		rand:  rand.New(rand.NewChaCha8(c.Seed)),
-		udp:   udp.Shared{Pool: c.Pool, MaxHeld: c.MaxHeld},
+		udp:   udp.Shared{Pool: c.Pool, MaxHeld: c.MaxHeld, Wakes: c.Wakes},
 
 		maxPending: c.MaxPending,
 		fragments:  ip.NewReassembler(c.Pool),

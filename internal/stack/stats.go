@@ -44,6 +44,9 @@ func (s *Stack) Stats() Stats {
 	return st
 }
 
+// Overrun is how many frames were dropped because their socket was full.
+func (s *Stack) Overrun() uint64 { return s.drops[socketFull] }
+
 // Drops calls f for each cause for which frames were dropped, apart from what TCP
 // counts itself.
 func (s *Stack) Drops(f func(cause string, n uint64)) {

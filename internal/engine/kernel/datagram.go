@@ -19,6 +19,10 @@ const (
 	maxEmpty  = 4096
 )
 
+// minBurst is the datagrams to ask for at least: to prepare for some that do not
+// come costs less than another call for those that do.
+const minBurst = 8
+
 // datagramReader receives for all UDP sockets of a loop.
 type datagramReader struct {
 	msgs  *ksock.Messages
@@ -70,7 +74,7 @@ func (l *loop) readDatagrams(s *socket) (more bool) {
 	l.stats.syscalls.Add(1)
 	switch {
 	case ksock.IsWouldBlock(err):
-		s.burst, s.erred = 1, false
+		s.burst, s.erred = minBurst, false
 		return false
 	case err != nil:
 		// What an ICMP message said of something that we sent, told once; datagrams
@@ -90,7 +94,7 @@ func (l *loop) readDatagrams(s *socket) (more bool) {
 	}
 	l.restock(r.slots[got*per : ask*per])
 	if got < ask {
-		s.burst = max(got, 1)
+		s.burst = max(got, minBurst)
 		return false
 	}
 	s.burst = min(2*s.burst, r.msgs.Cap())

@@ -34,6 +34,7 @@ type loop struct {
 	// The thread's own.
 	table    table
 	dirty    []*socket // something was pushed to their queues
+	wakes    moderation
 	paused   []*socket // may not receive for want of buffers; oldest first
 	wanting  bool      // the pool was asked to tell when buffers come back
 	starved  []*socket // to be tried again after a while
@@ -91,6 +92,9 @@ func (l *loop) round() error {
 			timeout = 0
 		}
 	}
+	if timeout != 0 {
+		l.wakes.all()
+	}
 	err := l.back.round(timeout)
 	if l.asleep.Load() {
 		l.asleep.Store(false)
@@ -139,11 +143,12 @@ func (l *loop) publish() {
 		if s.conn != nil {
 			s.conn.queue.Publish()
 		} else {
-			s.packet.queue.Publish()
+			s.packet.queue.PublishTo(&l.wakes.Wakes)
 		}
 		l.dirty[i] = nil
 	}
 	l.dirty = l.dirty[:0]
+	l.wakes.busy()
 	l.cq.Flush()
 }
 
@@ -237,6 +242,7 @@ func (l *loop) fail(err error) {
 
 // finish ends the loop. Nothing is attached.
 func (l *loop) finish() {
+	l.wakes.Stop()
 	for _, c := range l.inbox.close() {
 		if c.op == opAttach {
 			c.reply <- net.ErrClosed

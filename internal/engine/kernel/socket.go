@@ -56,7 +56,7 @@ type socket struct {
 func (s *socket) init(l *loop, sock *ksock.Socket) {
 	s.l, s.sock, s.fd = l, sock, sock.FD()
 	s.gone = make(chan struct{})
-	s.burst = 1
+	s.burst = minBurst
 	s.writable.Store(true)
 	s.writer.Init(s.writable.Load)
 }

@@ -60,6 +60,7 @@ type Engine struct {
 	cause       error        // why it does not run: net.ErrClosed, or what went wrong
 	driverStats driver.Stats // taken when the driver was closed
 	rounds      rounds
+	overrun     bool      // a socket was full in this round
 	epochAt     mono.Time // when the stack was last told the time on the wall
 
 	commands commandQueue

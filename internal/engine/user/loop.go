@@ -24,6 +24,7 @@ type rounds struct {
 	batches uint64 // that brought frames
 	sleeps  uint64
 	kicks   uint64 // sleeps that another goroutine ended
+	yields  uint64 // see giveWay
 }
 
 // loop is the engine's goroutine. It keeps its thread: what it works on stays in
@@ -44,6 +45,10 @@ func (e *Engine) serve() error {
 		busy, err := e.round(now)
 		if err != nil || e.cause != nil {
 			return err
+		}
+		if e.overrun {
+			e.giveWay()
+			continue
 		}
 		if busy {
 			e.wakeInTime(now)
@@ -72,6 +77,16 @@ func (e *Engine) wakeInTime(now mono.Time) {
 	}
 }
 
+// giveWay lets those run who are to take what the engine receives, after a round
+// that had to drop some of it: a receiver that works on while its consumer does not
+// get the CPU works in vain (receive livelock: Mogul and Ramakrishnan 1997).
+func (e *Engine) giveWay() {
+	e.overrun = false
+	e.rounds.yields++
+	e.wakeAll()
+	yield()
+}
+
 // wakeAll wakes whoever is to be woken.
 func (e *Engine) wakeAll() {
 	e.wakes.Wake()
@@ -86,7 +101,9 @@ func (e *Engine) round(now mono.Time) (busy bool, err error) {
 		busy = true
 		e.rounds.batches++
 		e.setEpoch(now)
+		overrun := e.stack.Overrun()
 		e.stack.Deliver(now, e.batch)
+		e.overrun = e.stack.Overrun() > overrun
 	}
 	if err != nil {
 		return false, err

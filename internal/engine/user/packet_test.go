@@ -149,3 +149,28 @@ func TestDatagramsAreSentBeforeClose(t *testing.T) {
 		}
 	}
 }
+
+// An engine that has to drop what it receives, since nobody takes it, gives way to
+// who might.
+func TestOverrunGivesWay(t *testing.T) {
+	a, b := newHosts(t, options{})
+	server := b.listenPacket(t, "udp", netip.AddrPort{}, netip.AddrPort{})
+	to := netip.AddrPortFrom(b.addr, server.LocalAddr().Port())
+	client := a.listenPacket(t, "udp", netip.AddrPort{}, to)
+	if n := b.stats().Events["gave-way"]; n != 0 {
+		t.Errorf("gave way %d times before", n)
+	}
+	for end := time.Now().Add(deadline); b.stats().Drops["socket-full"] == 0; {
+		if time.Now().After(end) {
+			t.Fatal("nothing was dropped")
+		}
+		for range 100 {
+			if _, err := client.WriteTo([]byte("x"), netip.AddrPort{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if s := b.stats(); s.Events["gave-way"] == 0 {
+		t.Errorf("%d dropped, and it went on: %v", s.Drops["socket-full"], s.Events)
+	}
+}

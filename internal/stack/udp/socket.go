@@ -8,9 +8,13 @@ import (
 	"github.com/zctap/zctap/internal/wire"
 )
 
-// maxQueued bounds the datagrams that wait in one socket, so that empty ones,
-// which hold no buffer, are bounded too.
-const maxQueued = 4096
+// Bounds of what waits in one socket, beside that of its buffers: of all datagrams,
+// since many that came in one frame share buffers, and of the empty ones, which hold
+// none.
+const (
+	maxQueued = 32768
+	maxEmpty  = 4096
+)
 
 // A Socket is one UDP socket. All but Queue and Send belongs to the engine's
 // goroutine.
@@ -47,6 +51,8 @@ type Shared struct {
 	// application's hands. 0: as many as are free, which leaves the other half
 	// to the others.
 	MaxHeld int
+	// Wakes is who is to be woken, by the engine; nil: all at once.
+	Wakes *sockq.Wakes
 	// Epoch is the time of mono.Time 0, in nanoseconds since 1970: the engine
 	// sets it, for time stamps.
 	Epoch int64
@@ -86,7 +92,7 @@ func (s *Socket) Input(m sockq.Message, frags []buf.Frag, segment int) (ok, firs
 	if segment > 0 {
 		n = Datagrams(m.Len, segment)
 	}
-	if s.queued+n > maxQueued || s.account.Held()+len(frags) > s.limit {
+	if s.queued+n > maxQueued || len(frags) == 0 && s.queued >= maxEmpty || s.account.Held()+len(frags) > s.limit {
 		return false, first
 	}
 	stats := &s.shared.Stats
@@ -128,7 +134,7 @@ func (s *Socket) touch() {
 // Publish shows the application what was queued since the last call.
 func (s *Socket) Publish() {
 	s.touched = false
-	s.Queue.Publish()
+	s.Queue.PublishTo(s.shared.Wakes)
 }
 
 // Held is the number of buffers that the socket and the application's views of

@@ -1,0 +1,7 @@
+//go:build !linux
+
+package user
+
+import "runtime"
+
+func yield() { runtime.Gosched() }

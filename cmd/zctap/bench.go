@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/zctap/zctap"
 	"github.com/zctap/zctap/internal/netns"
@@ -11,6 +12,9 @@ import (
 // runBench compares receivers. Nothing is verified and views are counted, not
 // read: what is measured is receiving.
 func runBench(ctx context.Context, env *environ, args []string) error {
+	if slices.Contains(args, "udp") {
+		return runBenchUDP(ctx, env, args)
+	}
 	fs := newFlags("bench")
 	rounds := fs.Int("rounds", 5, "`NUMBER` of rounds; each receiver runs once in each, in turn")
 	size := byteSize(2 << 30)
@@ -26,12 +30,12 @@ func runBench(ctx context.Context, env *environ, args []string) error {
 	bufferSize := bufferSizeFlag(fs)
 	mtu := addMTUFlag(fs)
 	asJSON := fs.Bool("json", false, "print the result as JSON")
-	operands, err := parseFlags(env, fs, args, "WHAT (tcp)")
+	operands, err := parseFlags(env, fs, args, "WHAT (tcp or udp)")
 	if err != nil {
 		return err
 	}
 	if operands[0] != "tcp" {
-		return usagef("no benchmark %q; there is tcp", operands[0])
+		return usagef("no benchmark %q; there are tcp and udp", operands[0])
 	}
 	if *rounds < 1 || *rounds > 100 {
 		return usagef("--rounds is 1 to 100")

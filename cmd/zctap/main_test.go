@@ -54,6 +54,12 @@ func TestWrongCommandLines(t *testing.T) {
 		{[]string{"bench", "tcp", "--rounds", "0"}, "--rounds is"},
 		{[]string{"bench", "tcp", "--mtu", "60"}, "an MTU is"},
 		{[]string{"demo", "--mtu", "wide"}, "an MTU is"},
+		{[]string{"bench", "udp", "--rounds", "0"}, "--rounds is"},
+		{[]string{"bench", "udp", "--count", "1"}, "--count is"},
+		{[]string{"bench", "udp", "--datagram", "1473"}, "--datagram is"},
+		{[]string{"bench", "udp", "--region", "4KiB"}, "--region is"},
+		{[]string{"send", "127.0.0.1:1", "--udp", "-1"}, "--udp is"},
+		{[]string{"send", "127.0.0.1:1", "--udp", "1", "--datagram", "0"}, "--datagram is"},
 		{[]string{"bench", "tcp", "--engine", "zcrx"}, "needs an --interface"},
 		{[]string{"bench", "tcp", "--interface", "eth9"}, "needs a --sender"},
 		{[]string{"demo", "--engine", "zcrx"}, "needs an --interface"},
@@ -196,6 +202,42 @@ func TestDemoTable(t *testing.T) {
 	for _, want := range []string{"net.Conn", "GB/s", "CPU s/GB", "zero-copy bytes", "copied bytes", "receive calls", "buffers leaked"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in:\n%s", want, out)
+		}
+	}
+}
+
+// Each receiver runs with each sender, and the counts add up.
+func TestNSBenchUDP(t *testing.T) {
+	testenv.NeedRoot(t)
+	testenv.NeedTUN(t)
+	code, out, errs := command(t, "bench", "udp", "--rounds", "2", "--count", "2000", "--json")
+	var res udpResult
+	if err := json.Unmarshal([]byte(out), &res); code != exitOK || err != nil {
+		t.Fatalf("exit %d, %v, stderr %q", code, err, errs)
+	}
+	if len(res.Runs) != 2*udpKinds || len(res.Summary) != udpKinds {
+		t.Fatalf("%d runs, %d summaries", len(res.Runs), len(res.Summary))
+	}
+	names := map[string]bool{}
+	for i, r := range res.Runs {
+		sent := 2000
+		if r.Segmented {
+			sent *= segmentedTimes
+		}
+		if r.Sent != sent || r.Received+r.Dropped != sent || r.Received == 0 || r.Calls == 0 || r.name() != res.Summary[i%udpKinds].Name {
+			t.Errorf("run %d: %+v", i, r)
+		}
+		if n := r.Events["datagrams-merged"]; (n > 0) != (r.Segmented && r.Receiver != "net.UDPConn") {
+			t.Errorf("run %d, %s: %d merged", i, r.name(), n)
+		}
+		names[r.name()] = true
+	}
+	if len(names) != udpKinds {
+		t.Errorf("%v", names)
+	}
+	for _, s := range res.Summary {
+		if s.PerSecond[0] <= 0 || s.PerSecond[0] > s.PerSecond[1] || s.PerSecond[1] > s.PerSecond[2] {
+			t.Errorf("%+v", s)
 		}
 	}
 }

@@ -23,6 +23,10 @@ func runSend(ctx context.Context, env *environ, args []string) error {
 	fs.Var(&size, "size", "`BYTES` to send; without --in the default is 1GiB")
 	in := fs.String("in", "", "send a `FILE`, or - for standard input, instead of a made-up stream")
 	seed := fs.Uint64("pattern", 0, "send the verifiable stream of `SEED`, not the same block again and again")
+	var datagrams datagramFlags
+	fs.IntVar(&datagrams.count, "udp", 0, "send this `NUMBER` of UDP datagrams instead, as fast as the kernel takes them")
+	fs.IntVar(&datagrams.size, "datagram", 1200, "`BYTES` of payload of a datagram")
+	fs.BoolVar(&datagrams.segment, "gso", false, "give datagrams to the kernel many at a time (UDP_SEGMENT)")
 	wait := fs.Duration("wait", 0, "wait up to `DURATION` for a receiver that does not listen yet")
 	operands, err := parseFlags(env, fs, args, "ADDRESS")
 	if err != nil {
@@ -30,6 +34,12 @@ func runSend(ctx context.Context, env *environ, args []string) error {
 	}
 	if *in != "" && *seed != 0 {
 		return usagef("--in and --pattern exclude each other")
+	}
+	if err := datagrams.check(); err != nil {
+		return err
+	}
+	if datagrams.count > 0 {
+		return sendDatagrams(ctx, operands[0], &datagrams)
 	}
 	src, total, closeSrc, err := openSource(env, *in, *seed, int64(size))
 	if err != nil {

@@ -54,7 +54,7 @@ func openNIC(name string, own, peer netip.Addr, ns *netns.NS) func(t testing.TB,
 
 func TestLabConformanceZCRXNoDevice(t *testing.T) {
 	needGuest(t)
-	enginetest.Run(t, enginetest.Setup{Open: openNoDevice, Copies: true})
+	enginetest.Run(t, enginetest.Setup{Open: openNoDevice, Copies: true, AnyGroup: true, Merges: true, Refusals: true})
 }
 
 func TestLabConformanceZCRX(t *testing.T) {
@@ -69,7 +69,7 @@ func TestLabConformanceZCRX(t *testing.T) {
 	if err := ns.Do(func() error { peer = addrOf(t, ""); return nil }); err != nil {
 		t.Fatal(err)
 	}
-	enginetest.Run(t, enginetest.Setup{Open: openNIC(env[0], own, peer, ns)})
+	enginetest.Run(t, enginetest.Setup{Open: openNIC(env[0], own, peer, ns), Refusals: true})
 }
 
 // addrOf is the IPv4 address of an interface; without a name of the first that

@@ -105,8 +105,8 @@ func testDatagramSegments(f *fixture) {
 			f.Fatalf("%d of %d bytes", off, len(b))
 		}
 	}
-	if n := f.q.Stats().Events["datagrams-merged"] - merged; f.Merges != (n > 0) {
-		f.Errorf("%d of 4 came in one piece; whether they do: %v", n, f.Merges)
+	if n := f.q.Stats().Events["datagrams-merged"] - merged; f.Merges && n != 4 {
+		f.Errorf("%d of 4 came in one piece", n)
 	}
 }
 
@@ -228,6 +228,9 @@ func testDatagramGroups(f *fixture) {
 		f.ok(err)
 	}
 	atPort := func(a netip.Addr) netip.AddrPort { return netip.AddrPortFrom(a, addrPort(to).Port()) }
+	if f.AnyGroup {
+		return
+	}
 	if f.NoGroups {
 		if err := c.JoinGroup(group); !errors.Is(err, zctap.ErrNotSupported) {
 			f.Errorf("JoinGroup: %v", err)

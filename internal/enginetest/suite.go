@@ -47,7 +47,10 @@ type Setup struct {
 	Interface string
 	// NoGroups: multicast is not supported, and an error says so.
 	NoGroups bool
-	// Merges: what SendSegments sends reaches the engine in one piece.
+	// AnyGroup: the kernel chooses where groups are joined, perhaps where the peer
+	// is not.
+	AnyGroup bool
+	// Merges: what SendSegments sends reaches the engine in one piece, for certain.
 	Merges bool
 	// Refusals: ICMP errors reach the engine's UDP sockets.
 	Refusals bool

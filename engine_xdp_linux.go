@@ -68,7 +68,7 @@ func lacksQueues(iface string, queues int, bound []int, all bool) error {
 // changed takes over what has changed about the interface. That it is up again or
 // has another link address the driver sees itself, and that it is gone.
 func (e *xdpEngine) changed(ev hostnet.Event) {
-	e.changes[ev.Kind].Add(1)
+	defer e.changes[ev.Kind].Add(1) // when it has been taken over
 	switch ev.Kind {
 	case hostnet.AddressAdded, hostnet.AddressRemoved:
 		// Addresses that no interface can have the kernel has not either.

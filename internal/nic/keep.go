@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+
+	"golang.org/x/sys/unix"
 )
 
 // GenericXDP are the features that the kernel turns off on an interface, and does
@@ -139,6 +141,9 @@ func (k *Kept) Volatile() error { return k.volatile }
 // turnedOff are the changes that are going to be made to features that are on.
 func turnedOff(d device, features []string) (changes []change, err error) {
 	now, err := d.features()
+	if errors.Is(err, unix.EOPNOTSUPP) {
+		return nil, nil // nobody can turn on or off what the kernel does not tell
+	}
 	if err != nil {
 		return nil, fmt.Errorf("nic: %w", err)
 	}

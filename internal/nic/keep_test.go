@@ -165,4 +165,19 @@ func TestKeepErrors(t *testing.T) {
 	if _, err := Keep(7, GenericXDP, "/proc/nowhere"); err == nil {
 		t.Error("a journal in /proc")
 	}
+	for errno, ok := range map[unix.Errno]bool{unix.EOPNOTSUPP: true, unix.EIO: false} {
+		m.fault = func(call string) error {
+			if call == "features" {
+				return errno
+			}
+			return nil
+		}
+		if k, err := Keep(7, GenericXDP, dir); ok != (err == nil) || !ok && !errors.Is(err, errno) || ok && k.Pending() {
+			t.Errorf("features that read %v: %v", errno, err)
+		}
+	}
+	m.fault = nil
+	if left := journalsIn(t, dir); len(left) != 0 {
+		t.Errorf("%v is left", left)
+	}
 }

@@ -17,10 +17,12 @@ const maxLinkHeader = 14 + 4
 
 // busyPatience bounds how long a busy queue, or locked memory, is tried for: the
 // kernel takes a socket that was closed, such as that of a process that was
-// killed, off its queue some time later, and its UMEM off the user's account.
+// killed, off its queue some time later, and its UMEM off the user's account. A
+// queue that no process is seen to have is tried for longer.
 const (
-	busyPatience = 200 * time.Millisecond
-	busyPause    = 5 * time.Millisecond
+	busyPatience  = 200 * time.Millisecond
+	ghostPatience = 5 * time.Second
+	busyPause     = 5 * time.Millisecond
 )
 
 // Open binds to queues of an interface of the calling thread's network
@@ -179,7 +181,7 @@ func (b *binder) open(id int) error {
 		registers = b.umem
 	}
 	var q *queue
-	err := patiently(unix.ENOBUFS, func() (err error) { q, err = openSocket(id, registers, sizes); return err })
+	err := patiently(unix.ENOBUFS, busyPatience, func() (err error) { q, err = openSocket(id, registers, sizes); return err })
 	if err != nil {
 		return err
 	}
@@ -197,7 +199,11 @@ func (b *binder) bind(q *queue, m Mode) error {
 	if shared == q {
 		shared = nil
 	}
-	err := patiently(unix.EBUSY, func() error { return q.bind(b.link.index, flags, shared) })
+	try := func() error { return q.bind(b.link.index, flags, shared) }
+	err := patiently(unix.EBUSY, busyPatience, try)
+	if errors.Is(err, unix.EBUSY) && socketHolders(len(b.queues)) == "" {
+		err = patiently(unix.EBUSY, ghostPatience, try)
+	}
 	if err != nil {
 		return fmt.Errorf("bind in %s mode: %w%s", m, err, bindHint(err, m, b.link, b.umem.room(), len(b.queues)))
 	}
@@ -211,8 +217,8 @@ func (b *binder) bind(q *queue, m Mode) error {
 
 // patiently calls f until it succeeds or fails with anything but busy, for as
 // long as it may take the kernel to clean up after a socket that was closed.
-func patiently(busy unix.Errno, f func() error) error {
-	end := time.Now().Add(busyPatience)
+func patiently(busy unix.Errno, patience time.Duration, f func() error) error {
+	end := time.Now().Add(patience)
 	for {
 		err := f()
 		if !errors.Is(err, busy) || time.Now().After(end) {

@@ -84,3 +84,16 @@ func TestModes(t *testing.T) {
 		}
 	}
 }
+
+// What a window is made of: how much of a frame a buffer takes, and what the kernel
+// has to receive into.
+func TestCapsOfBuffers(t *testing.T) {
+	for _, headroom := range []int{0, 256} {
+		c := fakeConfig(newPool(t, 512, false), 64, 18)
+		c.Headroom = headroom
+		d, _ := fake(t, c, 2)
+		if got := d.Caps(); got.RxRoom != 4096-256-headroom || got.RxPosted != 2*64 {
+			t.Errorf("headroom %d: %d bytes in a buffer, %d posted", headroom, got.RxRoom, got.RxPosted)
+		}
+	}
+}

@@ -32,6 +32,7 @@ func TestLabJobs(t *testing.T) {
 	}{
 		{"streams and status", testStreams},
 		{"failures", testFailures},
+		{"clock", testClock},
 		{"standard input", testStdin},
 		{"terminal", testTerminal},
 		{"files", testFiles},
@@ -127,6 +128,18 @@ func testFailures(t *testing.T, vm *VM) {
 		if ran != c.ran {
 			t.Errorf("%s: %d steps ran, want %d", c.name, ran, c.ran)
 		}
+	}
+}
+
+// testClock: the guest's time does not run faster than the host's.
+func testClock(t *testing.T, vm *VM) {
+	res := good(t, vm, Job{Steps: []Step{{Args: []string{"sleep", "1"}}}})
+	if res.Duration < 900*time.Millisecond {
+		t.Errorf("a second of the guest's took %v", res.Duration)
+	}
+	khz := tscFrequency()
+	if want := fmt.Sprintf("tsc: Detected %d.%03d MHz", khz/1000, khz%1000); !strings.Contains(string(vm.Log()), want) {
+		t.Errorf("the kernel's log lacks %q: it has measured the counter itself", want)
 	}
 }
 

@@ -25,6 +25,7 @@ const portFD = 3
 type launch struct {
 	kernel, initramfs string   // files
 	devices           []string // sockets
+	tsc               uint64   // the host's, in kHz; 0: not known
 }
 
 // args returns QEMU's arguments. Nothing of the host's configuration has a say.
@@ -54,7 +55,7 @@ func (m *Machine) args(l launch) []string {
 		args = append(args, "-accel", a)
 	}
 	args = append(args,
-		"-kernel", l.kernel, "-initrd", l.initramfs, "-append", m.cmdline(),
+		"-kernel", l.kernel, "-initrd", l.initramfs, "-append", m.cmdline(l.tsc),
 		"-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
 		"-device", serial,
 		"-chardev", fmt.Sprintf("socket,id=port,fd=%d", portFD),
@@ -81,8 +82,9 @@ func deviceArg(i int, path string) string {
 	return string(text)
 }
 
-// cmdline returns the kernel's command line.
-func (m *Machine) cmdline() string {
+// cmdline returns the kernel's command line. tsc is the frequency of the host's time
+// stamp counter, in kHz, which is the guest's too, or 0.
+func (m *Machine) cmdline(tsc uint64) string {
 	params := []string{
 		"console=ttyS0", "loglevel=7", // all but debugging
 		"panic=-1", "oops=panic", // with -no-reboot: ends QEMU at once
@@ -92,8 +94,12 @@ func (m *Machine) cmdline() string {
 		"rcupdate.rcu_cpu_stall_timeout=120", "sysctl.kernel.watchdog_thresh=60",
 		guest.Marker + "=init",
 	}
-	if m.Deterministic {
+	switch {
+	case m.Deterministic:
 		params = append(params, "nokaslr", "norandmaps")
+	case tsc > 0:
+		// To measure it the kernel needs a CPU that does not stand still.
+		params = append(params, fmt.Sprintf("tsc_early_khz=%d", tsc))
 	}
 	return strings.Join(append(params, m.Cmdline...), " ")
 }

@@ -21,18 +21,19 @@ func TestArgs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return strings.Join(m.args(launch{"K", "I", devices}), " ")
+		return strings.Join(m.args(launch{"K", "I", devices, 2_000_000}), " ")
 	}
 	const cmdline = "-append console=ttyS0 loglevel=7 panic=-1 oops=panic no_timer_check tsc=reliable rcupdate.rcu_cpu_stall_timeout=120 sysctl.kernel.watchdog_thresh=60 zctap_lab=init"
+	const clock = " tsc_early_khz=2000000"
 	const rest = " -chardev stdio,id=console,signal=off -serial chardev:console -device virtio-serial-pci -chardev socket,id=port,fd=3 -device virtserialport,chardev=port,name=zctap.lab"
 	const begin = "-no-user-config -nodefaults -display none -no-reboot "
 	cases := []struct{ name, got, want string }{
 		{"the zero value", args(Machine{}),
-			begin + "-m 768M -smp 1 -machine q35 -cpu max -accel tcg -kernel K -initrd I " + cmdline + rest},
+			begin + "-m 768M -smp 1 -machine q35 -cpu max -accel tcg -kernel K -initrd I " + cmdline + clock + rest},
 		{"more of all", args(Machine{CPUs: 3, Memory: 1 << 30, Accel: "auto", Cmdline: []string{"hugepages=4", "quiet"}}),
-			begin + "-m 1024M -smp 3 -machine q35 -cpu max -accel kvm -accel tcg -kernel K -initrd I " + cmdline + " hugepages=4 quiet" + rest},
+			begin + "-m 1024M -smp 3 -machine q35 -cpu max -accel kvm -accel tcg -kernel K -initrd I " + cmdline + clock + " hugepages=4 quiet" + rest},
 		{"devices", args(Machine{Accel: "kvm"}, "/S0", `/S"1`),
-			begin + "-m 768M -smp 1 -object memory-backend-memfd,id=mem,size=768M,share=on -machine q35,memory-backend=mem -cpu max -accel kvm -kernel K -initrd I " + cmdline + rest +
+			begin + "-m 768M -smp 1 -object memory-backend-memfd,id=mem,size=768M,share=on -machine q35,memory-backend=mem -cpu max -accel kvm -kernel K -initrd I " + cmdline + clock + rest +
 				` -device {"addr":"0x10","driver":"vfio-user-pci","id":"dev0","socket":{"path":"/S0","type":"unix"}}` +
 				` -device {"addr":"0x11","driver":"vfio-user-pci","id":"dev1","socket":{"path":"/S\"1","type":"unix"}}`},
 		{"deterministic", args(Machine{Deterministic: true}),

@@ -107,7 +107,7 @@ func (vm *VM) start(first *Job) (*job, error) {
 			return nil, err
 		}
 	}
-	l := launch{kernel: b.Kernel(), initramfs: dir + "/initramfs"}
+	l := launch{kernel: b.Kernel(), initramfs: dir + "/initramfs", tsc: tscFrequency()}
 	if err := m.writeInitramfs(vm.ctx, b, l.initramfs, config); err != nil {
 		return nil, err
 	}

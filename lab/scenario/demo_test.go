@@ -29,7 +29,7 @@ func TestLabDemo(t *testing.T) {
 		{args: []string{"--size", "20MB", "--nodev"}, copied: 20_000_000},
 	} {
 		var out, errs bytes.Buffer
-		cmd := exec.CommandContext(t.Context(), zctap, append([]string{"lab", "demo", "--json", "--timeout", "90s"}, c.args...)...)
+		cmd := exec.CommandContext(t.Context(), zctap, append([]string{"lab", "demo", "--json", "--timeout", "5m"}, c.args...)...)
 		cmd.Stdout, cmd.Stderr = &out, &errs
 		if err := cmd.Run(); err != nil {
 			t.Fatalf("zctap lab demo %v: %v\n%s", c.args, err, &errs)

@@ -154,3 +154,40 @@ func TestLabExhaustion(t *testing.T) {
 	}
 	g.free()
 }
+
+// An application that reads none of its many connections, whose packets are
+// small, takes all buffers from nobody: a new connection gets through, and what
+// it sends.
+func TestLabSlowApplication(t *testing.T) {
+	iface, _ := needNIC(t)
+	// Each packet takes a buffer.
+	command("ethtool -K "+iface+" rx-gro-hw off", "ethtool -K "+iface+" rx-gro-hw on")(t)
+	g := newGuest(t, zctap.Config{})
+	slow := g.flows(24, 4<<20)
+	for _, f := range slow {
+		f.send()
+	}
+	// Until nothing moves any more.
+	for before := ^uint64(0); g.q.Stats().ZeroCopyBytes != before; time.Sleep(time.Second) {
+		before = g.q.Stats().ZeroCopyBytes
+	}
+	s := g.q.Stats()
+	t.Logf("%d bytes wait, %d of %d buffers are free, events %v", s.ZeroCopyBytes, s.FreeBuffers, s.Buffers, s.Events)
+	before := g.drops()
+	for range 3 {
+		f := g.flows(1, 1<<20)[0]
+		f.send()
+		f.receive()
+		f.sent()
+	}
+	g.wantFewDrops(before)
+	var wg sync.WaitGroup
+	for _, f := range slow {
+		wg.Go(f.receive)
+	}
+	wg.Wait()
+	for _, f := range slow {
+		f.sent()
+	}
+	g.free()
+}

@@ -102,6 +102,21 @@ type ZCRXConfig struct {
 	// for UDP and for payload that is copied out; 0 is an eighth of them.
 	Reserve int
 
+	// DeviceBufferSize is the size in bytes of the buffers that the NIC fills
+	// (rx_buf_len, Linux 7.0, few drivers): a power of two that divides
+	// Config.BufferSize; 0 is a page. More than a page needs a region of huge pages.
+	DeviceBufferSize int
+
+	// Areas is in how many areas the NIC's part of the region is registered (Linux
+	// 7.3); 0 is one.
+	Areas int
+
+	// DMABuf, if not 0, is the descriptor of a DMA buffer (Linux 6.16) that the NIC
+	// fills, and Config.Memory a mapping that begins with all of it; what follows is
+	// the reserve. The descriptor stays the caller's. Payload that the NIC did not
+	// put there itself can't be copied there, and ends its connection with ENOMEM.
+	DMABuf int
+
 	// JournalDir has the journal; empty is /run/zctap/nic.
 	JournalDir string
 }

@@ -25,13 +25,19 @@ func zcrxDevice(c *Config) (*device, error) {
 		return nil, fmt.Errorf("%w: a wire in memory has no kernel sockets", ErrNotSupported)
 	case c.TUN != nil:
 		return nil, fmt.Errorf("%w: a TUN device has no receive queue that the kernel could fill", ErrNotSupported)
+	case z.DMABuf != 0 && c.Memory == nil:
+		return nil, fmt.Errorf("Config.ZCRX.DMABuf needs Config.Memory, which begins with a mapping of it: %w", syscall.EINVAL)
+	case z.DMABuf != 0 && z.NoDevice:
+		return nil, fmt.Errorf("Config.ZCRX.DMABuf and NoDevice exclude each other: the kernel can't copy to a DMA buffer: %w", syscall.EINVAL)
 	case z.NoDevice && c.Interface != "":
 		return nil, fmt.Errorf("Config.ZCRX.NoDevice and Config.Interface exclude each other: %w", syscall.EINVAL)
 	case z.NoDevice:
 		return &device{
 			name: fmt.Sprintf("zcrx without a device %d", zcrxNoDevices.next()),
 			start: func(e engine.Config) (engine.Engine, error) {
-				return startZCRX(e, kernel.ZCRXOptions{NoDevice: true, Reserve: z.Reserve}, c.Interface)
+				o := z.options()
+				o.NoDevice = true
+				return startZCRX(e, o, c.Interface)
 			},
 		}, nil
 	case c.Interface == "":
@@ -48,10 +54,9 @@ func zcrxDevice(c *Config) (*device, error) {
 			return nil, err
 		}
 		d.queue = a.Queue()
-		o := kernel.ZCRXOptions{
-			Interface: a.Index(), Queue: a.Queue(), Reserve: z.Reserve,
-			NAPI: a.NAPI, QueueFree: a.WaitFree, SteerDials: z.SteerDials,
-		}
+		o := z.options()
+		o.Interface, o.Queue = a.Index(), a.Queue()
+		o.NAPI, o.QueueFree = a.NAPI, a.WaitFree
 		o.Counters = func() (received, dropped uint64, err error) {
 			s, err := a.Stats()
 			if err == nil && s.Packets == nil {
@@ -73,6 +78,13 @@ func zcrxDevice(c *Config) (*device, error) {
 		return &zcrxEngine{Engine: k, nic: a}, nil
 	}
 	return d, nil
+}
+
+// options are those of the engine that z says.
+func (z *ZCRXConfig) options() kernel.ZCRXOptions {
+	return kernel.ZCRXOptions{
+		Reserve: z.Reserve, BufferSize: z.DeviceBufferSize, Areas: z.Areas, DMABuf: z.DMABuf, SteerDials: z.SteerDials,
+	}
 }
 
 func startZCRX(e engine.Config, o kernel.ZCRXOptions, iface string) (engine.Engine, error) {

@@ -15,6 +15,13 @@ import (
 	"github.com/zctap/zctap/internal/buf"
 )
 
+// zcrxNoDevice is a Config of 64 buffers for engine ZCRX without a device.
+func zcrxNoDevice(change func(*zctap.ZCRXConfig)) zctap.Config {
+	z := &zctap.ZCRXConfig{NoDevice: true}
+	change(z)
+	return zctap.Config{Engine: zctap.ZCRX, Buffers: 64, ZCRX: z}
+}
+
 // A wrong Config is refused with the reason, and leaves nothing behind.
 func TestOpenRefuses(t *testing.T) {
 	page := os.Getpagesize()
@@ -40,6 +47,13 @@ func TestOpenRefuses(t *testing.T) {
 		{"zcrx by name", zctap.Config{Engine: zctap.ZCRX}, zctap.ErrNotSupported, "no interface is named"},
 		{"zcrx on a device without queues", zctap.Config{Engine: zctap.ZCRX, Interface: "lo"}, zctap.ErrNotSupported, "zctap: open lo: engine zcrx: ifq: lo: nic: lo: "},
 		{"zcrx on a queue of it", zctap.Config{Engine: zctap.ZCRX, Interface: "lo", RxQueue: 3}, zctap.ErrNotSupported, "zctap: open lo/3: engine zcrx: ifq: lo queue 3: nic: lo: "},
+		{"a DMA buffer that is not mapped", zctap.Config{Engine: zctap.ZCRX, Interface: "lo", ZCRX: &zctap.ZCRXConfig{DMABuf: 3}},
+			syscall.EINVAL, "needs Config.Memory"},
+		{"a DMA buffer without a device", zctap.Config{Engine: zctap.ZCRX, Memory: mem, ZCRX: &zctap.ZCRXConfig{DMABuf: 3, NoDevice: true}},
+			syscall.EINVAL, "NoDevice exclude each other"},
+		{"buffers of the NIC's of an odd size", zcrxNoDevice(func(z *zctap.ZCRXConfig) { z.DeviceBufferSize = 5000 }), syscall.EINVAL, "buffers of 5000 bytes"},
+		{"areas that are more than buffers", zcrxNoDevice(func(z *zctap.ZCRXConfig) { z.Areas = 1000 }), syscall.EINVAL, "1000 areas"},
+		{"a reserve of all", zcrxNoDevice(func(z *zctap.ZCRXConfig) { z.Reserve = 64 }), syscall.EINVAL, "none for the NIC"},
 		{"user without a device", zctap.Config{Engine: zctap.User}, zctap.ErrNotSupported, "Config.TUN"},
 		{"user on a NIC", zctap.Config{Engine: zctap.User, Interface: "eth9"}, syscall.ENODEV, "eth9"},
 		{"a TUN without addresses", zctap.Config{Engine: zctap.User, TUN: &zctap.TUN{Name: "x"}}, nil, "Addresses"},

@@ -38,7 +38,7 @@ var layers = []layer{
 
 	{"internal/engine/kernel", []string{
 		"internal/engine", "internal/ifq", "internal/sockq", "internal/park",
-		"internal/buf", "internal/ksock", "internal/uring", "internal/nic", "internal/mono",
+		"internal/buf", "internal/ksock", "internal/uring", "internal/nic", "internal/mono", "internal/shring",
 	}},
 	{"internal/engine/user", []string{
 		"internal/engine", "internal/ifq", "internal/sockq", "internal/park",

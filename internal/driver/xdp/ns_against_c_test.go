@@ -93,7 +93,7 @@ func (w *world) againstC(loop string) (p perFrame) {
 		if q, err = openSocket(0, &u, sizes); err != nil {
 			return err
 		}
-		return patiently(unix.EBUSY, func() error {
+		return patiently(unix.EBUSY, ghostPatience, func() error {
 			return q.bind(w.index, unix.XDP_COPY|unix.XDP_USE_SG|unix.XDP_USE_NEED_WAKEUP, nil)
 		})
 	})

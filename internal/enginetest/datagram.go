@@ -12,6 +12,7 @@ import (
 // which the peer reaches the former.
 func (f *fixture) packets() (*zctap.PacketConn, net.PacketConn, net.Addr) {
 	f.Helper()
+	f.reach()
 	c, err := f.q.ListenPacket("udp", ":0")
 	f.ok(err)
 	f.Cleanup(func() { c.Close() })
@@ -21,6 +22,25 @@ func (f *fixture) packets() (*zctap.PacketConn, net.PacketConn, net.Addr) {
 	f.Cleanup(func() { p.Close() })
 	f.ok(p.SetDeadline(time.Now().Add(patience)))
 	return c, p, net.UDPAddrFromAddrPort(netip.MustParseAddrPort(f.addressOf(c.LocalAddr())))
+}
+
+// reach sends datagrams to the peer until one is heard: on a wire with neighbors to
+// be found, what is sent before they are may be lost, as datagrams may.
+func (f *fixture) reach() {
+	f.Helper()
+	c, err := f.q.ListenPacket("udp", ":0")
+	f.ok(err)
+	defer c.Close()
+	p, err := f.peer.ListenPacket("udp")
+	f.ok(err)
+	defer p.Close()
+	f.eventually("the peer hears a datagram", func() bool {
+		_, err := c.WriteTo([]byte("anybody?"), p.LocalAddr())
+		f.ok(err)
+		f.ok(p.SetReadDeadline(time.Now().Add(20 * time.Millisecond)))
+		_, _, err = p.ReadFrom(make([]byte, 10))
+		return err == nil
+	})
 }
 
 func testDatagrams(f *fixture) {

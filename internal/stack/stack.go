@@ -123,6 +123,9 @@ func New(c Config) (*Stack, error) {
 		unreachables: newLimiter(answersPerSecond, answersBurst),
 		resets:       newLimiter(answersPerSecond, answersBurst),
 	}
+	for _, l := range []*limiter{&s.echoes, &s.unreachables, &s.resets} {
+		*l = l.random(s.rand.Uint32)
+	}
 	// Two keys: who learned one of them by watching the tables' timing would
 	// know nothing of sequence numbers.
 	tables := s.newHasher()

@@ -3,6 +3,7 @@ package tcp
 import (
 	"testing"
 
+	"github.com/zctap/zctap/internal/sockq"
 	"github.com/zctap/zctap/internal/wire"
 )
 
@@ -409,4 +410,50 @@ func TestMakeRoom(t *testing.T) {
 		t.Errorf("%d frags held, %d buffers, %+v", len(s.c.ooo.list), s.c.Held(), s.sh.Stats)
 	}
 	s.giveBack(b)
+}
+
+// TestWindowCheckTakesTurns: of many that wait each is looked at within a few rounds, a
+// bounded number at a time, also while others leave; and all of them before a sleep.
+func TestWindowCheckTakesTurns(t *testing.T) {
+	s := newScript(t, 1024, nil)
+	var conns []*Conn
+	for i := range 3*maxChecks - 10 {
+		tu := testTuple
+		tu.Remote = netipAddrPort(tu.Remote, uint16(1000+i))
+		c := newConn(s.sh, s.now, tu, testMSS)
+		c.Recv = sockq.NewQueue(s.pool)
+		c.rcv.adv = c.rcv.nxt // closed
+		c.constrain(true)
+		conns = append(conns, c)
+	}
+	looked := func() (n int) {
+		for _, c := range conns {
+			if c.acks.now {
+				n++
+			}
+		}
+		return n
+	}
+	s.sh.WindowCheck()
+	if n := looked(); n != maxChecks {
+		t.Errorf("%d looked at, want %d", n, maxChecks)
+	}
+	conns[0].constrain(false)
+	conns[len(conns)-1].constrain(false)
+	for range 3 {
+		s.sh.WindowCheck()
+	}
+	if n := looked(); n < len(conns)-2 {
+		t.Errorf("%d of %d looked at after three more rounds", n, len(conns))
+	}
+	for _, c := range conns {
+		c.acks.now = false
+	}
+	s.sh.WindowCheckAll()
+	if n := looked(); n != len(conns)-2 {
+		t.Errorf("%d of %d looked at before a sleep", n, len(conns)-2)
+	}
+	for _, c := range conns {
+		c.kill(nil)
+	}
 }

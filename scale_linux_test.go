@@ -56,8 +56,8 @@ func echoPair(t *testing.T) (server, client *zctap.Queue) {
 	return server, client
 }
 
-// echo sends p and wants it back.
-func echo(c net.Conn, p []byte) error {
+// wantEcho sends p and wants it back.
+func wantEcho(c net.Conn, p []byte) error {
 	if err := c.SetDeadline(time.Now().Add(2 * time.Minute)); err != nil {
 		return err
 	}
@@ -86,7 +86,7 @@ func TestShortConnections(t *testing.T) {
 			for i := k; i < n; i += callers {
 				c, err := client.Dial("tcp", net.JoinHostPort(pairA4.String(), "80"))
 				if err == nil {
-					err = errors.Join(echo(c, []byte("a short one")), c.CloseWrite())
+					err = errors.Join(wantEcho(c, []byte("a short one")), c.CloseWrite())
 					if _, e := c.Read(make([]byte, 1)); e != io.EOF {
 						err = errors.Join(err, e)
 					}
@@ -130,7 +130,7 @@ func TestConcurrentConnections(t *testing.T) {
 				p[k] = byte(i + i>>8*7 + k)
 			}
 			for range 3 {
-				if err := echo(c, p); err != nil {
+				if err := wantEcho(c, p); err != nil {
 					t.Errorf("connection %d: %v", i, err)
 					return
 				}

@@ -20,9 +20,12 @@ const linkHeader = wire.EthernetHeaderLen
 //
 // With no buffer free the kernel drops what comes when the fill ring is empty,
 // and counts it.
-func (d *Driver) Poll(_ mono.Time, b *driver.Batch) error {
+func (d *Driver) Poll(now mono.Time, b *driver.Batch) error {
 	b.Reset()
 	if err := d.usable(); err != nil {
+		return err
+	}
+	if err := d.sendResolved(now); err != nil {
 		return err
 	}
 	if d.tx.pending {

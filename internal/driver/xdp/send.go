@@ -24,6 +24,10 @@ type sender struct {
 	pending  bool     // the kernel did not take all of the TX ring
 	short    bool     // the last Send took fewer than all
 	counters TxCounters
+
+	unresolved []unresolved     // oldest first
+	resolved   []driver.TxFrame // of them, those to be sent now: storage
+	looked     mono.Time        // when the resolver was last asked for them
 }
 
 // TxCounters say why frames were dropped. They are part of
@@ -52,10 +56,17 @@ func (d *Driver) openTX(c *Config) error {
 // Send copies frames into buffers, completes their link addresses and checksums,
 // and has the kernel send them, with one system call for all if that needs one.
 //
-// Dropped and counted are frames longer than the MTU, those for whose destination
-// no link address is known, requests that Caps does not offer, and all while the
-// interface is down.
-func (d *Driver) Send(_ mono.Time, frames []driver.TxFrame) (n int, err error) {
+// Dropped and counted are frames longer than the MTU, requests that Caps does not
+// offer, and all while the interface is down. Those for whose destination no link
+// address is known are copied, and wait for one: see maxUnresolved.
+func (d *Driver) Send(now mono.Time, frames []driver.TxFrame) (n int, err error) {
+	if err := d.sendResolved(now); err != nil {
+		return 0, err
+	}
+	return d.send(now, frames)
+}
+
+func (d *Driver) send(now mono.Time, frames []driver.TxFrame) (n int, err error) {
 	if err := d.usable(); err != nil {
 		return 0, err
 	}
@@ -76,7 +87,11 @@ func (d *Driver) Send(_ mono.Time, frames []driver.TxFrame) (n int, err error) {
 			continue
 		}
 		if !hop.find(t.resolver, f) {
-			t.counters.Unresolved++
+			if t.resolver != nil && hop.dst.IsValid() {
+				t.keepUnresolved(now, f, hop.dst)
+			} else {
+				t.counters.Unresolved++
+			}
 			continue
 		}
 		need := d.segments(f.Len())
@@ -129,6 +144,7 @@ type nextHop struct {
 func (h *nextHop) find(r Resolver, f *driver.TxFrame) bool {
 	dst, ok := destination(f.Head)
 	if !ok || r == nil {
+		*h = nextHop{}
 		return false
 	}
 	if !h.wanted || h.dst != dst {

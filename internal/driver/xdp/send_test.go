@@ -5,10 +5,12 @@ package xdp
 import (
 	"bytes"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/zctap/zctap/internal/driver"
+	"github.com/zctap/zctap/internal/mono"
 	"github.com/zctap/zctap/internal/wire"
 )
 
@@ -97,10 +99,10 @@ func TestSendRefuses(t *testing.T) {
 	if n, err := d.Send(0, frames); n != len(frames) || err != nil {
 		t.Fatalf("Send = %d, %v; want %d", n, err, len(frames))
 	}
-	if c := d.TxCounters(); c != (TxCounters{Refused: 9, Unresolved: 3}) {
-		t.Errorf("counters %+v", c)
+	if c := d.TxCounters(); c != (TxCounters{Refused: 9, Unresolved: 1}) || len(d.tx.unresolved) != 2 {
+		t.Errorf("counters %+v, %d wait", c, len(d.tx.unresolved))
 	}
-	if s := statsOf(d); s.TxFrames != 2 || s.TxDropped != 12 {
+	if s := statsOf(d); s.TxFrames != 2 || s.TxDropped != 10 {
 		t.Errorf("stats %+v", s)
 	}
 	if out := ks[0].transmit(10); len(out) != 2 {
@@ -111,8 +113,8 @@ func TestSendRefuses(t *testing.T) {
 		t.Errorf("Send while the interface is down = %d, %v; %+v", n, err, d.TxCounters())
 	}
 	d.link.up = true
-	d.tx.resolver = nil
-	if n, err := d.Send(0, frames[:1]); n != 1 || err != nil || d.TxCounters().Unresolved != 4 {
+	d.tx.resolver, d.tx.unresolved = nil, nil
+	if n, err := d.Send(0, frames[:1]); n != 1 || err != nil || d.TxCounters().Unresolved != 2 {
 		t.Errorf("Send without a resolver = %d, %v; %+v", n, err, d.TxCounters())
 	}
 }
@@ -285,5 +287,61 @@ func TestCloseDrains(t *testing.T) {
 		if left := d.tx.flying; completes && left != 0 || !completes && (left != 3 || took < drainTime) {
 			t.Errorf("completes %v: Close took %v, and left %d", completes, took, left)
 		}
+	}
+}
+
+// TestUnresolved: a frame to a neighbor that was not found yet is sent when it is, in
+// its turn, or dropped and counted after a while; so many wait, and no more.
+func TestUnresolved(t *testing.T) {
+	d, ks := fake(t, fakeConfig(newPool(t, 128, false), 64, 32), 1)
+	known := static{}
+	d.tx.resolver = known
+	now := mono.Now()
+	send := func(dst netip.Addr, n int) driver.TxFrame {
+		f := packetTo(t, dst, wire.ProtoUDP, noise(uint64(n), 100+n))
+		f.CsumStart, f.CsumOffset = 0, 0 // so that the bytes stay as they are
+		all := slices.Concat(f.Head, f.Payload[0], f.Payload[1])
+		if k, err := d.Send(now, []driver.TxFrame{f}); k != 1 || err != nil {
+			t.Fatalf("Send = %d, %v", k, err)
+		}
+		clear(f.Payload[0]) // which is the caller's again
+		f.Head, f.Payload = all, [2][]byte{}
+		return f
+	}
+	poll := func() [][]byte {
+		if err := d.Poll(now, driver.NewBatch(1, 1)); err != nil {
+			t.Fatal(err)
+		}
+		return ks[0].transmit(100)
+	}
+	later := netip.MustParseAddr("192.0.2.99")
+	first, second := send(later, 1), send(later, 2)
+	never := netip.MustParseAddr("192.0.2.98")
+	send(never, 3)
+	if l := d.limit(0); l == nil || l.Nano() > int64(resolvePause) {
+		t.Errorf("Wait would sleep for %v", l)
+	}
+	if now = now.Add(2 * resolvePause); len(poll()) != 0 || d.TxCounters() != (TxCounters{}) {
+		t.Fatalf("sent or dropped before the neighbor was found: %+v", d.TxCounters())
+	}
+	known[later] = [6]byte{2, 0, 0, 0, 0, 9}
+	now = now.Add(resolvePause)
+	out := poll()
+	if len(out) != 2 {
+		t.Fatalf("%d frames went out, want 2", len(out))
+	}
+	for i, want := range []driver.TxFrame{first, second} {
+		if !bytes.Equal(out[i][12:], want.Head[12:]) || [6]byte(out[i][:6]) != known[later] {
+			t.Errorf("frame %d is not the one that was sent", i)
+		}
+	}
+	if now = now.Add(resolveTime); len(poll()) != 0 || d.TxCounters() != (TxCounters{Unresolved: 1}) || d.limit(0) != nil {
+		t.Errorf("the one without a neighbor: %+v, %d wait", d.TxCounters(), len(d.tx.unresolved))
+	}
+	for i := range maxUnresolved + 5 {
+		send(never, i%50)
+	}
+	if d.TxCounters().Unresolved != 6 || len(d.tx.unresolved) != maxUnresolved {
+		t.Errorf("%d were dropped, %d wait", d.TxCounters().Unresolved, len(d.tx.unresolved))
 	}
 }

@@ -5,6 +5,7 @@ package xdp
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -76,16 +77,19 @@ func (d *Driver) Wait(until mono.Time) error {
 
 // limit is how long Wait may block; nil: for ever.
 func (d *Driver) limit(until mono.Time) *unix.Timespec {
-	retry := d.link.up && (d.tx.short || d.tx.pending)
-	if until == 0 && !retry {
-		return nil
-	}
-	left := txRetry
+	const ever = time.Duration(math.MaxInt64)
+	left := ever
 	if until != 0 {
 		left = max(until.Sub(mono.Now()), 0)
-		if retry {
-			left = min(left, txRetry)
-		}
+	}
+	if d.link.up && (d.tx.short || d.tx.pending) {
+		left = min(left, txRetry)
+	}
+	if len(d.tx.unresolved) > 0 {
+		left = min(left, resolvePause)
+	}
+	if left == ever {
+		return nil
 	}
 	d.timeout = unix.NsecToTimespec(int64(left))
 	return &d.timeout

@@ -56,48 +56,49 @@ func (a *abuser) segment(off int, payload []byte, change func(h *wire.TCP)) driv
 // abuses are rounds of what can be done with one connection.
 var abuses = []struct {
 	name string
-	// answers is the most frames that a round may draw.
-	answers int
-	round   func(a *abuser) []driver.Frame
+	// answers is the most frames that a round may draw, and all of them together,
+	// if not 0: segments that cost their sender nothing are answered now and then only.
+	answers, all int
+	round        func(a *abuser) []driver.Frame
 }{
-	{"one byte at a time, unread", 64, func(a *abuser) (f []driver.Frame) {
+	{"one byte at a time, unread", 64, 0, func(a *abuser) (f []driver.Frame) {
 		for range 64 {
 			f = append(f, a.segment(0, []byte{1}, nil))
 			a.h.Seq++
 		}
 		return f
 	}},
-	{"one byte at a time, out of order", 64, func(a *abuser) (f []driver.Frame) {
+	{"one byte at a time, out of order", 64, 0, func(a *abuser) (f []driver.Frame) {
 		for range 64 {
 			f = append(f, a.segment(1+a.rand.IntN(60000), []byte{1}, nil))
 		}
 		return f
 	}},
-	{"every second byte", 64, func(a *abuser) (f []driver.Frame) {
+	{"every second byte", 64, 0, func(a *abuser) (f []driver.Frame) {
 		for i := range 64 {
 			f = append(f, a.segment(2+2*(a.rand.IntN(400)*64+i), []byte{1}, nil))
 		}
 		return f
 	}},
-	{"the same bytes again, with others in them", 64, func(a *abuser) (f []driver.Frame) {
+	{"the same bytes again, with others in them", 64, 0, func(a *abuser) (f []driver.Frame) {
 		for range 64 {
 			f = append(f, a.segment(1+a.rand.IntN(3000), pattern(a.rand.IntN(100), 1000), nil))
 		}
 		return f
 	}},
-	{"ACKs of nothing new", 16, func(a *abuser) (f []driver.Frame) {
+	{"ACKs of nothing new", 16, 16, func(a *abuser) (f []driver.Frame) {
 		for range 256 {
 			f = append(f, a.segment(0, nil, nil))
 		}
 		return f
 	}},
-	{"ACKs from anywhere", 1, func(a *abuser) (f []driver.Frame) {
+	{"ACKs from anywhere", 1, 16, func(a *abuser) (f []driver.Frame) {
 		for range 256 {
 			f = append(f, a.segment(0, nil, func(h *wire.TCP) { h.Seq, h.Ack = wire.Seq(a.rand.Uint32()), wire.Seq(a.rand.Uint32()) }))
 		}
 		return f
 	}},
-	{"SYNs and RSTs from anywhere", 1, func(a *abuser) (f []driver.Frame) {
+	{"SYNs and RSTs from anywhere", 1, 16, func(a *abuser) (f []driver.Frame) {
 		for range 256 {
 			f = append(f, a.segment(0, nil, func(h *wire.TCP) {
 				h.Flags = []wire.Flags{wire.SYN, wire.RST, wire.RST | wire.ACK, wire.SYN | wire.ACK}[a.rand.IntN(4)]
@@ -106,7 +107,7 @@ var abuses = []struct {
 		}
 		return f
 	}},
-	{"SACKs of single bytes", 200, func(a *abuser) (f []driver.Frame) {
+	{"SACKs of single bytes", 200, 0, func(a *abuser) (f []driver.Frame) {
 		for range 64 {
 			f = append(f, a.segment(0, nil, func(h *wire.TCP) {
 				h.Options.SACKCount = 4
@@ -118,7 +119,7 @@ var abuses = []struct {
 		}
 		return f
 	}},
-	{"SACKs that are taken back", 400, func(a *abuser) (f []driver.Frame) {
+	{"SACKs that are taken back", 400, 0, func(a *abuser) (f []driver.Frame) {
 		for i := range 64 {
 			f = append(f, a.segment(0, nil, func(h *wire.TCP) {
 				if i%2 == 0 {
@@ -129,7 +130,7 @@ var abuses = []struct {
 		}
 		return f
 	}},
-	{"SACKs of what was never sent", 200, func(a *abuser) (f []driver.Frame) {
+	{"SACKs of what was never sent", 200, 0, func(a *abuser) (f []driver.Frame) {
 		for range 64 {
 			f = append(f, a.segment(0, nil, func(h *wire.TCP) {
 				h.Options.SACKCount = 2
@@ -145,7 +146,7 @@ var abuses = []struct {
 // abuse runs rounds of it, nil for none, and returns how many bytes somebody honest got
 // through meanwhile, who repeats what is not acknowledged and sends what the window
 // allows; the most buffers that the abuser kept; and by how much the heap has grown.
-func abuse(t *testing.T, answers int, round func(a *abuser) []driver.Frame) (bytes int, held int, grown int64) {
+func abuse(t *testing.T, answers, all int, round func(a *abuser) []driver.Frame) (bytes int, held int, grown int64) {
 	r := newRig(t, func(c *Config, _ *driver.Caps) { c.Pool = newPool(t, abuseBuffers) })
 	var accepted []*tcp.Conn
 	l, err := r.stack.Listen("tcp", netip.AddrPortFrom(us6.Addr(), ourPort), func() bool { return false },
@@ -162,7 +163,7 @@ func abuse(t *testing.T, answers int, round func(a *abuser) []driver.Frame) (byt
 	}
 	a.conn.Kick()
 	r.deliverFrame()
-	window, before, most := 65535, heap(), 0
+	window, before, most, total := 65535, heap(), 0, 0
 	for range abuseRounds {
 		r.now = r.now.Add(time.Millisecond)
 		r.stack.Advance(r.now)
@@ -177,7 +178,7 @@ func abuse(t *testing.T, answers int, round func(a *abuser) []driver.Frame) (byt
 				a.out++
 			}
 		}
-		most = max(most, a.out)
+		most, total = max(most, a.out), total+a.out
 		frames = frames[:0]
 		at := honest.Seq
 		for sent := 0; sent < 16 && int(at-honest.Seq)+1400 <= window && r.pool.Free() > 0; sent++ {
@@ -207,6 +208,9 @@ func abuse(t *testing.T, answers int, round func(a *abuser) []driver.Frame) (byt
 	if most > answers {
 		t.Errorf("a round drew %d frames, want %d at most", most, answers)
 	}
+	if all > 0 && total > all {
+		t.Errorf("%d frames drawn, want %d at most", total, all)
+	}
 	l.Close()
 	r.endAll(accepted)
 	return bytes, held, grown
@@ -216,13 +220,13 @@ func abuse(t *testing.T, answers int, round func(a *abuser) []driver.Frame) (byt
 // the buffers, its part of the heap is bounded, and whoever else is there keeps at least
 // half of the speed.
 func TestAbuse(t *testing.T) {
-	alone, _, _ := abuse(t, 1<<20, nil)
+	alone, _, _ := abuse(t, 1<<20, 0, nil)
 	if want := abuseRounds * 16 * 1400; alone < want/2 {
 		t.Fatalf("%d bytes of %d without abuse", alone, want)
 	}
 	for _, k := range abuses {
 		t.Run(k.name, func(t *testing.T) {
-			bytes, held, grown := abuse(t, k.answers, k.round)
+			bytes, held, grown := abuse(t, k.answers, k.all, k.round)
 			t.Logf("%d %% of the speed, %d buffers held, %d bytes of heap", 100*bytes/alone, held, grown)
 			if bytes < alone/2 {
 				t.Errorf("%d bytes got through, %d without abuse", bytes, alone)

@@ -56,7 +56,7 @@ func TestPrograms(t *testing.T) {
 
 func runProgram(t *testing.T, prog []byte) {
 	z := &fuzzConn{script: newScript(t, 32, nil), prog: prog}
-	z.sh.Transmit = z.transmit
+	z.sh.Transmit, z.sh.TransmitECT = z.transmit, z.transmit
 	start := z.byte()
 	z.opts.HasTimestamps, z.opts.HasWindowScale, z.opts.WindowScale = start&1 != 0, start&2 != 0, start>>4
 	z.opts.SACKPermitted = start&0x20 == 0
@@ -64,16 +64,20 @@ func runProgram(t *testing.T, prog []byte) {
 		z.irs = ^wire.Seq(0) - 1000
 	}
 	z.opts.TSVal = 1
+	setup := wire.Flags(0) // of ECN
+	if start&0x10 != 0 {
+		setup, z.sh.ECN = ecnSetup, true
+	}
 	if start&4 != 0 {
 		z.c = Dial(z.sh, z.now, testTuple, testMSS)
 	} else {
-		z.c = z.l.Input(z.now, z.script.segment(0, 0, wire.SYN, nil), testTuple)
+		z.c = z.l.Input(z.now, z.script.segment(0, 0, wire.SYN|setup, nil), testTuple)
 	}
 	z.flush()
 	if start&0xc0 != 0 { // mostly with a handshake
 		flags, seq := wire.ACK, 1
 		if start&4 != 0 {
-			flags, seq = wire.SYN|wire.ACK, 0
+			flags, seq = wire.SYN|wire.ACK|setup&wire.ECE, 0
 		}
 		z.c.Input(z.now, z.script.segment(seq, 1, flags, nil))
 		z.opts.HasWindowScale, z.opts.SACKPermitted = false, false
@@ -147,7 +151,16 @@ func (z *fuzzConn) step() {
 	case 14:
 		c.Nagle = op&16 != 0
 		c.SetKeepAlive(z.now, op&32 != 0, time.Duration(z.byte())*time.Second)
-	case 15:
+	case 15: // an ICMP error
+		m := wire.ICMP{Kind: wire.ICMPKind(z.byte() % 8), Code: z.byte(), MTU: uint32(uint16(z.word()))}
+		m.Quote = wire.Quote{Flow: c.tuple, Seq: c.snd.una.Add(uint32(z.word()))}
+		if op&16 != 0 {
+			m.Kind, m.Quote.Seq = wire.ICMPPacketTooBig, c.snd.una
+		}
+		before := c.snd.mss
+		if c.InputICMP(z.now, &m); c.snd.mss > before && c.path.full == 0 || c.state.synchronized() && c.snd.mss < min(before, minPathMTU4-20-20-timestampsLen) {
+			z.t.Fatalf("%+v: segments of %d bytes, were %d", m, c.snd.mss, before)
+		}
 	}
 	if z.byte()&1 != 0 {
 		z.flush()
@@ -192,6 +205,7 @@ func (z *fuzzConn) segment(seq, ack wire.Seq, flags wire.Flags, n int) {
 	s := z.script.segment(0, 0, flags, nil)
 	s.TCP.Seq, s.TCP.Ack = seq, ack
 	s.Frags, s.Len = frags(z.t, z.pool, payload, 1000), n
+	s.ECN = wire.ECN(n % 4)
 	if z.c.opt.sack {
 		z.blocks(&s.TCP.Options)
 	}

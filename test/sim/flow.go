@@ -186,7 +186,7 @@ func (f *flow) act(now mono.Time, i int) (busy bool, err error) {
 	case errors.Is(err, errWrong):
 		return true, err
 	case errors.Is(err, io.EOF):
-		s.eof, err = true, nil
+		s.eof = true
 		n++ // what is due may have changed
 	case err != nil && p.Kind.breaks() && other.closed:
 		s.closed = true

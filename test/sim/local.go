@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -28,6 +29,7 @@ type Settings struct {
 	GSO       bool
 	Ethernet  bool // a link header, and headers in one buffer with their payload
 	Nagle     bool
+	Patience  time.Duration // the user timeout; 0: patience
 	Seed      uint64
 	Prefixes  []netip.Prefix
 }
@@ -66,7 +68,7 @@ func NewLocal(s Settings, p *buf.Pool, d driver.Driver) (*Local, error) {
 	var err error
 	h.Stack, err = stack.New(stack.Config{
 		Pool: p, Driver: d, Prefixes: s.Prefixes, MaxHeld: s.MaxHeld,
-		MaxRecvWindow: s.Window, SendSpace: s.SendSpace, UserTimeout: patience, TimeWait: time.Second,
+		MaxRecvWindow: s.Window, SendSpace: s.SendSpace, UserTimeout: cmp.Or(s.Patience, patience), TimeWait: time.Second,
 		Seed: [32]byte{byte(s.Seed), byte(s.Seed >> 8), byte(s.Seed >> 16), byte(s.Seed >> 24)},
 	})
 	return h, err

@@ -1,0 +1,6 @@
+//go:build race
+
+package stack
+
+// raceEnabled: sync.Pool then drops some of what it is given, at random.
+const raceEnabled = true

@@ -138,14 +138,14 @@ func (r *rig) noDevice() {
 func (r *rig) guestKilled() {
 	r.mayDie = true
 	steps := transfer{bytes: 1_000_000_000, pages: 4096}.steps()
-	_, err := r.vm.Run(r.Context(), lab.Job{
+	res, err := r.vm.Run(r.Context(), lab.Job{
 		Steps:   []lab.Step{midstream("echo c > /proc/sysrq-trigger"), steps[0], steps[1]},
 		OnEvent: r.events(nil),
 		Timeout: jobTimeout,
 	})
 	var died *lab.MachineError
 	if !errors.Is(err, lab.ErrPanic) || !errors.As(err, &died) {
-		r.Fatalf("the guest's kernel panicked, and the run said: %v", err)
+		r.Fatalf("the guest's kernel panicked, and the run said: %v; %+v", err, res)
 	}
 	if err := r.vm.Close(); err == nil {
 		r.Error("Close of a machine that has died is silent")

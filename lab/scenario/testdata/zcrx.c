@@ -160,7 +160,13 @@ static void register_queue(struct receiver *r, const char *iface, unsigned queue
 	} else {
 		reg.if_idx = if_nametoindex(iface);
 	}
-	ret = io_uring_register(r->ring.ring_fd, IORING_REGISTER_ZCRX_IFQ, &reg, 1);
+	// The queue of a receiver that has ended gets free a while later.
+	for (int tries = 0; tries < 1500; tries++) {
+		ret = io_uring_register(r->ring.ring_fd, IORING_REGISTER_ZCRX_IFQ, &reg, 1);
+		if (ret != -EEXIST)
+			break;
+		usleep(20000);
+	}
 	if (ret < 0)
 		fail("register the interface queue", -ret);
 	r->id = reg.zcrx_id;

@@ -80,8 +80,9 @@ const (
 	MinMemory = 128 << 20
 	// MaxCPUs is the most that a machine may have.
 	MaxCPUs = 64
-	// DefaultBootTimeout is generous: a guest needs 3 s on an idle machine.
-	DefaultBootTimeout = 2 * time.Minute
+	// DefaultBootTimeout is generous: a guest needs 3 s on an idle machine, and a
+	// minute has been seen on a very busy one.
+	DefaultBootTimeout = 5 * time.Minute
 	// DefaultTimeout bounds a job that does not say how long it may take.
 	DefaultTimeout = 5 * time.Minute
 )

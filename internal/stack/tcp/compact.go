@@ -11,9 +11,9 @@ const copyBreak = 256
 // piece is a frag of its own, with its own reference.
 type compactor struct {
 	buffer uint16
-	open   bool // buffer is ours: we hold a reference to it
-	idle   bool // nothing was copied since the hold timer's last round
-	used   int  // bytes of it
+	open   bool  // buffer is ours: we hold a reference to it
+	idle   bool  // nothing was copied since the hold timer's last round
+	used   int32 // bytes of it
 }
 
 // take makes f the connection's: it charges its buffer, or copies it if it is
@@ -42,7 +42,7 @@ func (c *Conn) scarce() bool {
 // false, and f as it was, if there is no buffer to copy to.
 func (c *Conn) compact(f buf.Frag) (piece buf.Frag, ok bool) {
 	p, pool, n := &c.pack, c.sh.Pool, f.Len()
-	if p.open && p.used+n > pool.Region().BufferSize() {
+	if p.open && int(p.used)+n > pool.Region().BufferSize() {
 		c.closePack()
 	}
 	if !p.open {
@@ -53,14 +53,14 @@ func (c *Conn) compact(f buf.Frag) (piece buf.Frag, ok bool) {
 		pool.Charge(p.buffer, c.account)
 		c.estimate(0, 1)
 	}
-	piece = pool.Frag(p.buffer, p.used, n).AsCopied()
+	piece = pool.Frag(p.buffer, int(p.used), n).AsCopied()
 	if pool.Get(piece) != nil {
 		// As many pieces as can be counted: the next one gets a new buffer.
 		c.closePack()
 		return f, false
 	}
 	copy(pool.Region().View(piece), pool.Region().View(f))
-	p.used += n
+	p.used += int32(n)
 	p.idle = false
 	pool.Put(f.Buffer())
 	c.sh.Stats.Compactions++

@@ -27,15 +27,16 @@ type Conn struct {
 	OnConnect func(err error)
 	// TimerIndex is the engine's: where its timer heap has c.
 	TimerIndex int
-	// Nagle delays small segments while data is in flight (RFC 9293 section
-	// 3.7.4): the opposite of TCP_NODELAY, and off as Go has it.
-	Nagle bool
 
 	sh        *Shared
 	tuple     wire.Tuple
 	account   *buf.Account // buffers that c keeps from the queue; apart, since buffers remember it for long
 	listener  *Listener    // until the handshake is complete; nil if we opened
 	nextDirty *Conn
+
+	// Nagle delays small segments while data is in flight (RFC 9293 section
+	// 3.7.4): the opposite of TCP_NODELAY, and off as Go has it.
+	Nagle bool
 
 	state      State
 	dirty      bool
@@ -60,10 +61,10 @@ type Conn struct {
 	loss   recovery
 	board  scoreboard
 	rack   rackState
-	tlp    tailProbe
 	path   pathState
-	ecn    ecnState
+	tlp    tailProbe // these three have no holes between them
 	prr    prr
+	ecn    ecnState
 	acks   ackPolicy
 	ooo    reassembly
 	report sackReport
@@ -97,17 +98,17 @@ type recvState struct {
 	adv wire.Seq // right edge of the window offered; never moves left
 	fin wire.Seq // sequence number of the peer's FIN, if finSeen
 
-	finSeen bool
-	mss     uint32 // what we told the peer
-	full    uint32 // payload of the largest segment seen, at most mss
-	maxWnd  uint32 // the largest window ever offered
-	limit   uint32 // what unread data and window together may be; grows
-	grown   uint64 // bytes that the application had read when it grew last
-	total   uint64 // payload bytes passed to the application
+	finSeen     bool
+	constrained int32  // 1 + index in Shared.constrained; 0: not there
+	mss         uint32 // what we told the peer
+	full        uint32 // payload of the largest segment seen, at most mss
+	maxWnd      uint32 // the largest window ever offered
+	limit       uint32 // what unread data and window together may be; grows
+	grown       uint64 // bytes that the application had read when it grew last
+	total       uint64 // payload bytes passed to the application
 
 	// What a buffer holds, on average: bytes per buffers, of late.
 	estBytes, estBuffers uint32
-	constrained          int // 1 + index in Shared.constrained; 0: not there
 }
 
 // Dial opens a connection (RFC 9293 section 3.10.1, active OPEN). mss is the

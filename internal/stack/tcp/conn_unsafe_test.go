@@ -15,4 +15,9 @@ func TestIdleSize(t *testing.T) {
 	if size > 2048 {
 		t.Errorf("%d bytes for an idle connection", size)
 	}
+	// The runtime's size class of 768 bytes, without the header that it gives an
+	// object of this size; the next one is 896.
+	if n := unsafe.Sizeof(Conn{}); n > 760 {
+		t.Errorf("a Conn has %d bytes, which take 896", n)
+	}
 }

@@ -25,7 +25,7 @@ func (c *Conn) InputICMP(now mono.Time, m *wire.ICMP) bool {
 	errno, hard := ip.Errno(m, c.tuple.Local.Addr().Is6())
 	switch {
 	case c.state.synchronized():
-		c.path.soft = errno
+		c.path.soft = uint16(errno)
 	case c.listener == nil:
 		// As Linux does: the caller of Dial knows what to try next, and whoever
 		// forges this had to guess the initial sequence number.
@@ -42,7 +42,7 @@ func (c *Conn) InputICMP(now mono.Time, m *wire.ICMP) bool {
 // routers have said of it, or else ETIMEDOUT.
 func (c *Conn) timeoutError() error {
 	if c.path.soft != 0 {
-		return c.path.soft
+		return syscall.Errno(c.path.soft)
 	}
 	return syscall.ETIMEDOUT
 }

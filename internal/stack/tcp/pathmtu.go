@@ -1,7 +1,6 @@
 package tcp
 
 import (
-	"syscall"
 	"time"
 
 	"github.com/zctap/zctap/internal/mono"
@@ -33,12 +32,12 @@ var plateaus = [...]uint32{1500, 1064}
 
 // pathState is what was learned of the path to the peer.
 type pathState struct {
-	full     uint32    // snd.mss without anything that was learned; 0: it is
 	raise    mono.Time // when a larger segment is tried
+	full     uint32    // snd.mss without anything that was learned; 0: it is
 	probe    wire.Seq  // where the one that is tried ends, while trying
+	soft     uint16    // the errno of the last ICMP error, if nothing was heard since
 	trying   bool
-	timeouts uint8         // in a row, with a full segment at SND.UNA
-	soft     syscall.Errno // the last ICMP error, if nothing was heard since
+	timeouts uint8 // in a row, with a full segment at SND.UNA
 }
 
 // pathHeaders is what a packet has beside payload: IP, TCP and its options.

@@ -21,8 +21,8 @@ const (
 // is lost.
 type rackState struct {
 	xmit mono.Time     // when the latest sent of what has arrived was sent; 0: nothing
-	end  wire.Seq      // where that ends
 	rtt  time.Duration // its round trip
+	end  wire.Seq      // where it ends
 	fack wire.Seq      // the highest that has arrived
 
 	minRTT   time.Duration // 0: unknown

@@ -19,9 +19,9 @@ type recovery struct {
 	resend     bool      // the segment at una is to be sent again
 	persisting bool      // the timer is the persist timer (persist.go)
 	probe      bool      // a probe is to be sent
-	recover    wire.Seq  // snd.max at the last loss
 	timedOut   bool      // with SACK: the timer has expired, and una has not passed recover
 	stamped    bool      // with SACK: stamp is set
+	recover    wire.Seq  // snd.max at the last loss
 	stamp      uint32    // when something was first sent again, in milliseconds
 	stuck      mono.Time // first expiry of the timer since progress; 0: none
 }

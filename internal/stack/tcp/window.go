@@ -170,15 +170,15 @@ func (c *Conn) narrow() bool {
 // constrain puts c into the list of those that want to know of returned buffers,
 // or takes it out.
 func (c *Conn) constrain(on bool) {
-	l, i := c.sh.constrained, c.rcv.constrained-1
+	l, i := c.sh.constrained, int(c.rcv.constrained)-1
 	switch {
 	case on && i < 0:
 		c.sh.constrained = append(l, c)
-		c.rcv.constrained = len(l) + 1
+		c.rcv.constrained = int32(len(l) + 1)
 	case !on && i >= 0:
 		last := len(l) - 1
 		l[i] = l[last]
-		l[i].rcv.constrained = i + 1
+		l[i].rcv.constrained = int32(i + 1)
 		l[last] = nil
 		c.sh.constrained = l[:last]
 		c.rcv.constrained = 0

@@ -12,42 +12,42 @@ func TestConformanceCopy(t *testing.T) {
 }
 
 func TestConformanceUserMem(t *testing.T) {
-	enginetest.Run(t, enginetest.Setup{Open: openMem(pairA4, pairB4)})
+	enginetest.Run(t, enginetest.Setup{Open: openMem(pairA4, pairB4), Refusals: true})
 }
 
 func TestConformanceUserMemIPv6(t *testing.T) {
-	enginetest.Run(t, enginetest.Setup{Open: openMem(pairA6, pairB6), Conns: 100})
+	enginetest.Run(t, enginetest.Setup{Open: openMem(pairA6, pairB6), Conns: 100, Refusals: true})
 }
 
 func TestNSConformanceUserTUN(t *testing.T) {
-	enginetest.Run(t, enginetest.Setup{Open: openTUN(newNS(t), tunOurs4.Addr(), tunHost4.Addr()), Merges: true})
+	enginetest.Run(t, enginetest.Setup{Open: openTUN(newNS(t), tunOurs4.Addr(), tunHost4.Addr()), Merges: true, Refusals: true})
 }
 
 func TestNSConformanceUserTUNIPv6(t *testing.T) {
-	enginetest.Run(t, enginetest.Setup{Open: openTUN(newNS(t), tunOurs6.Addr(), tunHost6.Addr()), Conns: 100, Merges: true})
+	enginetest.Run(t, enginetest.Setup{Open: openTUN(newNS(t), tunOurs6.Addr(), tunHost6.Addr()), Conns: 100, Merges: true, Refusals: true})
 }
 
 func TestNSConformanceUserXDP(t *testing.T) {
 	ours, theirs := newVeth(t, 1500)
-	enginetest.Run(t, enginetest.Setup{Open: openXDP(ours, theirs, vethOurs4, vethPeer4, zctap.XDPConfig{}), NoGroups: true})
+	enginetest.Run(t, enginetest.Setup{Open: openXDP(ours, theirs, vethOurs4, vethPeer4, zctap.XDPConfig{}), NoGroups: true, Refusals: true})
 }
 
 func TestNSConformanceUserXDPIPv6(t *testing.T) {
 	ours, theirs := newVeth(t, 1500)
-	enginetest.Run(t, enginetest.Setup{Open: openXDP(ours, theirs, vethOurs6, vethPeer6, zctap.XDPConfig{}), Conns: 100, NoGroups: true})
+	enginetest.Run(t, enginetest.Setup{Open: openXDP(ours, theirs, vethOurs6, vethPeer6, zctap.XDPConfig{}), Conns: 100, NoGroups: true, Refusals: true})
 }
 
 func TestNSConformanceUserXDPGeneric(t *testing.T) {
 	ours, theirs := newVeth(t, 1500)
-	enginetest.Run(t, enginetest.Setup{Open: openXDP(ours, theirs, vethOurs4, vethPeer4, zctap.XDPConfig{Mode: zctap.XDPGeneric}), Conns: 100, NoGroups: true})
+	enginetest.Run(t, enginetest.Setup{Open: openXDP(ours, theirs, vethOurs4, vethPeer4, zctap.XDPConfig{Mode: zctap.XDPGeneric}), Conns: 100, NoGroups: true, NoSegments: true, Refusals: true})
 }
 
 func TestNSConformanceUserXDPJumbo(t *testing.T) {
 	ours, theirs := newVeth(t, 9000)
-	enginetest.Run(t, enginetest.Setup{Open: openXDP(ours, theirs, vethOurs4, vethPeer4, zctap.XDPConfig{}), Conns: 100})
+	enginetest.Run(t, enginetest.Setup{Open: openXDP(ours, theirs, vethOurs4, vethPeer4, zctap.XDPConfig{}), Conns: 100, NoGroups: true, Refusals: true})
 }
 
 func TestNSConformanceUserXDPJumboGeneric(t *testing.T) {
 	ours, theirs := newVeth(t, 9000)
-	enginetest.Run(t, enginetest.Setup{Open: openXDP(ours, theirs, vethOurs4, vethPeer4, zctap.XDPConfig{Mode: zctap.XDPGeneric}), Conns: 100})
+	enginetest.Run(t, enginetest.Setup{Open: openXDP(ours, theirs, vethOurs4, vethPeer4, zctap.XDPConfig{Mode: zctap.XDPGeneric}), Conns: 100, NoGroups: true, NoSegments: true, Refusals: true})
 }

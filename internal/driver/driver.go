@@ -116,9 +116,13 @@ type Frame struct {
 	// Checksum says what is known of the transport checksum.
 	Checksum Checksum
 	// GSOSize is the payload bytes of each segment of a super-segment; 0 if the
-	// frame is not one.
+	// frame is not one; GSOUnknown.
 	GSOSize int
 }
+
+// GSOUnknown says that a frame is a super-segment whose segments' size nobody told:
+// to TCP it is all the same, datagrams are lost in it.
+const GSOUnknown = -1
 
 // Checksum is what a driver knows of a frame's transport checksum.
 type Checksum uint8

@@ -50,6 +50,9 @@ type Setup struct {
 	// AnyGroup: the kernel chooses where groups are joined, perhaps where the peer
 	// is not.
 	AnyGroup bool
+	// NoSegments: what SendSegments sends loses its boundaries before the engine
+	// gets it.
+	NoSegments bool
 	// Merges: what SendSegments sends reaches the engine in one piece, for certain.
 	Merges bool
 	// Refusals: ICMP errors reach the engine's UDP sockets.

@@ -35,13 +35,29 @@ func (s *Stack) SetPrefixes(prefixes []netip.Prefix) error {
 	if err == nil {
 		s.addrs = a
 		s.recent = recentSocket{}
+		s.announce()
 	}
 	return err
 }
 
 // SetMTU changes the MTU of connections and datagrams to come, in bytes; the
 // driver's own is the upper bound.
-func (s *Stack) SetMTU(mtu int) { s.tx.SetMTU(mtu) }
+func (s *Stack) SetMTU(mtu int) {
+	s.tx.SetMTU(mtu)
+	s.announce()
+}
+
+// outlook is what senders are told of the interface, on whatever goroutine.
+type outlook struct {
+	addrs            addrs
+	mtu              int
+	maxUDP4, maxUDP6 int // payload bytes of a datagram
+}
+
+// announce lets senders know of a change.
+func (s *Stack) announce() {
+	s.outlook.Store(&outlook{s.addrs, s.tx.MTU(), s.tx.MaxUDP(false), s.tx.MaxUDP(true)})
+}
 
 // own reports whether ip is one of our addresses.
 func (a *addrs) own(ip netip.Addr) bool {

@@ -24,6 +24,7 @@ const (
 	noSocket                                       // UDP for which there is no socket
 	noBuffer                                       // no buffer for payload that lies in the head
 	socketFull                                     // a UDP socket holds as much as it may
+	mergedUDP                                      // datagrams put together to one: their boundaries are lost
 	icmpIgnored                                    // ICMP without a meaning for us
 	icmpNoFlow                                     // an ICMP error about no flow of ours
 	icmpStale                                      // an ICMP error about nothing that is under way, or that says nothing new
@@ -40,6 +41,7 @@ var causeNames = [...]string{
 	noSocket:        "no-socket",
 	noBuffer:        "no-buffer",
 	socketFull:      "socket-full",
+	mergedUDP:       "merged-udp",
 	icmpIgnored:     "icmp-ignored",
 	icmpNoFlow:      "icmp-no-flow",
 	icmpStale:       "icmp-stale",

@@ -3,6 +3,7 @@ package stack
 import (
 	"math/rand/v2"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"github.com/zctap/zctap/internal/buf"
@@ -64,9 +65,12 @@ type Stack struct {
 	cq    *sockq.CQ
 	caps  driver.Caps
 	tx    *ip.Tx
-	addrs addrs
-	gone  func(tag any) // may be nil
-	rand  *rand.Rand
+	addrs addrs // outlook is for others than the engine
+
+	outlook atomic.Pointer[outlook]
+
+	gone func(tag any) // may be nil
+	rand *rand.Rand
 
 	maxPending int // of listeners
 
@@ -149,6 +153,7 @@ func New(c Config) (*Stack, error) {
 		UserTimeout:   c.UserTimeout,
 		Congestion:    c.Congestion,
 	})
+	s.announce()
 	return s, nil
 }
 

@@ -19,6 +19,9 @@ func (s *Stack) inputUDP(now mono.Time, f *driver.Frame) cause {
 	if c := s.verify(f, h); c != accepted {
 		return c
 	}
+	if f.GSOSize == driver.GSOUnknown {
+		return mergedUDP
+	}
 	key := h.ip.Tuple(h.udp.SrcPort, h.udp.DstPort)
 	u := s.recent.get(&key)
 	if u == nil {

@@ -18,6 +18,7 @@ func (s *Stack) CheckDatagram(u *udp.Socket, to netip.AddrPort, n int) error {
 		to = u.Remote
 	}
 	a := to.Addr()
+	o := s.outlook.Load()
 	sameVersion := func(k wire.Tuple) bool { return k.Local.Addr().Is6() == a.Is6() }
 	if err := u.Queue.Failure(); err != nil {
 		return err
@@ -29,11 +30,15 @@ func (s *Stack) CheckDatagram(u *udp.Socket, to netip.AddrPort, n int) error {
 		return syscall.EINVAL
 	case !slices.ContainsFunc(u.Keys, sameVersion):
 		return syscall.EAFNOSUPPORT
-	case s.addrs.martian(a):
+	case o.addrs.martian(a):
 		return syscall.ENETUNREACH
 	}
-	if most := s.tx.MaxUDP(a.Is6()); n > most {
-		return fmt.Errorf("%d bytes; with an MTU of %d a datagram to %v has %d at most: %w", n, s.tx.MTU(), a, most, syscall.EMSGSIZE)
+	most := o.maxUDP4
+	if a.Is6() {
+		most = o.maxUDP6
+	}
+	if n > most {
+		return fmt.Errorf("%d bytes; with an MTU of %d a datagram to %v has %d at most: %w", n, o.mtu, a, most, syscall.EMSGSIZE)
 	}
 	return nil
 }

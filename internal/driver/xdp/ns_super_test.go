@@ -42,7 +42,7 @@ func TestNSSuperSegments(t *testing.T) {
 			receive(t, d, driver.NewBatch(64, 64), func(p *packet) bool {
 				frames++
 				bytes += p.udp.PayloadLen
-				if super := p.frame.GSOSize > 0 && p.frame.GSOSize < p.udp.PayloadLen; super != tt.super {
+				if super := p.frame.GSOSize == driver.GSOUnknown; super != tt.super {
 					t.Errorf("%d bytes, segments of %d", p.udp.PayloadLen, p.frame.GSOSize)
 				}
 				if p.frame.Checksum != driver.Vouched {

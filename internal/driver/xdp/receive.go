@@ -178,10 +178,9 @@ func (d *Driver) inspect(f *driver.Frame) {
 	}
 	// Longer than what the interface carries: a super-segment, that a sender on this
 	// machine left to a device to cut (generic mode only). AF_XDP does not tell its
-	// segments' size; no larger than this, for the one who has to know that there
-	// are several.
+	// segments' size, nor of one that is no longer than that.
 	if f.Len > d.link.mtu+maxLinkHeader {
-		f.GSOSize = d.link.mtu - wire.IPv6HeaderLen - wire.UDPHeaderLen
+		f.GSOSize = driver.GSOUnknown
 	}
 }
 

@@ -32,7 +32,7 @@ func TestPoll(t *testing.T) {
 			t.Fatalf("%d bytes were dropped", tt.size)
 		}
 		f := &poll(t, d, b, 1)[0]
-		if f.Head != nil || len(f.Frags) != tt.frags || f.Len != tt.size || (f.GSOSize > 0) != (tt.size > 9000+maxLinkHeader) || f.Frags[0].Offset() != kernelHeadroom {
+		if f.Head != nil || len(f.Frags) != tt.frags || f.Len != tt.size || (f.GSOSize != 0) != (tt.size > 9000+maxLinkHeader) || f.Frags[0].Offset() != kernelHeadroom {
 			t.Errorf("%d bytes: %d frags from %d on, length %d, head of %d", tt.size, len(f.Frags), f.Frags[0].Offset(), f.Len, len(f.Head))
 		}
 		if !bytes.Equal(contents(d.pool, f), want) {

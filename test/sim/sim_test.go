@@ -23,11 +23,15 @@ var (
 // mostFailures is how many of them are reported: they are long.
 const mostFailures = 3
 
-// seeds is how many scenarios to play: ZCTAP_SIM_SEEDS, or n.
+// seeds is how many scenarios to play: ZCTAP_SIM_SEEDS, or n
+// (a tenth of it under the race detector, which has one goroutine to look at).
 func seeds(t *testing.T, n int) int {
 	t.Helper()
 	s := os.Getenv("ZCTAP_SIM_SEEDS")
-	if s == "" {
+	switch {
+	case s == "" && testenv.Race:
+		return n / 10
+	case s == "":
 		return n
 	}
 	n, err := strconv.Atoi(s)

@@ -136,7 +136,7 @@ func TestCloseInFullFlight(t *testing.T) {
 				}
 			})
 		}
-		w.eventually("it flows", func() bool { return w.received() > 64<<20 && w.stats().SentBytes > 64<<20 })
+		w.eventually("it flows", func() bool { return w.received() > 8<<20 && w.stats().SentBytes > 8<<20 })
 		// Dials and accepts in the middle of it.
 		for range 10 {
 			wg.Go(func() {

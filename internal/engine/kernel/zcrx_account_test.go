@@ -116,7 +116,7 @@ func TestZCRXMoves(t *testing.T) {
 	for i := range moves {
 		napi.Store([]uint32{ours, other}[i%2])
 		sent := make(chan error, 1)
-		go func() { sent <- sendFrom(p, off, size) }()
+		go func(off int64) { sent <- sendFrom(p, off, size) }(off)
 		for end := off + size; off < end; {
 			n, err := c.Queue().Recv(iovs, int(end-off))
 			w.ok(err)

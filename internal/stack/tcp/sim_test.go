@@ -13,6 +13,7 @@ import (
 
 	"github.com/zctap/zctap/internal/buf"
 	"github.com/zctap/zctap/internal/mono"
+	"github.com/zctap/zctap/internal/testenv"
 	"github.com/zctap/zctap/internal/wire"
 )
 
@@ -434,6 +435,9 @@ func TestTransfer(t *testing.T) {
 			func(_ int, c *Config) { c.MaxRecvWindow = 5000; c.MaxHeld = 8 }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			if testenv.Race {
+				tt.seeds = 1
+			}
 			for seed := range tt.seeds {
 				t.Run(fmt.Sprint(seed), func(t *testing.T) {
 					s := newSim(t, uint64(seed), tt.wire, tt.buffers, tt.config)

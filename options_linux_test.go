@@ -4,6 +4,9 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
+	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -23,10 +26,30 @@ func TestConnOptions(t *testing.T) {
 			t.Run(name+"/"+congestion, func(t *testing.T) {
 				q, peer := open(t, zctap.Config{Congestion: congestion})
 				defer q.Close()
+				if name == "copy" && !mayUse(t, congestion) {
+					_, err := q.Dial("tcp", "127.0.0.1:1")
+					if !errors.Is(err, syscall.EPERM) || !strings.Contains(err.Error(), "tcp_allowed_congestion_control") {
+						t.Errorf("Dial without the privilege: %v", err)
+					}
+					return
+				}
 				testConnOptions(t, q, peer)
 			})
 		}
 	}
+}
+
+// mayUse reports whether this process may choose a congestion control of the kernel's.
+func mayUse(t *testing.T, congestion string) bool {
+	t.Helper()
+	if congestion == "" || os.Geteuid() == 0 {
+		return true
+	}
+	b, err := os.ReadFile("/proc/sys/net/ipv4/tcp_allowed_congestion_control")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.Contains(strings.Fields(string(b)), congestion)
 }
 
 func testConnOptions(t *testing.T, q *zctap.Queue, peer enginetest.Peer) {

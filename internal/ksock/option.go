@@ -3,6 +3,7 @@
 package ksock
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -61,14 +62,18 @@ func (s *Socket) SetUserTimeout(d time.Duration) error {
 
 // SetCongestion sets the congestion control algorithm by its name, such as "cubic";
 // accepted connections inherit their listener's. "" changes nothing. ENOENT for one
-// that the system does not have.
+// that the system does not have, EPERM for one that is not for everybody.
 func (s *Socket) SetCongestion(name string) error {
 	if name == "" {
 		return nil
 	}
-	return s.use(func(fd int) error {
+	err := s.use(func(fd int) error {
 		return os.NewSyscallError("setsockopt TCP_CONGESTION", unix.SetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION, name))
 	})
+	if errors.Is(err, unix.EPERM) {
+		return fmt.Errorf("congestion control %s: %w: without CAP_NET_ADMIN use one of net.ipv4.tcp_allowed_congestion_control, or the system's default", name, err)
+	}
+	return err
 }
 
 // Indexes in what SO_MEMINFO returns (linux/sock_diag.h): SK_MEMINFO_RMEM_ALLOC

@@ -39,11 +39,13 @@ func readv(fd int, first *unix.Iovec, count int) (n int, errno unix.Errno) {
 
 // writev writes one packet.
 //
-// Syscall: the call does not block either, but in it the kernel's stack receives
-// the packet and runs whatever that sets off, such as the transmission of a
-// window full of segments by a sender that the packet acknowledges: hundreds of
-// microseconds, in which other goroutines should have our P.
+// RawSyscall as well, though in the call the kernel's stack receives the packet and
+// runs whatever that sets off, such as the transmission of what a sender may send by
+// an ACK: hundreds of microseconds at times. With Syscall the scheduler takes our P
+// away in most of them, wakes a thread for it that finds nothing to run, and keeps its
+// monitor busy: a tenth of our user CPU time, and no more throughput for anybody, since
+// the CPU is ours all the while.
 func writev(fd int, iov []unix.Iovec) unix.Errno {
-	_, _, errno := unix.Syscall(unix.SYS_WRITEV, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(iov))), uintptr(len(iov)))
+	_, _, errno := syscall.RawSyscall(unix.SYS_WRITEV, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(iov))), uintptr(len(iov)))
 	return errno
 }

@@ -16,7 +16,7 @@ import (
 const (
 	batchFrames = 64
 	batchFrags  = 512 // each driver needs room for its largest frame: up to 18
-	batchBytes  = 512 << 10
+	batchBytes  = 1 << 20
 )
 
 // rounds counts what the loop did; the loop's.

@@ -11,6 +11,11 @@ import (
 // of RFC 8985 section 7.2.
 const worstDelayedAck = 200 * time.Millisecond
 
+// leastProbeTimeout keeps a round trip of microseconds, as on one machine, from making a
+// probe of what the peer had no time to get to: its thread has to run first. Linux
+// waits for two ticks of its clock at least (TCP_TIMEOUT_MIN).
+const leastProbeTimeout = 2 * time.Millisecond
+
 // tailProbe is the tail loss probe (RFC 8985 section 7). Nothing arrives behind the
 // last segment of a flight, so that its loss shows only by the retransmission timer;
 // a probe after two round trips has the peer tell earlier.
@@ -50,7 +55,7 @@ func (c *Conn) probeTimeout() time.Duration {
 	if c.rtt.srtt == 0 {
 		return time.Second
 	}
-	pto := 2 * c.rtt.srtt
+	pto := max(2*c.rtt.srtt, leastProbeTimeout)
 	if uint32(c.snd.nxt-c.snd.una) <= c.snd.mss {
 		pto += worstDelayedAck
 	}

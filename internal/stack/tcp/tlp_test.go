@@ -162,3 +162,15 @@ func TestNoTailProbeWithoutSACK(t *testing.T) {
 		t.Errorf("%+v", s.sh.Recovery)
 	}
 }
+
+// On a path of microseconds a probe waits until the peer may have run.
+func TestProbeTimeoutFloor(t *testing.T) {
+	s := sendingOver(t, 4, 4, false)
+	for srtt, want := range map[time.Duration]time.Duration{
+		20 * time.Microsecond: leastProbeTimeout, time.Millisecond: 2 * time.Millisecond, 30 * time.Millisecond: 60 * time.Millisecond,
+	} {
+		if s.c.rtt.srtt = srtt; s.c.probeTimeout() != want {
+			t.Errorf("round trip of %v: probe after %v, want %v", srtt, s.c.probeTimeout(), want)
+		}
+	}
+}

@@ -137,6 +137,8 @@ func (r *rig) noDevice() {
 // devices are free for another machine.
 func (r *rig) guestKilled() {
 	r.mayDie = true
+	// A reset makes the driver forget its rules, and spread flows over all queues.
+	r.do(script(prepare...))
 	steps := transfer{bytes: 1_000_000_000, pages: 4096}.steps()
 	res, err := r.vm.Run(r.Context(), lab.Job{
 		Steps:   []lab.Step{midstream("echo c > /proc/sysrq-trigger"), steps[0], steps[1]},

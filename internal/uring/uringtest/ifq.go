@@ -222,6 +222,8 @@ func (q *ifq) leave() {
 		for _, fd := range q.exported {
 			exports.CompareAndDelete(fd, q)
 		}
+		// What lies in the refill ring was given back, looked at or not.
+		q.consume()
 	}
 	q.mu.Unlock()
 	if last && q.stop != nil {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -15,8 +16,9 @@ import (
 
 // A Listener is a unix socket that clients of one device connect to.
 type Listener struct {
-	l    *net.UnixListener
-	path string
+	l     *net.UnixListener
+	path  string
+	close func() error // once: whoever closes second waits for the first
 }
 
 // Listen makes a unix socket at path, which only this user can connect to: the
@@ -30,7 +32,7 @@ func Listen(path string) (*Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("vfiouser: %w", err)
 	}
-	return &Listener{l: l, path: path}, nil
+	return &Listener{l: l, path: path, close: sync.OnceValue(l.Close)}, nil
 }
 
 // listenPrivate makes the socket with mode 0600 from the start: bind(2) gives
@@ -70,7 +72,7 @@ func (l *Listener) Path() string { return l.path }
 // Close closes the socket and removes it from the file system. It does not end
 // the connection of a client that is being served.
 func (l *Listener) Close() error {
-	if err := l.l.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+	if err := l.close(); err != nil {
 		return fmt.Errorf("vfiouser: %w", err)
 	}
 	return nil

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/zctap/zctap/internal/testenv"
 )
 
 // newRegion makes a region of ordinary pages, or of Go heap where the race
@@ -16,7 +18,7 @@ func newRegion(t testing.TB, buffers int) *Region {
 	t.Helper()
 	r, err := NewRegion(RegionConfig{
 		Buffers:     buffers,
-		Heap:        raceEnabled || runtime.GOOS != "linux",
+		Heap:        testenv.Race || runtime.GOOS != "linux",
 		NoHugePages: true,
 	})
 	if err != nil {
@@ -206,7 +208,7 @@ func scale(n int) int {
 	switch {
 	case testing.Short():
 		return n / 50
-	case raceEnabled, Invariants:
+	case testenv.Race, Invariants:
 		return n / 20
 	}
 	return n

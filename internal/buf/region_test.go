@@ -6,6 +6,8 @@ import (
 	"slices"
 	"syscall"
 	"testing"
+
+	"github.com/zctap/zctap/internal/testenv"
 )
 
 func TestInvariant15_RegionSizes(t *testing.T) {
@@ -56,7 +58,7 @@ func TestInvariant15_RegionSizes(t *testing.T) {
 
 // TestInvariant15_LargestRegion uses every buffer id there is.
 func TestInvariant15_LargestRegion(t *testing.T) {
-	r, err := NewRegion(RegionConfig{Buffers: MaxBuffers, NoHugePages: true, Heap: raceEnabled})
+	r, err := NewRegion(RegionConfig{Buffers: MaxBuffers, NoHugePages: true, Heap: testenv.Race})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -38,7 +38,7 @@ var layers = []layer{
 
 	{"internal/engine/kernel", []string{
 		"internal/engine", "internal/ifq", "internal/sockq", "internal/park",
-		"internal/buf", "internal/ksock", "internal/uring", "internal/nic", "internal/mono", "internal/shring",
+		"internal/buf", "internal/ksock", "internal/uring", "internal/nic", "internal/mono",
 	}},
 	{"internal/engine/user", []string{
 		"internal/engine", "internal/ifq", "internal/sockq", "internal/park",
@@ -53,12 +53,13 @@ var layers = []layer{
 	}},
 	{"internal/stack/tcp", []string{
 		"internal/stack/ip", "internal/buf", "internal/wire", "internal/sockq", "internal/park", "internal/mono",
+		"internal/reuse",
 	}},
 	{"internal/stack/udp", []string{
 		"internal/stack/ip", "internal/buf", "internal/wire", "internal/sockq", "internal/park", "internal/mono",
 	}},
 	{"internal/stack/ip", []string{"internal/wire", "internal/buf", "internal/driver", "internal/mono"}},
-	{"internal/sockq", []string{"internal/park", "internal/buf"}},
+	{"internal/sockq", []string{"internal/park", "internal/buf", "internal/reuse"}},
 
 	{"internal/driver/xdp/endtoend", []string{"internal/..."}}, // tests: the driver under its engine
 	{"internal/driver/xdp", []string{
@@ -82,6 +83,7 @@ var layers = []layer{
 	{"internal/shring", nil},
 	{"internal/park", nil},
 	{"internal/mono", nil},
+	{"internal/reuse", nil},
 	{"internal/pattern", nil},
 
 	{"internal/netns", nil},

@@ -84,7 +84,7 @@ func TestNoAllocations(t *testing.T) {
 			_, _ = e.p.Return(iovs[:n])
 		}},
 	} {
-		if n := testing.AllocsPerRun(200, c.f); n != 0 && !raceEnabled {
+		if n := testing.AllocsPerRun(200, c.f); n != 0 {
 			t.Errorf("%s: %v allocations a run of 64 frags", c.name, n)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"syscall"
 
 	"github.com/zctap/zctap/internal/park"
+	"github.com/zctap/zctap/internal/reuse"
 )
 
 // A Backlog is a listener's connections, complete and not yet accepted. It is
@@ -23,7 +24,7 @@ type Backlog[T any] struct {
 // NewBacklog makes an empty backlog.
 func NewBacklog[T any]() *Backlog[T] {
 	b := &Backlog[T]{}
-	b.items.chunks = new(sync.Pool)
+	b.items.chunks = new(reuse.Pool[chunk[T]])
 	b.Init(func() bool { return b.items.len() > 0 })
 	return b
 }

@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"github.com/zctap/zctap/internal/buf"
+	"github.com/zctap/zctap/internal/reuse"
 )
 
 // A Message is what comes with one datagram.
@@ -29,7 +30,7 @@ type Message struct {
 	Truncated bool
 }
 
-var messageChunks sync.Pool // of *chunk[Message]
+var messageChunks reuse.Pool[chunk[Message]]
 
 // Datagrams is the receive queue of one UDP socket. Boundaries are kept: a
 // datagram is handed out whole or, explicitly, truncated (invariant 18).

@@ -1,8 +1,9 @@
 package sockq
 
 import (
-	"sync"
 	"sync/atomic"
+
+	"github.com/zctap/zctap/internal/reuse"
 )
 
 // chunkLen is the items of one chunk: small, since an idle connection keeps
@@ -33,7 +34,7 @@ type fifo[T any] struct {
 	done uint64 // items dropped
 	seen uint64 // published, when last looked at
 
-	chunks *sync.Pool // of *chunk[T], behind spare
+	chunks *reuse.Pool[chunk[T]] // behind spare
 }
 
 // push appends v; it becomes visible with publish. Producer only.
@@ -56,7 +57,7 @@ func (q *fifo[T]) newChunk() *chunk[T] {
 	if c := q.spare.Swap(nil); c != nil {
 		return c
 	}
-	if c, ok := q.chunks.Get().(*chunk[T]); ok {
+	if c := q.chunks.Get(); c != nil {
 		return c
 	}
 	return new(chunk[T])

@@ -4,9 +4,11 @@ import (
 	"runtime"
 	"sync"
 	"testing"
+
+	"github.com/zctap/zctap/internal/reuse"
 )
 
-func newFIFO() *fifo[int] { return &fifo[int]{chunks: new(sync.Pool)} }
+func newFIFO() *fifo[int] { return &fifo[int]{chunks: new(reuse.Pool[chunk[int]])} }
 
 // TestFIFOOrder pushes and takes runs of all lengths around the chunks' edges.
 func TestFIFOOrder(t *testing.T) {

@@ -8,9 +8,10 @@ import (
 	"syscall"
 
 	"github.com/zctap/zctap/internal/buf"
+	"github.com/zctap/zctap/internal/reuse"
 )
 
-var fragChunks sync.Pool // of *chunk[buf.Frag]
+var fragChunks reuse.Pool[chunk[buf.Frag]]
 
 // A Queue is the receive queue of one stream socket: payload in order, then one
 // end.

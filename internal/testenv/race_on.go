@@ -2,6 +2,6 @@
 
 package testenv
 
-// Race is whether the race detector is on. Tests of code that runs on one goroutine
-// may then do with fewer rounds: it takes ten times as long, and finds nothing there.
+// Race is whether the race detector is on: it sees only the memory of Go's heap, and takes ten
+// times as long. Tests of code that runs on one goroutine may then do with fewer rounds.
 const Race = true

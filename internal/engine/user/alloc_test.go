@@ -11,7 +11,7 @@ import (
 // TestTransferDoesNotAllocate counts what a whole transfer allocates, engines,
 // writer and reader together: about nothing, however much is sent.
 func TestTransferDoesNotAllocate(t *testing.T) {
-	if raceEnabled || buf.Invariants {
+	if buf.Invariants {
 		t.Skip("this build allocates to check itself")
 	}
 	for _, tt := range []struct {

@@ -1,6 +1,6 @@
 package tcp
 
-import "sync"
+import "github.com/zctap/zctap/internal/reuse"
 
 // Sizes of send blocks: a small one for the request or answer that fits, large
 // ones, of the length of a super-segment, for bulk.
@@ -16,20 +16,19 @@ type sendBlock struct {
 	next  *sendBlock // set by a writer before anything in next is published
 }
 
-var smallBlocks, largeBlocks = blockPool(smallBlock), blockPool(largeBlock)
-
-func blockPool(size int) *sync.Pool {
-	return &sync.Pool{New: func() any { return &sendBlock{mem: make([]byte, size)} }}
-}
+var smallBlocks, largeBlocks reuse.Pool[sendBlock]
 
 // newSendBlock makes a block that starts at stream offset start, for n bytes to
 // begin with. first: there is nothing else in the buffer.
 func newSendBlock(start uint64, n int, first bool) *sendBlock {
-	pool := largeBlocks
+	pool, size := &largeBlocks, largeBlock
 	if first && n <= smallBlock {
-		pool = smallBlocks
+		pool, size = &smallBlocks, smallBlock
 	}
-	b := pool.Get().(*sendBlock)
+	b := pool.Get()
+	if b == nil {
+		b = &sendBlock{mem: make([]byte, size)}
+	}
 	b.start = start
 	return b
 }

@@ -1,5 +1,0 @@
-//go:build !race
-
-package sockq
-
-const raceEnabled = false

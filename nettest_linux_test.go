@@ -33,7 +33,7 @@ func testConn(t *testing.T, open func(testing.TB, zctap.Config) (*zctap.Queue, e
 		if c2, err = peer.Dial("tcp", net.JoinHostPort(peer.Host(), port)); err != nil {
 			return nil, nil, nil, err
 		}
-		ln.SetDeadline(time.Now().Add(10 * time.Second))
+		ln.SetDeadline(time.Now().Add(30 * time.Second))
 		if c1, err = ln.Accept(); err != nil {
 			return nil, nil, nil, err
 		}

@@ -17,7 +17,7 @@ func TestNSWaitAddresses(t *testing.T) {
 	if err := Veth(a, b, VethOptions{AddrA: addr}); err != nil {
 		t.Fatal(err)
 	}
-	if err := a.Do(func() error { return WaitAddresses(addr, 10*time.Second) }); err != nil {
+	if err := a.Do(func() error { return WaitAddresses(addr, 30*time.Second) }); err != nil {
 		t.Errorf("addresses of the namespace: %v", err)
 	}
 	err := b.Do(func() error { return WaitAddresses(addr, 10*time.Millisecond) })

@@ -46,7 +46,7 @@ func exchange(t *testing.T, from, to *NS, addr string) {
 		echoed <- err
 	}()
 	err = from.Do(func() error {
-		c, err := net.DialTimeout("tcp", ln.Addr().String(), 10*time.Second)
+		c, err := net.DialTimeout("tcp", ln.Addr().String(), 30*time.Second)
 		if err != nil {
 			return err
 		}

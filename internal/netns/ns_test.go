@@ -137,7 +137,7 @@ func TestNSDoDiscardsStrandedThread(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(30 * time.Second)
 	for {
 		_, err := os.Stat(fmt.Sprintf("/proc/self/task/%d", tid))
 		if errors.Is(err, fs.ErrNotExist) {

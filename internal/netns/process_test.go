@@ -100,7 +100,7 @@ func TestNSParentKilled(t *testing.T) {
 			expectReady(t, r)
 			cmd.Process.Kill()
 			cmd.Wait()
-			r.SetReadDeadline(time.Now().Add(10 * time.Second))
+			r.SetReadDeadline(time.Now().Add(30 * time.Second))
 			if _, err := r.Read(make([]byte, 1)); err != io.EOF {
 				t.Errorf("the child's output ended with %v, want EOF", err)
 			}

@@ -19,7 +19,7 @@ import (
 )
 
 // patience is how long a test waits for what has to come.
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
 // A wire is a veth pair between two namespaces: ours, where the program is attached,
 // and the peer's, where the kernel is alone.

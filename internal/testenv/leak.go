@@ -16,7 +16,7 @@ const (
 	// leakGrace bounds how long Main waits for what is on its way out: a
 	// goroutine that has been told to end, a descriptor whose last user is
 	// about to let go.
-	leakGrace = 5 * time.Second
+	leakGrace = 30 * time.Second
 	leakPoll  = 5 * time.Millisecond
 )
 

@@ -14,7 +14,7 @@ import (
 )
 
 // waitTime bounds every wait for the device.
-const waitTime = 5 * time.Second
+const waitTime = 30 * time.Second
 
 // A guest does with a device what the gve driver does: registers, admin
 // commands, rings with generation bits, doorbells, interrupts.

@@ -293,9 +293,7 @@ func TestDeviceReset(t *testing.T) {
 			t.Errorf("event counter %d after the reset", n)
 		}
 		x.tx[0].done(x.tx[0].send(spec{}.frame(t), sending{})) // to nobody
-		for end := time.Now().Add(waitTime); y.dev.Stats().DropNoDriver != uint64(i+1) && time.Now().Before(end); {
-			time.Sleep(time.Millisecond) // it is on the wire for a while
-		}
+		y.eventually("drop", func() bool { return y.dev.Stats().DropNoDriver == uint64(i+1) })
 		y.ring(y.rx[0].db, 0)
 		y.up(setup{ring: 64})
 		y.oneQueue()

@@ -5,6 +5,7 @@ package gvnic
 import (
 	"bytes"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -260,8 +261,7 @@ func TestStream(t *testing.T) {
 		g.oneQueue()
 	}
 	const rounds = 400
-	errs := make(chan error, 2)
-	transmit := func(g *guest) error {
+	transmit := func(g *guest) {
 		for i := range rounds {
 			s := spec{seq: uint32(i), payload: pattern(uint64(i), 1+i*97%30_000), partial: true}
 			f := s.frame(g.t)
@@ -275,7 +275,6 @@ func TestStream(t *testing.T) {
 				g.tx[0].done(tag)
 			}
 		}
-		return nil
 	}
 	receive := func(g *guest) error {
 		for i := 0; i < rounds; i++ {
@@ -297,11 +296,12 @@ func TestStream(t *testing.T) {
 			t.Fatalf("the wire was never full: %+v", x.dev.Stats().TxTotal())
 		}
 		for _, way := range [][2]*guest{{x, y}, {y, x}} {
-			go func() { errs <- transmit(way[0]) }()
+			var sender sync.WaitGroup
+			sender.Go(func() { transmit(way[0]) })
 			if err := receive(way[1]); err != nil {
 				t.Fatal(err)
 			}
-			<-errs
+			sender.Wait()
 		}
 	}
 }

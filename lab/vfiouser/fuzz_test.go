@@ -226,7 +226,7 @@ func runScript(t *testing.T, data []byte) {
 		if err != nil && !errors.Is(err, vfiouser.ErrProtocol) && !errors.Is(err, vfiouser.ErrFault) && !errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Errorf("the server ended with %v", err)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(30 * time.Second):
 		t.Fatal("the server does not end")
 	}
 	<-drained

@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	soon = 5 * time.Second // for an interrupt that comes
-	now  = 0               // for one that does not: the server answers after it has signalled
+	soon = 30 * time.Second // for an interrupt that comes
+	now  = 0                // for one that does not: the server answers after it has signalled
 )
 
 // interrupt has the device signal a vector.

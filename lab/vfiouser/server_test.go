@@ -91,7 +91,7 @@ func testCancel(t *testing.T, busy func(c *vfiousertest.Client)) {
 		if !errors.Is(err, why) {
 			t.Errorf("the server ended with %v, want the cause", err)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(30 * time.Second):
 		t.Fatal("the server does not end")
 	}
 	if got, want := dev.called(), "Attach Reset Detach"; got != want {

@@ -39,7 +39,7 @@ func returns(t *testing.T, done chan struct{}) {
 	t.Helper()
 	select {
 	case <-done:
-	case <-time.After(10 * time.Second):
+	case <-time.After(30 * time.Second):
 		t.Fatal("Wait does not return")
 	}
 }
@@ -173,7 +173,7 @@ func TestWakeConcurrent(t *testing.T) {
 		}
 	}()
 	for seen.Load() < rounds {
-		limit := mono.Now().Add(10 * time.Second)
+		limit := mono.Now().Add(30 * time.Second)
 		if err := d.Wait(limit); err != nil {
 			t.Fatal(err)
 		}

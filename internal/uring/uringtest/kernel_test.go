@@ -100,7 +100,7 @@ func TestPacking(t *testing.T) {
 		p.giveBack(token)
 	}
 	p.q.Refill().Publish()
-	for deadline := time.Now().Add(10 * time.Second); k.Out() > 0; { // by itself, without Flush
+	for deadline := time.Now().Add(30 * time.Second); k.Out() > 0; { // by itself, without Flush
 		if time.Now().After(deadline) {
 			t.Fatalf("%d still out", k.Out())
 		}
@@ -208,7 +208,7 @@ func TestFaults(t *testing.T) {
 	if err := k.Push(uring.Nop(14)); err != uring.ErrQueueFull || k.Pending() != 1 {
 		t.Errorf("a full queue, %d pending: %v", k.Pending(), err)
 	}
-	if n, err := k.Enter(1, time.Second); n != 1 || err != nil {
+	if n, err := k.Enter(1, 30*time.Second); n != 1 || err != nil {
 		t.Errorf("entered %d: %v", n, err)
 	}
 	var c [2]uring.CQE

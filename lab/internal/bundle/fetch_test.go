@@ -219,7 +219,7 @@ func TestFetchCanceled(t *testing.T) {
 			// A program that starts another, which would outlive it.
 			fake.write(step+".sh", "sleep 600 &\necho $! > $D/pid.new\nmv $D/pid.new $D/pid\nwait\n")
 			dir := t.TempDir()
-			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+			ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 			defer cancel()
 			ended := make(chan error, 1)
 			go func() {
@@ -233,7 +233,7 @@ func TestFetchCanceled(t *testing.T) {
 				if !errors.Is(err, context.Canceled) {
 					t.Errorf("error %v, want %v", err, context.Canceled)
 				}
-			case <-time.After(10 * time.Second):
+			case <-time.After(30 * time.Second):
 				t.Fatal("Open does not end")
 			}
 			waitForEnd(t, pid)
@@ -245,7 +245,7 @@ func TestFetchCanceled(t *testing.T) {
 // waitForPID returns the process id in a file once that is there.
 func waitForPID(t testing.TB, file string) int {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(30 * time.Second)
 	for {
 		text, err := os.ReadFile(file)
 		if err == nil {
@@ -265,7 +265,7 @@ func waitForPID(t testing.TB, file string) int {
 // waitForEnd waits until a process is gone.
 func waitForEnd(t testing.TB, pid int) {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(30 * time.Second)
 	for !ended(pid) {
 		if time.Now().After(deadline) {
 			unix.Kill(pid, unix.SIGKILL)

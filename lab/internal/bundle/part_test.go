@@ -223,7 +223,7 @@ func TestLock(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(30 * time.Second):
 		t.Error("the lock is not handed on")
 	}
 }

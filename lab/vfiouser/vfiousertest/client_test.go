@@ -168,7 +168,7 @@ func TestWaitInterrupt(t *testing.T) {
 	if _, err := unix.Write(c.VectorFD(1), slices.Repeat([]byte{1}, 8)); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.WaitInterrupt(1, time.Second); err != nil {
+	if err := c.WaitInterrupt(1, 30*time.Second); err != nil {
 		t.Error(err)
 	}
 	for _, v := range []int{-1, 2} {

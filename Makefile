@@ -15,8 +15,8 @@ test: ## all tests that this machine and user can run
 race: ## the same under the race detector, in random order
 	$(GO) test -race -shuffle=on ./...
 
-invariants: ## the same with the checks of the build tag invariants
-	$(GO) test -tags invariants ./...
+invariants: ## with the checks of the build tag invariants, what it changes
+	packages=$$(GO=$(GO) .ci/tagged invariants) && $(GO) test -tags invariants $$packages
 
 fuzz: ## each fuzz target for FUZZTIME (default 10s)
 	GO=$(GO) FUZZTIME=$(FUZZTIME) .ci/fuzz

@@ -39,6 +39,10 @@ func (r *Runner) expect(e *Event) error {
 	p := got.pattern(r.flow)
 	r.note(got.at, "%v", p)
 	if err := r.compare(e, p, got); err != nil {
+		if behind := got.at - r.last - e.When.Hi; !e.When.Any && behind > lateWake {
+			// What it says may be of its time, as a timestamp is.
+			return untimely("it came %v late, and: %v", behind, err)
+		}
 		return err
 	}
 	if got.at < first {

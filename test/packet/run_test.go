@@ -159,6 +159,22 @@ func TestSlack(t *testing.T) {
 	}
 }
 
+// TestLateAndWrong: what a packet says may be wrong for it was late, and only then.
+func TestLateAndWrong(t *testing.T) {
+	for at, timing := range map[time.Duration]bool{70 * time.Millisecond: false, 90 * time.Millisecond: true} {
+		s, err := Parse("a.pkt", "+70ms > udp 5")
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := &fakeTarget{late: 50 * time.Millisecond, sent: []*Sent{datagram(t, at, 6)}}
+		var failure *Failure
+		err = NewRunner(s, f, 4, nil).Run()
+		if !errors.As(err, &failure) || failure.Timing != timing || !strings.Contains(err.Error(), "length 6") {
+			t.Errorf("at %v: %v, want a wrong length, for its timing: %v", at, err, timing)
+		}
+	}
+}
+
 // TestBadPackets: a stack that sends something that is wrong is found out, whatever
 // the script says of it.
 func TestBadPackets(t *testing.T) {

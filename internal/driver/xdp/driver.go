@@ -43,6 +43,8 @@ type Driver struct {
 	registered []int // queues
 	unregister func(queue int)
 
+	sleep func(time.Duration) // time.Sleep, but in tests
+
 	stats     driver.Stats
 	malformed uint64
 	final     []QueueStats // taken by Close
@@ -71,6 +73,7 @@ func newDriver(c *Config, queues []*queue, l link) *Driver {
 		name: l.name, mtu: l.mtu, link: l,
 		pool: c.Pool, region: c.Pool.Region(), ledger: newLedger(c.Pool.Region()),
 		queues: queues, room: (&umem{c.Pool.Region(), c.Headroom}).room(), target: c.Rings.Fill, busy: c.BusyPoll > 0,
+		sleep: time.Sleep,
 	}
 	d.eventfd = -1
 	return d
@@ -138,12 +141,16 @@ func (d *Driver) Caps() driver.Caps {
 	}
 }
 
-// drainTime bounds how long Close waits for what was sent to leave.
-const drainTime = 20 * time.Millisecond
+// Close waits for what was sent to leave in so many pauses at most: 20 ms, and what
+// the system adds to a sleep.
+const (
+	drainPause  = 100 * time.Microsecond
+	drainPauses = 200
+)
 
 // Close unbinds from the queues and puts the driver's buffers back, frames that
-// were not received among them. It waits for what was sent before, 20 ms at
-// most, and for the kernel to let go of the buffers: if that fails in zero-copy
+// were not received among them. It waits for what was sent before, for some 20 ms,
+// and for the kernel to let go of the buffers: if that fails in zero-copy
 // mode, where the NIC may still write to them, they are not put back. Idempotent.
 func (d *Driver) Close() error {
 	if d.closed {

@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -295,12 +294,13 @@ func (d *Driver) kick() {
 
 // drain waits for what was sent to leave, for a bounded time.
 func (d *Driver) drain() {
-	for end := time.Now().Add(drainTime); d.tx.flying > 0 && d.failed == nil && d.link.up; time.Sleep(drainTime / 200) {
-		if d.reap(); d.tx.flying == 0 || time.Now().After(end) {
+	for pauses := 0; d.failed == nil && d.link.up; pauses++ {
+		if d.reap(); d.tx.flying == 0 || pauses == drainPauses {
 			return
 		}
 		if d.tx.pending {
 			d.kick()
 		}
+		d.sleep(drainPause)
 	}
 }

@@ -264,28 +264,29 @@ func TestPending(t *testing.T) {
 	}
 }
 
-// TestCloseDrains: Close waits for what was sent, but not for ever.
+// TestCloseDrains: Close waits until what was sent has left, but not for ever.
 func TestCloseDrains(t *testing.T) {
-	for _, completes := range []bool{true, false} {
+	for _, tt := range []struct{ leaves, pauses, left int }{
+		{leaves: 0, pauses: 0, left: 0}, // before Close
+		{leaves: 5, pauses: 5, left: 0},
+		{leaves: -1, pauses: drainPauses, left: 3}, // never
+	} {
 		d, ks := fake(t, fakeConfig(newPool(t, 128, false), 64, 32), 1)
 		f := packetTo(t, dst4, wire.ProtoUDP, nil)
 		if n, err := d.Send(0, []driver.TxFrame{f, f, f}); n != 3 || err != nil {
 			t.Fatal(n, err)
 		}
-		finished := make(chan struct{})
-		go func() {
-			defer close(finished)
-			if completes {
-				time.Sleep(drainTime / 10)
+		pauses := 0
+		at := func() {
+			if pauses == tt.leaves {
 				ks[0].transmit(3)
 			}
-		}()
-		began := time.Now()
+		}
+		at()
+		d.sleep = func(time.Duration) { pauses++; at() }
 		fatal(t, d.Close())
-		took := time.Since(began)
-		<-finished
-		if left := d.tx.flying; completes && left != 0 || !completes && (left != 3 || took < drainTime) {
-			t.Errorf("completes %v: Close took %v, and left %d", completes, took, left)
+		if left := d.tx.flying; left != tt.left || pauses != tt.pauses {
+			t.Errorf("sent during pause %d: Close made %d pauses, want %d, and left %d, want %d", tt.leaves, pauses, tt.pauses, left, tt.left)
 		}
 	}
 }

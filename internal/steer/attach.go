@@ -138,9 +138,20 @@ func (p *Program) attachError(ifindex int, mode Mode, err error) error {
 	case mode == Native && (errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, link.ErrNotSupported)):
 		return fmt.Errorf("the driver has no native XDP, or not as the interface is set (LRO, number of queues): use %v mode: %w", Generic, err)
 	case mode == Native:
-		return fmt.Errorf("the driver refuses native XDP as the interface is set (its MTU may be too large): %w", err)
+		return fmt.Errorf("the driver refuses native XDP as the interface is set%s: %w", mtuHint(ifindex), err)
 	}
 	return err
+}
+
+// mtuHint says what to do about the one setting that most drivers mind: a frame has
+// to fit into what they have for it, with the room that XDP wants.
+func mtuHint(ifindex int) string {
+	ifi, err := net.InterfaceByIndex(ifindex)
+	if err != nil {
+		return ""
+	}
+	return fmt.Sprintf(" (most likely the MTU of %d is too large for it: lower it with `ip link set dev %s mtu N`,"+
+		" where drivers differ in N and 3498 mostly will do, or use %v mode)", ifi.MTU, ifi.Name, Generic)
 }
 
 // interfaceName is a name for errors.

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -129,6 +131,54 @@ func TestNSConflict(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestNSMTUTooLarge: a driver that refuses native XDP for the MTU has the error name
+// that, and what to do; Auto does with generic mode then, and says why. veth is such
+// a driver for programs that do not take frames in several buffers, as other drivers
+// are for all.
+func TestNSMTUTooLarge(t *testing.T) {
+	needBPF(t)
+	w := newWire(t, 9000)
+	p := loaded(t, Options{})
+	simple, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+		Type: ebpf.XDP, License: "GPL", Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 2), asm.Return()}, // XDP_PASS
+	})
+	must(t, err)
+	must(t, p.prog.Close())
+	p.prog = simple // closed with p
+	refused := func(what string, err error) {
+		for _, text := range []string{"native", "MTU of 9000", "ip link set dev veth0 mtu", "generic"} {
+			if err == nil || !strings.Contains(err.Error(), text) {
+				t.Errorf("%s: %v; does not say %q", what, err, text)
+			}
+		}
+	}
+	refused("native", w.ours.Do(func() error { _, err := p.Attach(w.ifindex, Native); return err }))
+	if got := w.attached(t); got != (attachment{}) {
+		t.Errorf("after the refusal, attached: %+v", got)
+	}
+	l := w.attach(t, p, Auto)
+	if l.Mode() != Generic {
+		t.Errorf("auto: %v", l.Mode())
+	}
+	refused("the reason for generic mode", l.Fallback())
+	must(t, l.Close())
+	must(t, w.ours.Do(func() error {
+		veth0, err := netlink.LinkByIndex(w.ifindex)
+		if err != nil {
+			return err
+		}
+		return netlink.LinkSetMTU(veth0, 1500)
+	}))
+	must(t, w.peer.Do(func() error {
+		veth0, err := netlink.LinkByName("veth0")
+		if err != nil {
+			return err
+		}
+		return netlink.LinkSetMTU(veth0, 3498)
+	}))
+	w.attach(t, p, Native) // the remedy is one
 }
 
 // TestNSInterfaceGone: the link goes with its interface, and Close does not mind.

@@ -56,8 +56,8 @@ func busyPollHint(err error) string {
 }
 
 // bindHint says what to do about a queue that can't be bound to in a mode by the
-// last of so many sockets.
-func bindHint(err error, m Mode, l *link, room, sockets int) string {
+// last of so many sockets, where a buffer takes room bytes of a frame.
+func bindHint(err error, m Mode, l *link, can support, room, sockets int) string {
 	switch {
 	case errors.Is(err, unix.EBUSY):
 		if who := socketHolders(sockets); who != "" {
@@ -66,11 +66,8 @@ func bindHint(err error, m Mode, l *link, room, sockets int) string {
 		}
 		return " (another AF_XDP socket is bound to the queue, of a process that is not to be seen from here:" +
 			" look for it as root with `ss --xdp -p` or `bpftool net`, or use another queue)"
-	case errors.Is(err, unix.EOPNOTSUPP) && m == ZeroCopy && needsSegments(l, room):
-		return fmt.Sprintf(" (frames of MTU %d do not fit a buffer, and the interface's driver does not do zero-copy with frames"+
-			" in several: lower the MTU to %d, or use mode copy)", l.mtu, room-maxLinkHeader)
 	case errors.Is(err, unix.EOPNOTSUPP) && m == ZeroCopy:
-		return " (the interface's driver does not do zero-copy AF_XDP: use mode copy, or auto)"
+		return zeroCopyHint(l, can, room)
 	case errors.Is(err, unix.EINVAL):
 		return " (the interface has no such queue any more, or its driver has too few rings: see `ethtool -l` and `ethtool -g`)"
 	case errors.Is(err, unix.ENODEV), errors.Is(err, unix.ENXIO):
@@ -79,4 +76,24 @@ func bindHint(err error, m Mode, l *link, room, sockets int) string {
 		return " (the interface's driver wants it up for zero-copy: `ip link set up` it, or use mode copy)"
 	}
 	return ""
+}
+
+// zeroCopyHint says what to do about an interface that is refused for zero-copy: its
+// driver has none, or the MTU is too large for what it has.
+func zeroCopyHint(l *link, can support, room int) string {
+	const none = "the interface's driver does not do zero-copy AF_XDP"
+	need := (l.mtu + maxLinkHeader + room - 1) / room // buffers of the longest frame
+	if can.known && !can.zeroCopy || need == 1 {
+		return " (" + none + ": use mode copy, or auto)"
+	}
+	lower := fmt.Sprintf("lower the MTU with `ip link set dev %s mtu %d`, or use mode copy", l.name, room*max(can.segments, 1)-maxLinkHeader)
+	switch {
+	case !can.known:
+		return fmt.Sprintf(" (either %s, or not with frames of MTU %d, which take %d buffers: %s)", none, l.mtu, need, lower)
+	case can.segments == 0 || can.segments >= need:
+		return fmt.Sprintf(" (the interface's driver does zero-copy AF_XDP, but not as the interface is set; at MTU %d a frame takes %d buffers: %s)",
+			l.mtu, need, lower)
+	}
+	return fmt.Sprintf(" (the MTU of %d is too large for zero-copy: a frame takes %d buffers, the interface's driver does %d: %s)",
+		l.mtu, need, can.segments, lower)
 }

@@ -78,7 +78,7 @@ func TestNSOpenErrors(t *testing.T) {
 		{"queue", with(func(c *Config) { c.Queues = []int{1} }), unix.EINVAL, []string{ourEnd, "queue 1", "1 receive queues", "ethtool -l"}},
 		{"no pool", with(func(c *Config) { c.Pool = nil }), unix.EINVAL, []string{"no pool"}},
 		{"zero-copy, long frames", with(func(c *Config) { c.Mode = ZeroCopy }), unix.EOPNOTSUPP,
-			[]string{"queue 0", "zero-copy", "MTU 9000", "lower the MTU to 3822"}},
+			[]string{"queue 0", "does not do zero-copy", "mode copy"}}, // whatever the MTU is
 	} {
 		w.fails(tt.name, tt.c, tt.want, tt.says...)
 	}

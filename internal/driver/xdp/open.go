@@ -205,7 +205,7 @@ func (b *binder) bind(q *queue, m Mode) error {
 		err = patiently(unix.EBUSY, ghostPatience, try)
 	}
 	if err != nil {
-		return fmt.Errorf("bind in %s mode: %w%s", m, err, bindHint(err, m, b.link, b.umem.room(), len(b.queues)))
+		return fmt.Errorf("bind in %s mode: %w%s", m, err, bindHint(err, m, b.link, b.release.support(b.link.index), b.umem.room(), len(b.queues)))
 	}
 	b.bound++
 	zero, err := q.zeroCopy()

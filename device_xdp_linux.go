@@ -79,7 +79,7 @@ func (s *shared) open(iface string, x *XDPConfig, e engine.Config) (_ *xdpEngine
 		return nil, err
 	}
 	prefixes := s.prefixes()
-	u, err := user.New(e, user.Options{Driver: s.driver, Prefixes: prefixes, Host: s, Stats: s.ringStats})
+	u, err := user.New(e, user.Options{Driver: s.driver, Prefixes: prefixes, Host: s, Confirm: s.host.Confirm, Stats: s.ringStats})
 	if err != nil {
 		return nil, errors.Join(err, s.driver.Close())
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -44,6 +45,8 @@ type asker struct {
 	resolving limiter
 	confirms  limiter
 	start     time.Time
+	// mayNotConfirm: CAP_NET_ADMIN is missing, and does not come back.
+	mayNotConfirm atomic.Bool
 
 	second time.Time // when the budget began
 	spent  int
@@ -102,7 +105,8 @@ func (h *Host) Resolve(dst netip.Addr) bool {
 // arrives. It may be called for every one; it does something only if the entry is
 // stale, which it becomes after half a minute.
 //
-// It needs CAP_NET_ADMIN; see AskError.
+// It needs CAP_NET_ADMIN, without which it does nothing after the first time; see
+// AskError. The kernel asks the neighbor itself then.
 func (h *Host) Confirm(dst netip.Addr) {
 	dst = plain(dst)
 	hop := h.state.Load().route(dst)
@@ -110,7 +114,7 @@ func (h *Host) Confirm(dst netip.Addr) {
 		return
 	}
 	n, ok := h.neighbors.get(hop.via(dst))
-	if !ok || n.State&(Stale|Delay|Probe) == 0 {
+	if !ok || n.State&(Stale|Delay|Probe) == 0 || h.asker.mayNotConfirm.Load() {
 		return
 	}
 	h.ask(&h.asker.confirms, question{hop: n.Addr, confirm: true, mac: n.MAC})
@@ -196,7 +200,9 @@ func (a *asker) put(index int, q question) (asked bool, err error) {
 	switch {
 	case errors.Is(err, unix.EEXIST), errors.Is(err, unix.ENOENT):
 		err = nil // it came or went between the two requests
-	case errors.Is(err, unix.EPERM) && !q.confirm && a.nudge.has(q.hop):
+	case errors.Is(err, unix.EPERM) && q.confirm:
+		a.mayNotConfirm.Store(true)
+	case errors.Is(err, unix.EPERM) && a.nudge.has(q.hop):
 		// CAP_NET_ADMIN was given up. The socket is open still.
 		err = a.nudge.send(index, q.hop)
 	}

@@ -62,6 +62,18 @@ func TestNSPowerless(t *testing.T) {
 	ask(question{hop: addr("10.1.0.2")})
 	eventually(t, "the kernel has verified it", func() bool { n, _ := h.Neighbor(addr("10.1.0.2")); return n.State == Reachable })
 
+	// What can't be said to the kernel any more is not tried again.
+	l.setNeighbor("10.1.0.2", macOf(t, l.b, "right"), Stale)
+	powerless(t, func() error {
+		if _, err := a.put(h.Index(), question{hop: addr("10.1.0.2"), confirm: true, mac: macOf(t, l.b, "right")}); err != unix.EPERM {
+			t.Errorf("a confirmation: %v, want EPERM", err)
+		}
+		return nil
+	})
+	if !a.mayNotConfirm.Load() {
+		t.Error("after EPERM it goes on confirming")
+	}
+
 	// And nobody is there to answer.
 	ask(question{hop: addr("10.1.0.77")})
 	eventually(t, "it has failed", func() bool { n, ok := h.Neighbor(addr("10.1.0.77")); return ok && n.State == Failed })

@@ -37,6 +37,9 @@ type Config struct {
 	// of it, after TIME-WAIT.
 	Gone func(tag any)
 
+	// Confirm, if not nil, is tcp.Config's.
+	Confirm func(peer netip.Addr)
+
 	// MaxHeld is the most buffers that one connection or socket may keep from
 	// the others. 0: what is free sets the bound.
 	MaxHeld int
@@ -142,6 +145,7 @@ func New(c Config) (*Stack, error) {
 		Transmit:      s.tx.TCP,
 		TransmitECT:   s.tx.TCPECT,
 		ECN:           c.ECN,
+		Confirm:       c.Confirm,
 		Wakes:         c.Wakes,
 		Hasher:        s.newHasher(),
 		MaxHeld:       c.MaxHeld,

@@ -35,6 +35,10 @@ type Options struct {
 	ECN bool
 	// Host is who shares the addresses with the engine; nil: nobody.
 	Host Host
+	// Confirm, if not nil, is told on the engine's goroutine of peers that what is
+	// sent to them arrives, about once a second for each TCP connection that makes
+	// progress. It must not block.
+	Confirm func(peer netip.Addr)
 	// Stats, if not nil, adds what the driver can tell beyond driver.Stats. It is
 	// called on the engine's goroutine, or when that has ended with the engine's
 	// lock held; after the driver's Close, too.
@@ -105,7 +109,7 @@ func New(c engine.Config, o Options) (*Engine, error) {
 	sc := stack.Config{
 		Pool: c.Pool, CQ: c.CQ, Driver: o.Driver, Wakes: &e.wakes,
 		Prefixes: o.Prefixes, MaxHeld: c.MaxHeld, TimeWait: o.TimeWait, ECN: o.ECN, Gone: gone,
-		Congestion: congestion,
+		Congestion: congestion, Confirm: o.Confirm,
 	}
 	rand.Read(sc.Seed[:]) // never fails: see its documentation
 	if e.stack, err = stack.New(sc); err != nil {

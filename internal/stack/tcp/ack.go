@@ -71,6 +71,7 @@ func (c *Conn) advance(now mono.Time, h *wire.TCP) time.Duration {
 	}
 	c.loss.stuck = 0
 	c.pathWorks()
+	c.confirm(now)
 	return rtt
 }
 

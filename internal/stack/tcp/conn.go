@@ -48,6 +48,7 @@ type Conn struct {
 	synDue     bool      // SYN or SYN-ACK to be sent (again)
 	publishDue bool      // Recv has something that the application was not shown
 	admission  admission // of payload in this batch
+	confirmed  uint8     // when the peer's reachability was last confirmed; see confirm
 	closedAt   mono.Time // when it became an orphan
 	wait       *Wait     // since TIME-WAIT
 

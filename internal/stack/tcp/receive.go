@@ -132,6 +132,7 @@ func (c *Conn) payload(now mono.Time, seq wire.Seq, frags []buf.Frag, length int
 		c.push(frags)
 		c.rcv.nxt = c.rcv.nxt.Add(n)
 		c.inOrder(now, n, flags)
+		c.confirm(now)
 		return
 	case n <= uint32(c.ooo.first()-seq):
 		// The gap, or the first part of it.

@@ -43,6 +43,11 @@ type Config struct {
 	// ECN asks for ECN when we dial. Who asks us gets it in any case.
 	ECN bool
 
+	// Confirm, if not nil, is told of forward progress, about once a second for each
+	// connection that makes some: what is sent to peer arrives (RFC 4861 section
+	// 7.3.1). It must not block.
+	Confirm func(peer netip.Addr)
+
 	// Wakes, if not nil, gathers the wakes of those who block on a connection's
 	// Recv, for the caller to wake; nil: they are woken at once.
 	Wakes *sockq.Wakes

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"runtime"
 	"testing"
 	"time"
 
@@ -137,13 +138,20 @@ func (w *world) stats() (s engine.Stats) {
 	return s
 }
 
-// eventually waits for a condition.
+// eventually waits for a condition: most are true after some hundred thousand
+// instructions of the loop's thread, which is much less than a sleep.
 func (w *world) eventually(what string, ok func() bool) {
 	w.Helper()
-	for end := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
+	end := time.Now().Add(patience)
+	for i := 0; !ok(); i++ {
+		if i < 200 {
+			runtime.Gosched()
+			continue
+		}
 		if time.Now().After(end) {
 			w.Fatalf("waited in vain until %s; %+v", what, w.stats())
 		}
+		time.Sleep(time.Millisecond)
 	}
 }
 

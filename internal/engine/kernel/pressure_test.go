@@ -3,8 +3,6 @@
 package kernel
 
 import (
-	"errors"
-	"os"
 	"testing"
 	"time"
 
@@ -27,20 +25,46 @@ func (w *world) settle(what string, ok func() bool) {
 	}
 }
 
-// hoard takes all that comes, until nothing does, and keeps it.
+// hoard takes all that comes, and keeps it, until the loop leaves what there is
+// in the kernel; or until nothing comes for a while, if it is all.
 func (w *world) hoard(c engine.Conn) (held []buf.Iov) {
 	w.Helper()
 	iovs := make([]buf.Iov, 64)
-	for {
-		c.Queue().SetDeadline(time.Now().Add(100 * time.Millisecond))
-		n, err := c.Queue().Recv(iovs, 1<<30)
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			c.Queue().SetDeadline(deadlineNow())
-			return held
-		}
+	const while = 100 * time.Millisecond
+	for last := time.Now(); time.Since(last) < while; {
+		n, _, more, err := c.Queue().Poll(iovs, 1<<30)
 		w.ok(err)
 		held = append(held, iovs[:n]...)
+		switch {
+		case n > 0:
+			last = time.Now()
+		case more:
+			w.Fatal("the queue has more, and gives nothing")
+		case w.leaves(c):
+			return held
+		default:
+			time.Sleep(time.Millisecond)
+		}
 	}
+	return held
+}
+
+// leaves reports whether payload for c waits in the kernel, and the loop looks
+// some times, and takes none.
+func (w *world) leaves(c engine.Conn) bool {
+	w.Helper()
+	for range 4 {
+		if n, err := c.(*conn).sock.Waiting(); n == 0 || err != nil || c.Queue().Buffered() > 0 {
+			return false
+		}
+		before := w.stats().Wakes
+		w.eventually("the loop has looked", func() bool {
+			w.loop.returned.Store(true)
+			w.loop.wake()
+			return w.stats().Wakes > before
+		})
+	}
+	return c.Queue().Buffered() == 0
 }
 
 // An application that keeps what it receives gets its share and no more, and

@@ -2,7 +2,11 @@
 
 package kernel
 
-import "github.com/zctap/zctap/internal/engine"
+import (
+	"time"
+
+	"github.com/zctap/zctap/internal/engine"
+)
 
 // tuning is the sizes that an engine works with. Tests make them small.
 type tuning struct {
@@ -15,6 +19,8 @@ type tuning struct {
 	tails     int  // tails open at a time
 	plain     bool // uring: use nothing that an older kernel might lack
 	windows   bool // zcrx: bound what waits in the kernel
+	// zcrx: how often the driver's counters are looked at, at most
+	watchEvery time.Duration
 }
 
 const (
@@ -26,7 +32,7 @@ const (
 // defaults are the sizes for a region: no part of the engine keeps more than a
 // quarter of it ready, or of the reserve if the rest is lent to the kernel.
 func defaults(c engine.Config, o Options) tuning {
-	t := tuning{messages: 16, ringSize: 1, sqEntries: 256, cqEntries: 1024, windows: true}
+	t := tuning{messages: 16, ringSize: 1, sqEntries: 256, cqEntries: 1024, windows: true, watchEvery: watchEvery}
 	count, size := c.Pool.Region().Count(), c.Pool.Region().BufferSize()
 	if o.Backend == BackendZCRX {
 		// An error is told when the backend is opened.

@@ -39,7 +39,8 @@ func TestZCRXAllDropped(t *testing.T) {
 	nic := &driverCounters{received: 1000}
 	o := device
 	o.Counters = nic.read
-	w := zcrxOn(t, options{}, o, uringtest.Options{Device: true})
+	often := func(t *tuning) { t.watchEvery = 10 * time.Millisecond }
+	w := zcrxOn(t, options{tune: often}, o, uringtest.Options{Device: true})
 	a, p := w.connect()
 	b, _ := w.connect()
 	w.ok(send(p, 1000))
@@ -86,7 +87,7 @@ func TestZCRXNotAllDropped(t *testing.T) {
 		nic := &driverCounters{each: tc.each, err: tc.err}
 		z := &zcrx{unit: 4096}
 		z.o.Counters = nic.read
-		z.l = &loop{}
+		z.l = &loop{tuning: tuning{watchEvery: watchEvery}}
 		c := &conn{}
 		c.l, c.ops, c.conn = z.l, reqRecv, c
 		z.l.table.add(&c.socket)
@@ -122,7 +123,7 @@ func TestZCRXWatchPatience(t *testing.T) {
 		{true, 0, -1, -1}, {false, 1, -1, -1},
 	} {
 		z := &zcrx{}
-		z.l = &loop{}
+		z.l = &loop{tuning: tuning{watchEvery: watchEvery}}
 		if tc.counters {
 			z.o.Counters = new(driverCounters).read
 		}

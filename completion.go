@@ -37,7 +37,7 @@ type Completion struct {
 	// UserData is what Arm was given.
 	UserData uint64
 	// Res is the number of payload bytes; 0 for the end of a stream; a negative
-	// errno for its failure. For an accept it is 0, and for a notice the number
+	// errno for a failure (EIO for one that has none). For an accept it is 0, and for a notice the number
 	// of fill ring entries drained.
 	Res   int
 	Flags CompletionFlags
@@ -66,7 +66,8 @@ const defaultIovs = 16
 
 // Arm submits a multishot receive: from now on what arrives completes in
 // Queue.Wait, with userData, until a completion without More. That one is the
-// last: Res 0 at the peer's end, else an error. EBUSY if it is armed already.
+// last: Res 0 at the peer's end, else an error. EBUSY if it is armed already,
+// net.ErrClosed after Close.
 func (c *Conn) Arm(userData uint64) error {
 	err := c.q.arm(&c.rx.Source, userData, c.rx.Closed())
 	if err == nil && (c.rx.Frags() > 0 || c.rx.Ended()) {
@@ -109,7 +110,8 @@ func (q *Queue) ArmNotices(userData uint64) error {
 // Wait fills cqes with completions of everything that is armed on the queue,
 // and returns how many; it blocks until there is one. Meant for one goroutine;
 // several take turns. An empty cqes is EINVAL. net.ErrClosed after Close,
-// os.ErrDeadlineExceeded from the wait deadline on.
+// os.ErrDeadlineExceeded from the wait deadline on. If the engine fails what is armed
+// gets its last completion, and then Wait fails with the reason.
 func (q *Queue) Wait(cqes []Completion) (n int, err error) {
 	if len(cqes) == 0 {
 		return 0, q.opError("wait", syscall.EINVAL)
@@ -173,12 +175,16 @@ func (c *Conn) complete(cqe *Completion, iovs []buf.Iov) (done, again bool) {
 		cqe.Iovs, cqe.Res = cqe.Iovs[:n], bytes
 		return true, more
 	case err != nil:
-		// The end: exactly one completion says so.
-		if !c.rx.Disarm() {
-			return false, false
-		}
-		cqe.Res, cqe.Flags = errnoOf(err), 0
-		return true, false
+		return cqe.last(&c.rx.Source, err), false
 	}
 	return false, more
+}
+
+// last fills in the completion of an end, and disarms s: exactly one says so.
+func (c *Completion) last(s *sockq.Source, err error) bool {
+	if !s.Disarm() {
+		return false
+	}
+	c.Res, c.Flags = errnoOf(err), 0
+	return true
 }

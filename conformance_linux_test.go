@@ -20,7 +20,8 @@ func TestConformanceUserMemIPv6(t *testing.T) {
 }
 
 func TestNSConformanceUserTUN(t *testing.T) {
-	enginetest.Run(t, enginetest.Setup{Open: openTUN(newNS(t), tunOurs4.Addr(), tunHost4.Addr()), Merges: true, Refusals: true})
+	ns := newNS(t)
+	enginetest.Run(t, enginetest.Setup{Open: openTUN(ns, tunOurs4.Addr(), tunHost4.Addr()), Break: deletesLink(ns, "zctap0"), Merges: true, Refusals: true})
 }
 
 func TestNSConformanceUserTUNIPv6(t *testing.T) {
@@ -29,7 +30,7 @@ func TestNSConformanceUserTUNIPv6(t *testing.T) {
 
 func TestNSConformanceUserXDP(t *testing.T) {
 	ours, theirs := newVeth(t, 1500)
-	enginetest.Run(t, enginetest.Setup{Open: openXDP(ours, theirs, vethOurs4, vethPeer4, zctap.XDPConfig{}), NoGroups: true, Refusals: true})
+	enginetest.Run(t, enginetest.Setup{Open: openXDP(ours, theirs, vethOurs4, vethPeer4, zctap.XDPConfig{}), Break: deletesLink(ours, "veth0"), NoGroups: true, Refusals: true})
 }
 
 func TestNSConformanceUserXDPIPv6(t *testing.T) {

@@ -124,20 +124,6 @@ func (q *Queue) opError(op string, err error) error {
 	return &OpError{Op: op, Interface: q.iface, Queue: q.rxQueue, Err: err}
 }
 
-// cause is err, or if that is net.ErrClosed, and the application has not closed
-// anything, why the engine has ended.
-func (q *Queue) cause(err error, closed bool) error {
-	if closed || q.closed.Load() || !errors.Is(err, net.ErrClosed) {
-		return err
-	}
-	if e, ok := q.engine.(interface{ Err() error }); ok {
-		if why := e.Err(); why != nil {
-			return why
-		}
-	}
-	return err
-}
-
 // errnoOf is err as a completion's result: a negative errno.
 func errnoOf(err error) int {
 	var e syscall.Errno

@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/netip"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/zctap/zctap/internal/engine"
@@ -23,7 +22,6 @@ type Listener struct {
 	l  engine.Listener
 	bl *sockq.Backlog[engine.Conn]
 
-	closed    atomic.Bool
 	closeOnce sync.Once
 }
 
@@ -57,7 +55,7 @@ func (q *Queue) listen(network, address string) (*Listener, error) {
 func (l *Listener) AcceptZC() (*Conn, error) {
 	c, err := l.bl.Accept()
 	if err != nil {
-		return nil, l.q.opError("accept", l.q.cause(err, l.closed.Load()))
+		return nil, l.q.opError("accept", err)
 	}
 	return newConn(l.q, c), nil
 }
@@ -71,10 +69,12 @@ func (l *Listener) Accept() (net.Conn, error) {
 	return c, nil
 }
 
-// Arm makes every accepted connection complete in Queue.Wait, with userData.
+// Arm makes every accepted connection complete in Queue.Wait, with userData, until a
+// completion without More: the last, whose Res says why the engine has failed. EBUSY
+// if it is armed already, net.ErrClosed after Close.
 func (l *Listener) Arm(userData uint64) error {
 	err := l.q.arm(&l.bl.Source, userData, l.bl.Closed())
-	if err == nil && l.bl.Len() > 0 {
+	if err == nil && l.bl.Ready() {
 		l.q.raise(&l.bl.Source)
 	}
 	return l.q.opError("arm", err)
@@ -82,7 +82,10 @@ func (l *Listener) Arm(userData uint64) error {
 
 func (l *Listener) complete(cqe *Completion) (done, again bool) {
 	c, ok, more, err := l.bl.Poll()
-	if err != nil || !ok {
+	switch {
+	case err != nil:
+		return cqe.last(&l.bl.Source, err), false
+	case !ok:
 		return false, false
 	}
 	cqe.Conn = newConn(l.q, c)
@@ -103,7 +106,6 @@ func (l *Listener) Addr() net.Addr { return net.TCPAddrFromAddrPort(l.l.Addr()) 
 func (l *Listener) Close() error {
 	err := error(net.ErrClosed)
 	l.closeOnce.Do(func() {
-		l.closed.Store(true)
 		l.bl.Close()
 		err = l.l.Close()
 	})

@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/zctap/zctap/internal/engine"
@@ -20,7 +19,6 @@ type PacketConn struct {
 	c  engine.PacketConn
 	rx *sockq.Datagrams
 
-	closed    atomic.Bool
 	closeOnce sync.Once
 }
 
@@ -70,7 +68,6 @@ func (q *Queue) packetConn(ctx context.Context, network, laddr, raddr string) (*
 func (c *PacketConn) Close() error {
 	err := error(net.ErrClosed)
 	c.closeOnce.Do(func() {
-		c.closed.Store(true)
 		c.rx.Close()
 		err = c.c.Close()
 	})

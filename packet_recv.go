@@ -60,7 +60,7 @@ func (d *Datagram) Time() time.Time { return time.Unix(0, d.UnixNano) }
 func (c *PacketConn) RecvFromZC(iovs []Iov, dgrams []Datagram) (n int, err error) {
 	n, _, err = c.rx.Recv(inner(iovs), messages(dgrams))
 	if err != nil {
-		return 0, c.q.opError("recv", c.q.cause(err, c.closed.Load()))
+		return 0, c.q.opError("recv", err)
 	}
 	c.q.recvCalls.Add(1)
 	return n, nil
@@ -73,7 +73,7 @@ func (c *PacketConn) ReadFromAddrPort(p []byte) (n int, src netip.AddrPort, err 
 	var msg [1]sockq.Message
 	_, k, err := c.rx.Recv(inner(iovs[:]), msg[:])
 	if err != nil {
-		return 0, src, c.q.opError("read", c.q.cause(err, c.closed.Load()))
+		return 0, src, c.q.opError("read", err)
 	}
 	for i := range iovs[:k] {
 		n += copy(p[n:], iovs[i].Bytes())
@@ -102,9 +102,10 @@ func (c *PacketConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Arm makes each datagram complete in Queue.Wait, with userData. A completion whose
-// Res is a negative errno is what RecvFromZC says of ICMP messages; it has More, too.
-// EBUSY if it is armed already.
+// Arm makes each datagram complete in Queue.Wait, with userData. A completion with
+// More whose Res is a negative errno is what RecvFromZC says of ICMP messages; one
+// without More is the last, and says why the engine has failed. EBUSY if it is armed
+// already, net.ErrClosed after Close.
 func (c *PacketConn) Arm(userData uint64) error {
 	err := c.q.arm(&c.rx.Source, userData, c.rx.Closed())
 	if err == nil && c.rx.Ready() {
@@ -115,9 +116,12 @@ func (c *PacketConn) Arm(userData uint64) error {
 
 func (c *PacketConn) complete(cqe *Completion, iovs []buf.Iov) (done, again bool) {
 	var msg [1]sockq.Message
+	ended := c.rx.Ended()
 	n, k, more, err := c.rx.Poll(iovs, msg[:])
 	var errno syscall.Errno
 	switch {
+	case ended && err != nil:
+		return cqe.last(&c.rx.Source, err), false
 	case errors.As(err, &errno):
 		cqe.Res = -int(errno)
 		return true, more

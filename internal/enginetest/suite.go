@@ -55,6 +55,8 @@ type Setup struct {
 	NoSegments bool
 	// Merges: what SendSegments sends reaches the engine in one piece, for certain.
 	Merges bool
+	// Break makes the engine of the queue that is open fail; nil: nothing can.
+	Break func(t testing.TB)
 	// Refusals: ICMP errors reach the engine's UDP sockets.
 	Refusals bool
 }
@@ -104,6 +106,7 @@ func Run(t *testing.T, s Setup) {
 		{"DatagramFlood", testDatagramFlood},
 		{"DatagramCompletions", testDatagramCompletions},
 		{"CloseWithDataQueued", testCloseWithDataQueued},
+		{"Failure", testFailure}, // the last: it may leave no wire
 	} {
 		t.Run(c.name, func(t *testing.T) { c.run(&fixture{T: t, Setup: s}) })
 	}

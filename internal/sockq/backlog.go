@@ -4,6 +4,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/zctap/zctap/internal/park"
@@ -17,6 +18,7 @@ type Backlog[T any] struct {
 	Source
 	items fifo[T]
 	park.Parker
+	end atomic.Pointer[error] // what Abort was told; producer
 
 	mu sync.Mutex // consumers
 }
@@ -25,7 +27,7 @@ type Backlog[T any] struct {
 func NewBacklog[T any]() *Backlog[T] {
 	b := &Backlog[T]{}
 	b.items.chunks = new(reuse.Pool[chunk[T]])
-	b.Init(func() bool { return b.items.len() > 0 })
+	b.Init(b.Ready)
 	return b
 }
 
@@ -40,8 +42,11 @@ func (b *Backlog[T]) Push(c T) {
 // Len is the number of connections that wait.
 func (b *Backlog[T]) Len() int { return b.items.len() }
 
+// Ready reports whether Poll has something to give. Any goroutine.
+func (b *Backlog[T]) Ready() bool { return b.items.len() > 0 || b.end.Load() != nil }
+
 // Accept waits for a connection and takes it. Errors: net.ErrClosed,
-// os.ErrDeadlineExceeded, EBUSY while armed.
+// os.ErrDeadlineExceeded, EBUSY while armed, what Abort was told.
 func (b *Backlog[T]) Accept() (c T, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -50,6 +55,9 @@ func (b *Backlog[T]) Accept() (c T, err error) {
 	}
 	if err := b.Park(); err != nil {
 		return c, err
+	}
+	if end := b.end.Load(); end != nil {
+		return c, *end
 	}
 	c, _ = b.take()
 	return c, nil
@@ -62,6 +70,9 @@ func (b *Backlog[T]) Poll() (c T, ok, more bool, err error) {
 	defer b.mu.Unlock()
 	if b.Closed() {
 		return c, false, false, net.ErrClosed
+	}
+	if end := b.end.Load(); end != nil {
+		return c, false, false, *end
 	}
 	c, ok = b.take()
 	return c, ok, b.items.len() > 0, nil
@@ -87,7 +98,19 @@ func (b *Backlog[T]) Close() {
 	b.Disarm()
 }
 
-// Drain takes what was never accepted, for the engine to reset. After Close.
+// Abort ends b with err, as an engine that has failed does: whoever waits or comes
+// later is told, before any connection that waits, and so is who armed b. When it
+// returns no consumer takes a connection any more. Producer only.
+func (b *Backlog[T]) Abort(err error) {
+	b.end.Store(&err)
+	b.Raise()
+	b.Unpark()
+	b.mu.Lock() // a consumer that waited with it was woken
+	defer b.mu.Unlock()
+}
+
+// Drain takes what was never accepted, for the engine to reset. After Close or
+// Abort.
 func (b *Backlog[T]) Drain(f func(T)) {
 	for c, ok := b.take(); ok; c, ok = b.take() {
 		f(c)

@@ -62,6 +62,8 @@ type CQ struct {
 	raised atomic.Pointer[Source] // newest first; producers push, the consumer takes all
 	park.Parker
 
+	failure atomic.Pointer[error] // why nothing will be raised any more; engine
+
 	mu      sync.Mutex // consumers
 	pending []*Source  // oldest first; consumer
 }
@@ -80,6 +82,13 @@ func (q *CQ) Flush() {
 	}
 }
 
+// Fail has Next return err when nothing is left, instead of waiting: the engine has
+// failed, and ended its sources before.
+func (q *CQ) Fail(err error) {
+	q.failure.Store(&err)
+	q.Unpark()
+}
+
 // Next waits until a source has something, and calls f for each source in turn
 // until f has no room for more (more is false) or none is left. again tells
 // that the source was not exhausted: it is visited again after the others.
@@ -91,6 +100,9 @@ func (q *CQ) Next(f func(s *Source) (again, more bool)) error {
 		return err
 	}
 	n, seen := len(q.pending), 0
+	if n == 0 {
+		return *q.failure.Load()
+	}
 	for seen < n {
 		s := q.pending[seen]
 		seen++
@@ -122,5 +134,5 @@ func (q *CQ) collect() bool {
 		s = next
 	}
 	slices.Reverse(q.pending[n:])
-	return len(q.pending) > 0
+	return len(q.pending) > 0 || q.failure.Load() != nil
 }

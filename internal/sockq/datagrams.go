@@ -44,6 +44,7 @@ type Datagrams struct {
 	// failure is an errno for the application, once; 0: none. The producer sets it,
 	// whoever tells it takes it back.
 	failure atomic.Uint32
+	end     atomic.Pointer[error] // what Abort was told; producer
 
 	mu sync.Mutex // consumers
 }
@@ -146,7 +147,10 @@ func (q *Datagrams) Failure() error {
 }
 
 // Ready reports whether Poll has something to give. Any goroutine.
-func (q *Datagrams) Ready() bool { return q.msgs.len() > 0 || q.failure.Load() != 0 }
+func (q *Datagrams) Ready() bool { return q.msgs.len() > 0 || q.failure.Load() != 0 || q.Ended() }
+
+// Ended reports whether Abort was called: nothing will follow.
+func (q *Datagrams) Ended() bool { return q.end.Load() != nil }
 
 // Len is the number of datagrams that wait.
 func (q *Datagrams) Len() int { return q.msgs.len() }
@@ -155,7 +159,8 @@ func (q *Datagrams) Len() int { return q.msgs.len() }
 // up to len(msgs) messages whose iovs stand in dst in their order. If already
 // the first has more iovs than dst it is cut and marked truncated, and its tail
 // is lost, nothing else. iovs is the number of iovs filled. EINVAL for no room,
-// EBUSY while armed, net.ErrClosed, os.ErrDeadlineExceeded, and what Fail was told.
+// EBUSY while armed, net.ErrClosed, os.ErrDeadlineExceeded, and what Fail and Abort
+// were told.
 func (q *Datagrams) Recv(dst []buf.Iov, msgs []Message) (n, iovs int, err error) {
 	if len(dst) == 0 || len(msgs) == 0 {
 		return 0, 0, syscall.EINVAL
@@ -169,7 +174,7 @@ func (q *Datagrams) Recv(dst []buf.Iov, msgs []Message) (n, iovs int, err error)
 		if err := q.Park(); err != nil {
 			return 0, 0, err
 		}
-		if err := q.Failure(); err != nil {
+		if err := q.over(); err != nil {
 			return 0, 0, err
 		}
 		if n, iovs = q.pop(dst, msgs); n > 0 {
@@ -186,11 +191,19 @@ func (q *Datagrams) Poll(dst []buf.Iov, msgs []Message) (n, iovs int, more bool,
 	if q.Closed() {
 		return 0, 0, false, net.ErrClosed
 	}
-	if err := q.Failure(); err != nil {
-		return 0, 0, q.Ready(), err
+	if err := q.over(); err != nil {
+		return 0, 0, !q.Ended() && q.Ready(), err
 	}
 	n, iovs = q.pop(dst, msgs)
 	return n, iovs, q.Ready(), nil
+}
+
+// over is what is told before datagrams: what Abort was told, or Fail.
+func (q *Datagrams) over() error {
+	if end := q.end.Load(); end != nil {
+		return *end
+	}
+	return q.Failure()
 }
 
 func (q *Datagrams) pop(dst []buf.Iov, msgs []Message) (n, iovs int) {
@@ -235,6 +248,16 @@ func (q *Datagrams) Close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.Disarm()
+}
+
+// Abort ends q with err and drops what was not taken; see Queue.Abort. Producer only.
+func (q *Datagrams) Abort(err error) (dropped int) {
+	q.end.Store(&err)
+	q.Raise()
+	q.Unpark()
+	q.mu.Lock() // a consumer that waited with it was woken
+	defer q.mu.Unlock()
+	return q.Drain()
 }
 
 // Drain drops the datagrams that nobody will take and returns their number.

@@ -219,6 +219,17 @@ func (q *Queue) Close() {
 	q.quit.Store(true)
 }
 
+// Abort ends q with err, as an engine that has failed does, and drops the payload
+// that was not taken: its length in bytes is returned. Whoever waits, or comes
+// later, and whoever armed q is told. Producer only.
+func (q *Queue) Abort(err error) (dropped int) {
+	q.End(err)
+	q.Publish()
+	q.mu.Lock() // a consumer that waited with it was woken
+	defer q.mu.Unlock()
+	return q.drain()
+}
+
 // Drain drops the payload that nobody will take, pushed or published, and
 // returns its length in bytes. Producer only. Before Close has returned it does
 // nothing: a consumer may still be at it.
@@ -226,6 +237,11 @@ func (q *Queue) Drain() (dropped int) {
 	if !q.quit.Load() {
 		return 0
 	}
+	return q.drain()
+}
+
+// drain is Drain; no consumer is at it.
+func (q *Queue) drain() (dropped int) {
 	q.frags.publish()
 	q.inBytes.Store(q.pushed)
 	for f := q.frags.peek(); f != nil; f = q.frags.peek() {

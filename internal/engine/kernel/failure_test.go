@@ -4,16 +4,18 @@ package kernel
 
 import (
 	"errors"
-	"net"
+	"net/netip"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/zctap/zctap/internal/buf"
+	"github.com/zctap/zctap/internal/engine"
+	"github.com/zctap/zctap/internal/sockq"
 )
 
-// When the kernel takes away what the loop waits with, everything ends as with
-// Close, and Close says why.
+// When the kernel takes away what the loop waits with, everything ends with the
+// reason, also what is armed, and Close tells it, too.
 func TestLoopFailure(t *testing.T) {
 	w := newWorld(t, readvVariant, options{})
 	c, p := w.connect()
@@ -22,6 +24,15 @@ func TestLoopFailure(t *testing.T) {
 	received := make(chan error, 1)
 	other, _ := w.connect()
 	go func() { received <- second(other.Queue().Recv(make([]buf.Iov, 1), 1)) }()
+	accepted, datagram := make(chan error, 1), make(chan error, 1)
+	packet := func() engine.PacketConn { return w.packet("udp", netip.AddrPort{}, netip.AddrPort{}) }
+	ln, u := w.listen(0), packet()
+	go func() { accepted <- second(ln.Backlog().Accept()) }()
+	go func() { _, _, err := u.Queue().Recv(make([]buf.Iov, 1), make([]sockq.Message, 1)); datagram <- err }()
+	armed := []*sockq.Source{&w.listen(0).Backlog().Source, &packet().Queue().Source, &c.Queue().Source}
+	for _, s := range armed {
+		s.Arm(w.cq, 1)
+	}
 
 	// Something that can't be waited on takes the place of the epoll instance;
 	// then the loop is made to look.
@@ -31,8 +42,25 @@ func TestLoopFailure(t *testing.T) {
 	w.ok(unix.Close(null))
 	w.ok(send(p, 1))
 
-	if err := <-received; !errors.Is(err, net.ErrClosed) {
-		t.Errorf("blocked Recv: %v", err)
+	for what, ended := range map[string]chan error{"Recv": received, "Accept": accepted, "Recv of datagrams": datagram} {
+		if err := <-ended; !errors.Is(err, unix.EINVAL) {
+			t.Errorf("blocked %s: %v", what, err)
+		}
+	}
+	raised := map[*sockq.Source]bool{}
+	for err == nil {
+		err = w.cq.Next(func(s *sockq.Source) (again, more bool) {
+			raised[s] = true
+			return false, true
+		})
+	}
+	if !errors.Is(err, unix.EINVAL) {
+		t.Errorf("the completion queue: %v", err)
+	}
+	for i, s := range armed {
+		if !raised[s] {
+			t.Errorf("armed source %d was not raised", i)
+		}
 	}
 	if err := w.Close(); !errors.Is(err, unix.EINVAL) {
 		t.Errorf("Close: %v", err)

@@ -212,17 +212,23 @@ func (l *loop) stop() {
 }
 
 // abort closes s as the engine's end does: the application, if it has not begun
-// to close s itself, finds it closed.
+// to close s itself, finds it closed, or ended by the loop's failure.
 func (l *loop) abort(s *socket) {
 	if !s.closed.Swap(true) {
 		s.resetting = true
 	}
 	s.writer.Close()
-	switch {
+	switch why := l.failure; {
+	case s.conn != nil && why != nil:
+		l.stats.unreadBytes.Add(uint64(s.conn.queue.Abort(why)))
 	case s.conn != nil:
 		s.conn.queue.Close()
+	case s.packet != nil && why != nil:
+		l.stats.unread.Add(uint64(s.packet.queue.Abort(why)))
 	case s.packet != nil:
 		s.packet.queue.Close()
+	case why != nil:
+		s.listener.backlog.Abort(why)
 	default:
 		s.listener.backlog.Close()
 	}
@@ -238,6 +244,7 @@ func (l *loop) fail(err error) {
 			l.detached(s)
 		}
 	}
+	l.cq.Fail(err)
 }
 
 // finish ends the loop. Nothing is attached.

@@ -49,16 +49,17 @@ func (e *Engine) Close() error {
 	return e.closeErr
 }
 
-// fail ends everything that the application uses with err. What was received may
-// still be taken.
+// fail ends everything that the application uses with err. What connections have
+// received may still be taken.
 func (e *Engine) fail(now mono.Time, err error) {
 	e.cause = err
 	e.failure.Store(&err)
 	for l := range e.listeners {
-		l.stop(now)
+		l.backlog.Abort(err)
 	}
 	for p := range e.packets {
-		p.shut()
+		p.socket.Send.Close()
+		p.socket.Queue.Abort(err)
 	}
 	for _, c := range e.stack.Conns() {
 		c.Fail(now, err)
@@ -66,7 +67,7 @@ func (e *Engine) fail(now mono.Time, err error) {
 	}
 	e.stack.DropTimeWaits()
 	if e.config.CQ != nil {
-		e.config.CQ.Flush()
+		e.config.CQ.Fail(err)
 	}
 }
 

@@ -126,13 +126,6 @@ func New(c engine.Config, o Options) (*Engine, error) {
 // Name is "user".
 func (e *Engine) Name() string { return "user" }
 
-// Err is why the engine does not run any more: net.ErrClosed after Close, what
-// went wrong if its driver failed, or nil.
-func (e *Engine) Err() (err error) {
-	e.do(func(mono.Time) { err = e.cause })
-	return err
-}
-
 // explain is err, as a call that failed with it has to report it: what was closed
 // by the engine because it failed, not by the application, says so.
 func (e *Engine) explain(err error, closed bool) error {

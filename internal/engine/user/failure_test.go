@@ -55,8 +55,8 @@ func TestDriverFailure(t *testing.T) {
 	a.wire.(*pluggable).unplug()
 	wantError(t, "Recv or Write", conn, errUnplugged)
 	wantError(t, "Recv or Write", conn, errUnplugged)
-	wantError(t, "Recv of datagrams", packet, net.ErrClosed)
-	wantError(t, "Accept", accept, net.ErrClosed)
+	wantError(t, "Recv of datagrams", packet, errUnplugged)
+	wantError(t, "Accept", accept, errUnplugged)
 	wantError(t, "Dial", dial, errUnplugged)
 	wantLater(t, a, errUnplugged)
 

@@ -15,6 +15,7 @@ import (
 	"github.com/zctap/zctap/internal/driver"
 	"github.com/zctap/zctap/internal/driver/mem"
 	"github.com/zctap/zctap/internal/engine"
+	"github.com/zctap/zctap/internal/mono"
 	"github.com/zctap/zctap/internal/sockq"
 	"github.com/zctap/zctap/internal/testenv"
 )
@@ -261,4 +262,11 @@ func eventually(t testing.TB, what string, f func() bool) {
 			t.Fatalf("never: %s", what)
 		}
 	}
+}
+
+// Err is why the engine does not run any more: net.ErrClosed after Close, what
+// went wrong if its driver failed, or nil.
+func (e *Engine) Err() (err error) {
+	e.do(func(mono.Time) { err = e.cause })
+	return err
 }

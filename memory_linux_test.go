@@ -2,20 +2,17 @@ package zctap_test
 
 import (
 	"net"
-	"os"
 	"runtime"
 	"testing"
 
 	"github.com/zctap/zctap"
+	"github.com/zctap/zctap/internal/testenv"
 )
 
 // TestIdleMemory: what an idle connection of engine user takes, both ends of it having
 // sent and received something, with all that belongs to it.
 func TestIdleMemory(t *testing.T) {
-	n := 1000
-	if os.Getenv("ZCTAP_SCALE") != "" {
-		n = 10_000
-	}
+	n := scale(10_000, 1000)
 	a, b, err := zctap.OpenPair(zctap.Config{}, zctap.Config{})
 	if err != nil {
 		t.Fatal(err)
@@ -43,9 +40,9 @@ func TestIdleMemory(t *testing.T) {
 		return all
 	}
 	warm := connect(100)
-	before := heapInUse()
+	before := testenv.HeapInUse()
 	all := connect(n)
-	each := (heapInUse() - before) / int64(2*n)
+	each := (testenv.HeapInUse() - before) / int64(2*n)
 	t.Logf("%d idle connections: %d bytes each", 2*n, each)
 	if each > 2048 {
 		t.Errorf("an idle connection takes %d bytes, want 2048 at most", each)
@@ -70,14 +67,4 @@ func exchange(t *testing.T, from, to *zctap.Conn) {
 		}
 		got += n
 	}
-}
-
-// heapInUse is the bytes that are reachable on the heap.
-func heapInUse() int64 {
-	for range 3 {
-		runtime.GC() // pools let go in the second, finalizers in the third
-	}
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return int64(m.HeapAlloc)
 }

@@ -4,21 +4,16 @@ import (
 	"errors"
 	"io"
 	"net"
-	"os"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/zctap/zctap"
+	"github.com/zctap/zctap/internal/testenv"
 )
 
 // scale is full with the environment variable ZCTAP_SCALE, else what takes a moment.
-func scale(full, short int) int {
-	if os.Getenv("ZCTAP_SCALE") != "" {
-		return full
-	}
-	return short
-}
+func scale(full, short int) int { return testenv.Scale("ZCTAP_SCALE", full, short) }
 
 // echoPair opens a pair whose first queue echoes on port 80.
 func echoPair(t *testing.T) (server, client *zctap.Queue) {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/zctap/zctap/internal/driver"
 	"github.com/zctap/zctap/internal/stack/tcp"
+	"github.com/zctap/zctap/internal/testenv"
 	"github.com/zctap/zctap/internal/wire"
 )
 
@@ -163,7 +164,7 @@ func abuse(t *testing.T, answers, all int, round func(a *abuser) []driver.Frame)
 	}
 	a.conn.Kick()
 	r.deliverFrame()
-	window, before, most, total := 65535, heap(), 0, 0
+	window, before, most, total := 65535, testenv.HeapInUse(), 0, 0
 	for range abuseRounds {
 		r.now = r.now.Add(time.Millisecond)
 		r.stack.Advance(r.now)
@@ -204,7 +205,7 @@ func abuse(t *testing.T, answers, all int, round func(a *abuser) []driver.Frame)
 		r.pool.Reclaim()
 		held = max(held, a.conn.Held())
 	}
-	grown = int64(heap()) - int64(before)
+	grown = testenv.HeapInUse() - before
 	if most > answers {
 		t.Errorf("a round drew %d frames, want %d at most", most, answers)
 	}

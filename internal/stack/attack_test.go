@@ -4,33 +4,18 @@ import (
 	"encoding/binary"
 	"math/rand/v2"
 	"net/netip"
-	"os"
-	"runtime"
 	"testing"
 	"time"
 
 	"github.com/zctap/zctap/internal/driver"
 	"github.com/zctap/zctap/internal/stack/tcp"
+	"github.com/zctap/zctap/internal/testenv"
 	"github.com/zctap/zctap/internal/wire"
 )
 
 // full is how many packets a flood has: with the environment variable ZCTAP_ATTACKS what
 // is asked for, else a part of it that takes a second.
-func full(n, short int) int {
-	if os.Getenv("ZCTAP_ATTACKS") != "" {
-		return n
-	}
-	return short
-}
-
-// heap is the bytes that are in use on the heap.
-func heap() uint64 {
-	runtime.GC()
-	runtime.GC() // what finalizers and pools let go of only now
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return m.HeapAlloc
-}
+func full(n, short int) int { return testenv.Scale("ZCTAP_ATTACKS", n, short) }
 
 // A flood makes segments to one of our ports with sources of anybody. They have IPv6
 // headers, which have no checksum, and vouched payload.
@@ -93,7 +78,7 @@ func TestSynFlood(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := newFlood(r, wire.TCP{Flags: wire.SYN, Window: 65535, Options: wire.TCPOptions{MSS: 1440, HasTimestamps: true, SACKPermitted: true, HasWindowScale: true}})
-	before := heap()
+	before := testenv.HeapInUse()
 	const clients = 100
 	batches := full(1_000_000, 200_000) / floodBatch
 	for i := range batches {
@@ -102,7 +87,7 @@ func TestSynFlood(t *testing.T) {
 			r.client(uint16(1000+i), len(accepted)+1, &accepted)
 		}
 	}
-	grown := int64(heap()) - int64(before)
+	grown := testenv.HeapInUse() - before
 	st := r.stack.Stats()
 	t.Logf("%d SYNs: %d bytes on the heap, %d connections, %d cookies sent, %d accepted",
 		batches*floodBatch, grown, st.Conns, st.TCP.CookiesSent, st.TCP.CookiesAccepted)

@@ -78,14 +78,7 @@ func (r *rig) take(c *tcp.Conn) (b []byte, copied int, err error) {
 // end resets c and requires that nothing of it is left.
 func (r *rig) end(c *tcp.Conn) {
 	r.t.Helper()
-	c.Recv.Close()
-	c.Recv.Drain()
-	c.Abort(r.now)
-	r.deliverFrame()
-	if n := r.stack.Stats().Conns; n != 0 {
-		r.t.Errorf("%d connections left", n)
-	}
-	r.wantFree()
+	r.endAll([]*tcp.Conn{c})
 }
 
 // TestSegmentLayouts delivers a stream in segments that lie in memory in every

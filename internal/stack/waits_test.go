@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/zctap/zctap/internal/stack/tcp"
+	"github.com/zctap/zctap/internal/testenv"
 	"github.com/zctap/zctap/internal/wire"
 )
 
@@ -58,12 +59,12 @@ func (k *closer) close(port uint16) *peer {
 func TestTimeWaitsAreSmall(t *testing.T) {
 	k := newCloser(t)
 	const n = 10_000
-	before := heap()
+	before := testenv.HeapInUse()
 	for i := range n {
 		k.close(uint16(1000 + i))
 	}
 	k.conns = nil
-	each := (int64(heap()) - int64(before)) / n
+	each := (testenv.HeapInUse() - before) / n
 	t.Logf("%d bytes each, with their part of the table", each)
 	if each > 640 {
 		t.Errorf("%d bytes for a connection in TIME-WAIT", each)

@@ -82,5 +82,8 @@ func draw(seed uint64, theirs int) *sim.Scenario {
 		// and 336).
 		us.Window = max(us.Window, 5_000)
 	}
+	for i := range sc.Path[theirs].Narrow {
+		sc.Path[theirs].Narrow[i].Silent = false // it does not look for black holes
+	}
 	return sc
 }

@@ -10,7 +10,8 @@
 //
 // The path loses, repeats, corrupts, delays and reorders frames in both directions
 // (internal/driver/impair), has a rate, and a pool of its own, so that what is on
-// its way costs neither host a buffer.
+// its way costs neither host a buffer. What it carries may become less on the way,
+// with a router that says so or as a black hole.
 //
 // [Local] is a host with our stack. The nested module bench has one with another
 // stack under it, which is why this is a package and not only tests.

@@ -16,6 +16,7 @@ type Quality struct {
 	ReorderBy                         int     // frames that overtake a reordered one
 	Latency, Jitter                   time.Duration
 	Rate                              int // bytes a second; 0: no limit
+	Narrow                            []Narrowing
 }
 
 // A Path joins the wires of two hosts, and treats what it carries badly.
@@ -34,8 +35,9 @@ type way struct {
 	next   int // of batch.Frames, to forward
 	joined []byte
 
-	rate int
-	free mono.Time // when the last frame has left, at this rate
+	rate   int
+	free   mono.Time // when the last frame has left, at this rate
+	router router
 }
 
 // pathBuffers is what a path can hold, in buffers of 4 KiB.
@@ -69,7 +71,10 @@ func newWay(q Quality, seed uint64, pool *buf.Pool, in, out *mem.End) (*way, err
 	if q.Rate > 0 {
 		frames = 1 // they wait outside, where the sender sees it
 	}
-	w := &way{pool: pool, out: out, rate: q.Rate, batch: driver.NewBatch(frames, 32*32)}
+	w := &way{
+		pool: pool, out: out, rate: q.Rate, batch: driver.NewBatch(frames, 32*32),
+		router: newRouter(q.Narrow, in.Caps().LinkHeader, in),
+	}
 	bad, err := impair.New(in, impair.Config{
 		Pool: pool, Seed: seed, Drop: q.Drop, Duplicate: q.Duplicate, Corrupt: q.Corrupt,
 		Reorder: q.Reorder, ReorderBy: q.ReorderBy,
@@ -122,9 +127,12 @@ func (w *way) round(now mono.Time) (busy bool, err error) {
 		}
 		for w.next < len(w.batch.Frames) {
 			f := &w.batch.Frames[w.next]
-			n, err := w.out.Send(now, []driver.TxFrame{w.forward(f)})
-			if err != nil || n == 0 {
-				return busy, err
+			t := w.forward(f)
+			if w.router.carries(now, &t) {
+				n, err := w.out.Send(now, []driver.TxFrame{t})
+				if err != nil || n == 0 {
+					return busy, err
+				}
 			}
 			w.pool.PutFrags(f.Frags)
 			w.next++
@@ -165,11 +173,12 @@ func (p *Path) Next(now mono.Time) (t mono.Time) {
 	return t
 }
 
-// Lost is the frames that did not arrive as they were sent: dropped or corrupted.
+// Lost is the frames that did not arrive as they were sent: dropped or corrupted, or
+// too long for a part of the path.
 func (p *Path) Lost() (n uint64) {
 	for _, w := range p.ways {
 		c := w.held[0].Counts()
-		n += c.Dropped + c.Corrupted
+		n += c.Dropped + c.Corrupted + w.router.dropped
 	}
 	return n
 }

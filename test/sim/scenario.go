@@ -76,7 +76,29 @@ func Draw(seed uint64) *Scenario {
 	for range 1 + r.IntN(pick(r, 1, 2, 6)) {
 		sc.Flows = append(sc.Flows, drawPlan(r, &sc.Hosts))
 	}
+	// From a source of its own: what was drawn before stays as it is for a seed.
+	r = rand.New(rand.NewPCG(seed, 0x726f757465))
+	for i := range sc.Path {
+		if r.IntN(3) == 0 {
+			sc.Path[i].Narrow = drawNarrow(r, sc.IPv6)
+		}
+	}
 	return sc
+}
+
+// drawNarrow draws how the MTU of a path changes: never below what a host has to be
+// able to send (IPv6), or is willing to (IPv4, Linux's min_pmtu).
+func drawNarrow(r *rand.Rand, ipv6 bool) (list []Narrowing) {
+	var at time.Duration
+	for range 1 + r.IntN(3) {
+		n := Narrowing{At: at, MTU: pick(r, 0, 552, 600, 1000, 1280, 1400), Silent: r.IntN(3) == 0}
+		if ipv6 && n.MTU > 0 {
+			n.MTU = pick(r, 1280, 1300, 1400, 1480)
+		}
+		list = append(list, n)
+		at += time.Duration(r.Int64N(int64(pick(r, 50*time.Millisecond, time.Second, time.Minute, time.Hour))))
+	}
+	return list
 }
 
 // drawQuality draws a direction of the path: of each kind of trouble none most

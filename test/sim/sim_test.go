@@ -87,7 +87,8 @@ func TestSeeds(t *testing.T) {
 		"out-of-order segments": st.OutOfOrder, "compactions": st.Compactions, "renegings": st.Reneged,
 		"resets sent": st.ResetsSent, "resets received": st.ResetsReceived, "copied bytes": st.CopiedBytes,
 		"bytes left where they were": st.ZeroCopyBytes, "bytes that came twice": st.Drops.DuplicateBytes,
-		"bytes for want of readers": st.Drops.AfterClose,
+		"bytes for want of readers": st.Drops.AfterClose, "paths that a router made shorter": st.PathMTULowered,
+		"black holes": st.BlackHoles, "attempts at longer segments": st.PathMTUProbes,
 	} {
 		if n == 0 {
 			t.Errorf("no %s in %d scenarios", what, n)
@@ -124,6 +125,9 @@ func addStats(s *stack.Stats, o stack.Stats) {
 		{&a.ZeroCopyBytes, b.ZeroCopyBytes},
 		{&a.Drops.DuplicateBytes, b.Drops.DuplicateBytes},
 		{&a.Drops.AfterClose, b.Drops.AfterClose},
+		{&a.PathMTULowered, b.PathMTULowered},
+		{&a.BlackHoles, b.BlackHoles},
+		{&a.PathMTUProbes, b.PathMTUProbes},
 	} {
 		*c.to += c.from
 	}

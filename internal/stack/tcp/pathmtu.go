@@ -16,8 +16,8 @@ const (
 	// suspicionLife is the same for what only timeouts have shown, which may have had
 	// another cause.
 	suspicionLife = time.Minute
-	// blackHole is the timeouts in a row of a full segment after which shorter ones
-	// are tried. RFC 4821 leaves the number open; with Linux's R1 of 3 (tcp_retries1)
+	// blackHole is the timeouts in a row of a segment that not each path carries after
+	// which shorter ones are tried. RFC 4821 leaves the number open; with Linux's R1 of 3 (tcp_retries1)
 	// it is the timeout after three retransmissions.
 	blackHole = 4
 	// No router makes us send smaller packets: Linux's min_pmtu for IPv4, and what
@@ -37,7 +37,7 @@ type pathState struct {
 	probe    wire.Seq  // where the one that is tried ends, while trying
 	soft     uint16    // the errno of the last ICMP error, if nothing was heard since
 	trying   bool
-	timeouts uint8 // in a row, with a full segment at SND.UNA
+	timeouts uint8 // in a row, with a segment at SND.UNA that not each path carries
 }
 
 // pathHeaders is what a packet has beside payload: IP, TCP and its options.
@@ -68,7 +68,7 @@ func (c *Conn) tooBig(now mono.Time, mtu uint32) bool {
 	case !c.state.synchronized():
 		return false // a SYN is shorter than any MTU
 	case mtu == 0 && least == minPathMTU4:
-		mtu = c.nextPlateau() // RFC 1191 section 4: an old router
+		mtu = c.nextPlateau(c.snd.mss) // RFC 1191 section 4: an old router
 	case mtu < least && least == minPathMTU6:
 		return false // RFC 8201 section 4
 	}
@@ -106,9 +106,10 @@ func (c *Conn) shorten(now mono.Time, mtu uint32, life time.Duration) bool {
 	return true
 }
 
-// nextPlateau is the packet length to try when those of now do not seem to arrive.
-func (c *Conn) nextPlateau() uint32 {
-	mtu, least := c.snd.mss+c.pathHeaders(), c.minPathMTU()
+// nextPlateau is the packet length to try when segments of n bytes do not seem to
+// arrive.
+func (c *Conn) nextPlateau(n uint32) uint32 {
+	mtu, least := n+c.pathHeaders(), c.minPathMTU()
 	for _, p := range plateaus {
 		if p < mtu && p > least {
 			return p
@@ -156,15 +157,17 @@ func (c *Conn) resendLong(now mono.Time) {
 	c.timeReordering(now, 0)
 }
 
-// suspect runs at each retransmission timeout with data under way. When full
-// segments are lost time and again the path may drop what is too long without a word.
+// suspect runs at each retransmission timeout with data under way. When the same
+// segment is lost time and again the path may drop what is too long without a word. It
+// need not be a full one: an application that waits for an answer sends no other.
 func (c *Conn) suspect(now mono.Time) {
 	p := &c.path
-	long := uint32(c.snd.max-c.snd.una) >= c.snd.mss
-	if long && c.opt.sack && !c.board.empty() {
-		long = c.board.list[c.board.head].len() >= c.snd.mss
+	n := uint32(c.snd.max - c.snd.una)
+	if c.opt.sack && !c.board.empty() {
+		n = c.board.list[c.board.head].len()
 	}
-	if !long || c.snd.wnd < c.snd.mss {
+	n = min(n, c.snd.mss)
+	if n+c.pathHeaders() <= c.minPathMTU() || c.snd.wnd < n {
 		p.timeouts = 0
 		return
 	}
@@ -172,7 +175,7 @@ func (c *Conn) suspect(now mono.Time) {
 		return
 	}
 	p.timeouts = blackHole - 1 // the next timeout is enough for the next step
-	if c.shorten(now, c.nextPlateau(), suspicionLife) {
+	if c.shorten(now, c.nextPlateau(n), suspicionLife) {
 		c.sh.Stats.BlackHoles++
 	}
 }

@@ -17,6 +17,9 @@ type Scenario struct {
 	Hosts [2]Settings
 	Flows []Plan
 
+	// Datagrams are for hosts that are DatagramHosts.
+	Datagrams []DatagramPlan
+
 	// CheckEvery is after how many steps the hosts are asked for their books. 0: 1.
 	CheckEvery int
 	// Arrived, if not nil, is told when a side has received the last byte that
@@ -32,6 +35,9 @@ func (sc *Scenario) String() string {
 	}
 	for i := range sc.Flows {
 		s += fmt.Sprintf("\nplan %d: %+v", i, sc.Flows[i])
+	}
+	for i := range sc.Datagrams {
+		s += fmt.Sprintf("\ndatagrams %d: %+v", i, sc.Datagrams[i])
 	}
 	return s
 }
@@ -83,7 +89,31 @@ func Draw(seed uint64) *Scenario {
 			sc.Path[i].Narrow = drawNarrow(r, sc.IPv6)
 		}
 	}
+	if r.IntN(3) == 0 {
+		for range 1 + r.IntN(3) {
+			sc.Datagrams = append(sc.Datagrams, drawDatagrams(r, sc))
+		}
+	}
 	return sc
+}
+
+func drawDatagrams(r *rand.Rand, sc *Scenario) DatagramPlan {
+	p := DatagramPlan{
+		From: r.IntN(2), Start: time.Duration(r.IntN(int(50 * time.Millisecond))),
+		Count: 1 + r.IntN(pick(r, 10, 500)), Burst: 1 + r.IntN(40),
+		Interval: pick(r, 0, time.Millisecond, 100*time.Millisecond, time.Second),
+		PauseBy:  pick(r, time.Millisecond, 200*time.Millisecond, 5*time.Second),
+	}
+	p.Connected = r.IntN(2) == 0
+	const headers = 40 + 8 // IPv6's and UDP's
+	p.Longest = pick(r, datagramHead, 200, sc.Hosts[p.From].MTU-headers, sc.Hosts[p.From].MTU)
+	if r.IntN(3) == 0 {
+		p.Pause = pick(r, 0.003, 0.3)
+	}
+	if r.IntN(3) == 0 {
+		p.Keep = pick(r, 0.1, 0.9)
+	}
+	return p
 }
 
 // drawNarrow draws how the MTU of a path changes: never below what a host has to be

@@ -75,8 +75,8 @@ func TestSeeds(t *testing.T) {
 			plans[sc.Flows[i].Kind]++
 		}
 	}
-	t.Logf("%d scenarios: %v in simulated time, %d steps, %d bytes verified, %d frames lost or corrupted, flows by kind %v",
-		n, total.Elapsed, total.Steps, total.Bytes, total.Lost, plans)
+	t.Logf("%d scenarios: %v in simulated time, %d steps, %d bytes verified, %d frames lost or corrupted, flows by kind %v; %d of %d datagrams received, %d refused",
+		n, total.Elapsed, total.Steps, total.Bytes, total.Lost, plans, total.Received, total.Sent, total.Refused)
 	if n < 100 || failed > 0 {
 		return
 	}
@@ -89,6 +89,8 @@ func TestSeeds(t *testing.T) {
 		"bytes left where they were": st.ZeroCopyBytes, "bytes that came twice": st.Drops.DuplicateBytes,
 		"bytes for want of readers": st.Drops.AfterClose, "paths that a router made shorter": st.PathMTULowered,
 		"black holes": st.BlackHoles, "attempts at longer segments": st.PathMTUProbes,
+		"datagrams received": uint64(total.Received), "datagrams refused": uint64(total.Refused),
+		"datagrams lost": uint64(max(total.Sent-total.Received, 0)),
 	} {
 		if n == 0 {
 			t.Errorf("no %s in %d scenarios", what, n)
@@ -101,6 +103,9 @@ func (r *Result) add(o *Result) {
 	r.Steps += o.Steps
 	r.Bytes += o.Bytes
 	r.Lost += o.Lost
+	r.Sent += o.Sent
+	r.Received += o.Received
+	r.Refused += o.Refused
 }
 
 // addStats adds what TestSeeds looks at.

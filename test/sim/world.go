@@ -39,6 +39,10 @@ type Result struct {
 	Steps   int
 	Bytes   int64 // delivered and verified, both ways
 	Lost    uint64
+
+	// Datagrams sent, received and verified (copies, too), and refused for what an ICMP
+	// error had said.
+	Sent, Received, Refused int
 }
 
 // world is a run under way.
@@ -48,6 +52,7 @@ type world struct {
 	path  *Path
 	hosts [2]Host
 	flows []*flow
+	udp   []*datagrams
 	steps int
 }
 
@@ -74,6 +79,11 @@ func Run(sc *Scenario, makeHost Maker) (r Result, err error) {
 		for i := range f.sides {
 			r.Bytes += f.sides[i].got
 		}
+	}
+	for _, d := range w.udp {
+		r.Sent += len(d.sizes)
+		r.Received += d.received
+		r.Refused += d.refused
 	}
 	r.Lost = w.path.Lost()
 	return r, errors.Join(w.hosts[0].Close(), w.hosts[1].Close(), w.path.Close())
@@ -116,6 +126,13 @@ func (w *world) build(makeHost Maker) error {
 		}
 		w.flows = append(w.flows, f)
 	}
+	for i := range sc.Datagrams {
+		d, err := newDatagrams(w, i)
+		if err != nil {
+			return err
+		}
+		w.udp = append(w.udp, d)
+	}
 	return nil
 }
 
@@ -156,6 +173,13 @@ func (w *world) step() (busy bool, err error) {
 		}
 		busy = busy || b
 	}
+	for i, d := range w.udp {
+		b, err := d.step(w.now)
+		if err != nil {
+			return false, fmt.Errorf("datagrams %d: %w", i, err)
+		}
+		busy = busy || b
+	}
 	for i, h := range w.hosts {
 		b, err := h.Round(w.now)
 		if err == nil && w.steps%max(w.sc.CheckEvery, 1) == 0 {
@@ -175,6 +199,11 @@ func (w *world) done() bool {
 			return false
 		}
 	}
+	for _, d := range w.udp {
+		if !d.done() {
+			return false
+		}
+	}
 	return w.hosts[0].Conns()+w.hosts[1].Conns() == 0
 }
 
@@ -187,6 +216,9 @@ func (w *world) next() mono.Time {
 	for _, f := range w.flows {
 		t = earlier(t, f.next(w.now))
 	}
+	for _, d := range w.udp {
+		t = earlier(t, d.due(w.now))
+	}
 	return t
 }
 
@@ -194,6 +226,9 @@ func (w *world) describe() string {
 	s := w.sc.String()
 	for i, f := range w.flows {
 		s += fmt.Sprintf("\nflow %d: %v", i, f)
+	}
+	for i, d := range w.udp {
+		s += fmt.Sprintf("\ndatagrams %d: %v", i, d)
 	}
 	return s
 }

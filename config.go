@@ -72,6 +72,12 @@ type Config struct {
 	// CongestionReno; empty is CUBIC in engine User and the system's in the others.
 	Congestion string
 
+	// ECN asks for explicit congestion notification (RFC 3168) when dialing TCP:
+	// routers mark packets instead of dropping them. A path that does not like it
+	// costs a second of dialing, not the connection. Who asks us gets it in any case.
+	// Of engine User; the kernel's connections have it as net.ipv4.tcp_ecn says.
+	ECN bool
+
 	// CloseTimeout bounds how long Close waits for the driver and the stack to
 	// give their buffers back; by default 10 s, as in the RFC. When it is over
 	// Close reports what is missing and keeps the memory.

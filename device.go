@@ -18,6 +18,7 @@ type device struct {
 	cq         *sockq.CQ
 	maxHeld    int
 	congestion string
+	ecn        bool
 	start      func(engine.Config) (engine.Engine, error)
 	engine     engine.Engine
 	queue      int  // the receive queue that start chose; 0: the one asked for
@@ -29,7 +30,7 @@ func (d *device) Name() string { return d.name }
 
 // SetupQueue starts the engine.
 func (d *device) SetupQueue(q *ifq.Queue) (err error) {
-	d.engine, err = d.start(engine.Config{Pool: q.Pool(), CQ: d.cq, MaxHeld: d.maxHeld, Congestion: d.congestion})
+	d.engine, err = d.start(engine.Config{Pool: q.Pool(), CQ: d.cq, MaxHeld: d.maxHeld, Congestion: d.congestion, ECN: d.ecn})
 	if err != nil || !d.chooses {
 		return err
 	}

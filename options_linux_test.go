@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/zctap/zctap"
 	"github.com/zctap/zctap/internal/enginetest"
 )
@@ -86,5 +88,39 @@ func testConnOptions(t *testing.T, q *zctap.Queue, peer enginetest.Peer) {
 	}
 	if err := c.SetUserTimeout(0); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("SetUserTimeout after Close: %v", err)
+	}
+}
+
+// TestNSECN: the kernel agrees to ECN if Config.ECN has asked for it, and only then.
+func TestNSECN(t *testing.T) {
+	for _, ecn := range []bool{false, true} {
+		q, peer := openTUN(newNS(t), tunOurs4.Addr(), tunHost4.Addr())(t, zctap.Config{ECN: ecn})
+		l, err := peer.Listen("tcp4")
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := q.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, err := s.(*net.TCPConn).SyscallConn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var info *unix.TCPInfo
+		if e := raw.Control(func(fd uintptr) { info, err = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO) }); e != nil || err != nil {
+			t.Fatal(e, err)
+		}
+		const optECN = 8 // TCPI_OPT_ECN of include/uapi/linux/tcp.h
+		if got := info.Options&optECN != 0; got != ecn {
+			t.Errorf("Config.ECN %v: the kernel's connection has ECN: %v", ecn, got)
+		}
+		if err := errors.Join(c.Close(), s.Close(), l.Close(), q.Close()); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -118,6 +118,10 @@ type Config struct {
 	// the engine's default, which is CUBIC in engine user and the system's in the
 	// others. EINVAL for one that the engine does not have.
 	Congestion string
+	// ECN asks for explicit congestion notification (RFC 3168) when dialing. Who asks
+	// us gets it in any case. Of engine user; the kernel's sockets have it as
+	// net.ipv4.tcp_ecn says.
+	ECN bool
 }
 
 // Stats are counters since the engine started, all but gauges only growing.

@@ -43,11 +43,10 @@ func NewEngine(c Config, family int) (Target, error) {
 		return nil, err
 	}
 	w := worlds[family]
-	e.engine, err = user.New(engine.Config{Pool: e.pool, CQ: sockq.NewCQ()}, user.Options{
+	e.engine, err = user.New(engine.Config{Pool: e.pool, CQ: sockq.NewCQ(), ECN: c.Zctap.ECN}, user.Options{
 		Driver:   wire,
 		Prefixes: []netip.Prefix{netip.PrefixFrom(w.stack, w.bits)},
 		TimeWait: c.Zctap.TimeWait,
-		ECN:      c.Zctap.ECN,
 	})
 	if err != nil {
 		return nil, err

@@ -30,9 +30,6 @@ type Options struct {
 	Prefixes []netip.Prefix
 	// TimeWait is how long a closed connection's ends are kept (2 MSL); 0: 60 s.
 	TimeWait time.Duration
-	// ECN asks for explicit congestion notification (RFC 3168) when dialing. Who asks
-	// us gets it in any case.
-	ECN bool
 	// Host is who shares the addresses with the engine; nil: nobody.
 	Host Host
 	// Confirm, if not nil, is told on the engine's goroutine of peers that what is
@@ -108,7 +105,7 @@ func New(c engine.Config, o Options) (*Engine, error) {
 	}
 	sc := stack.Config{
 		Pool: c.Pool, CQ: c.CQ, Driver: o.Driver, Wakes: &e.wakes,
-		Prefixes: o.Prefixes, MaxHeld: c.MaxHeld, TimeWait: o.TimeWait, ECN: o.ECN, Gone: gone,
+		Prefixes: o.Prefixes, MaxHeld: c.MaxHeld, TimeWait: o.TimeWait, ECN: c.ECN, Gone: gone,
 		Congestion: congestion, Confirm: o.Confirm,
 	}
 	rand.Read(sc.Seed[:]) // never fails: see its documentation

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -198,16 +199,20 @@ func (c *Config) engines() ([]string, error) {
 	case ZCRX, User, Copy:
 		return []string{c.Engine}, nil
 	}
-	return nil, fmt.Errorf("no engine %q: there are %s and %s", c.Engine, Auto, strings.Join(all, ", "))
+	return nil, fmt.Errorf("no engine %q: there are %s and %s: %w", c.Engine, Auto, strings.Join(all, ", "), syscall.EINVAL)
 }
 
 // check looks at what no engine does.
 func (c *Config) check() error {
 	switch c.Congestion {
 	case "", CongestionCubic, CongestionReno:
-		return nil
+	default:
+		return fmt.Errorf("no congestion control %q: there are %s and %s: %w", c.Congestion, CongestionCubic, CongestionReno, syscall.EINVAL)
 	}
-	return fmt.Errorf("no congestion control %q: there are %s and %s", c.Congestion, CongestionCubic, CongestionReno)
+	if c.RxQueue < 0 {
+		return fmt.Errorf("Config.RxQueue %d: receive queues are numbered from 0: %w", c.RxQueue, syscall.EINVAL)
+	}
+	return nil
 }
 
 func (c *Config) buffers() int {

@@ -35,7 +35,9 @@ func newConn(q *Queue, c engine.Conn) *Conn {
 }
 
 // Write sends p. It blocks until all of p is in the transmit buffers, to which
-// it is copied once: zero-copy is promised for receive only.
+// it is copied once: zero-copy is promised for receive only. Errors: EPIPE after
+// CloseWrite, ECONNRESET, ETIMEDOUT, os.ErrDeadlineExceeded, net.ErrClosed; n
+// bytes were taken before.
 func (c *Conn) Write(p []byte) (int, error) {
 	n, err := c.c.Write(p)
 	return n, c.q.opError("write", err)
@@ -64,7 +66,8 @@ func (c *Conn) SetLinger(sec int) error { return c.q.opError("set", c.c.SetLinge
 // SetNoDelay switches Nagle's algorithm off (true, the default) or on.
 func (c *Conn) SetNoDelay(on bool) error { return c.q.opError("set", c.c.SetNoDelay(on)) }
 
-// SetKeepAlive probes a peer that has been silent for idle.
+// SetKeepAlive probes a peer that has been silent for idle (0: the engine's default), and ends the
+// connection with ETIMEDOUT if it does not answer.
 func (c *Conn) SetKeepAlive(on bool, idle time.Duration) error {
 	return c.q.opError("set", c.c.SetKeepAlive(on, idle))
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/zctap/zctap/internal/driver/tun"
@@ -59,7 +60,7 @@ func userDevice(c *Config) (*device, error) {
 
 func tunDevice(t *TUN) (*device, error) {
 	if t.Name == "" || len(t.Addresses) == 0 {
-		return nil, errors.New("Config.TUN needs a Name and Addresses")
+		return nil, fmt.Errorf("Config.TUN needs a Name and Addresses: %w", syscall.EINVAL)
 	}
 	return &device{
 		name: t.Name,

@@ -10,7 +10,12 @@ import (
 // ErrNotSupported says that this system, device or version of zctap can't do
 // what was asked for. The error that wraps it names the obstacle. It is also
 // errors.ErrUnsupported to errors.Is.
-var ErrNotSupported = fmt.Errorf("not supported: %w", errors.ErrUnsupported)
+var ErrNotSupported error = notSupported{}
+
+type notSupported struct{}
+
+func (notSupported) Error() string { return "not supported" }
+func (notSupported) Unwrap() error { return errors.ErrUnsupported }
 
 // An OpError is the error of an operation on a queue, as net.OpError is of one
 // on a socket. errors.Is finds the cause in it: an errno, net.ErrClosed,

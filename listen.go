@@ -28,7 +28,8 @@ type Listener struct {
 var _ net.Listener = (*Listener)(nil)
 
 // Listen listens on the queue. network is "tcp", "tcp4" or "tcp6"; address is
-// as for net.Listen, ":9000" for all addresses of the engine.
+// as for net.Listen, ":9000" for all addresses of the engine. Errors: EADDRINUSE,
+// EADDRNOTAVAIL, EAFNOSUPPORT, net.ErrClosed.
 func (q *Queue) Listen(network, address string) (*Listener, error) {
 	l, err := q.listen(network, address)
 	return l, q.opError("listen", err)
@@ -51,7 +52,8 @@ func (q *Queue) listen(network, address string) (*Listener, error) {
 	return ln, nil
 }
 
-// AcceptZC waits for a connection.
+// AcceptZC waits for a connection. Errors: net.ErrClosed after Close,
+// os.ErrDeadlineExceeded, EBUSY while armed, and what the engine failed with.
 func (l *Listener) AcceptZC() (*Conn, error) {
 	c, err := l.bl.Accept()
 	if err != nil {
@@ -119,7 +121,8 @@ func (q *Queue) Dial(network, address string) (*Conn, error) {
 
 // DialContext is Dial with a context; when it ends before the connection is
 // there the attempt is given up. Of several addresses of a name the first that
-// answers is taken, tried in order.
+// answers is taken, tried in order. Errors: ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH
+// and the like, ctx's, net.ErrClosed.
 func (q *Queue) DialContext(ctx context.Context, network, address string) (*Conn, error) {
 	c, err := q.dial(ctx, network, address)
 	return c, q.opError("dial", err)

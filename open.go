@@ -3,7 +3,6 @@ package zctap
 import (
 	"errors"
 	"fmt"
-	"syscall"
 
 	"github.com/zctap/zctap/internal/buf"
 	"github.com/zctap/zctap/internal/ifq"
@@ -12,7 +11,8 @@ import (
 
 // Open makes a region and a queue that receives into it, with the best engine
 // that works (Config.Engine). A failure leaves nothing behind; its error names
-// the obstacle for each engine that was tried.
+// the obstacle for each engine that was tried: EINVAL for a wrong Config,
+// ErrNotSupported for what this system can't do, else what the system said.
 func Open(c Config) (*Queue, error) {
 	fail := func(err error) (*Queue, error) {
 		queue := c.RxQueue
@@ -78,9 +78,6 @@ func openEngine(c *Config, name string) (*Queue, error) {
 }
 
 func openDevice(c *Config, name string) (*Queue, error) {
-	if c.RxQueue < 0 {
-		return nil, fmt.Errorf("Config.RxQueue %d: receive queues are numbered from 0: %w", c.RxQueue, syscall.EINVAL)
-	}
 	d, err := newDevice(c, name)
 	if err != nil {
 		return nil, err

@@ -42,9 +42,9 @@ func TestOpenRefuses(t *testing.T) {
 		is     error
 		says   string
 	}{
-		{"an unknown engine", zctap.Config{Engine: "warp"}, nil, "auto and zcrx, user, copy"},
-		{"an unknown congestion control", zctap.Config{Engine: zctap.Copy, Congestion: "vegas"}, nil, "cubic and reno"},
-		{"zcrx by name", zctap.Config{Engine: zctap.ZCRX}, zctap.ErrNotSupported, "no interface is named"},
+		{"an unknown engine", zctap.Config{Engine: "warp"}, syscall.EINVAL, "auto and zcrx, user, copy"},
+		{"an unknown congestion control", zctap.Config{Engine: zctap.Copy, Congestion: "vegas"}, syscall.EINVAL, "cubic and reno"},
+		{"zcrx by name", zctap.Config{Engine: zctap.ZCRX}, zctap.ErrNotSupported, "engine zcrx: not supported: no interface is named"},
 		{"zcrx on a device without queues", zctap.Config{Engine: zctap.ZCRX, Interface: "lo"}, zctap.ErrNotSupported, "zctap: open lo: engine zcrx: ifq: lo: nic: lo: "},
 		{"zcrx on a queue of it", zctap.Config{Engine: zctap.ZCRX, Interface: "lo", RxQueue: 3}, zctap.ErrNotSupported, "zctap: open lo/3: engine zcrx: ifq: lo queue 3: nic: lo: "},
 		{"a DMA buffer that is not mapped", zctap.Config{Engine: zctap.ZCRX, Interface: "lo", ZCRX: &zctap.ZCRXConfig{DMABuf: 3}},
@@ -56,7 +56,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"a reserve of all", zcrxNoDevice(func(z *zctap.ZCRXConfig) { z.Reserve = 64 }), syscall.EINVAL, "none for the NIC"},
 		{"user without a device", zctap.Config{Engine: zctap.User}, zctap.ErrNotSupported, "Config.TUN"},
 		{"user on a NIC", zctap.Config{Engine: zctap.User, Interface: "eth9"}, syscall.ENODEV, "eth9"},
-		{"a TUN without addresses", zctap.Config{Engine: zctap.User, TUN: &zctap.TUN{Name: "x"}}, nil, "Addresses"},
+		{"a TUN without addresses", zctap.Config{Engine: zctap.User, TUN: &zctap.TUN{Name: "x"}}, syscall.EINVAL, "Addresses"},
 		{"a TUN with a bad name", zctap.Config{Engine: zctap.User, TUN: tun}, nil, "zctap-with-a-long-name"},
 		{"no device node", zctap.Config{Engine: zctap.User, TUN: &zctap.TUN{
 			Name: "x", Device: "/nonexistent", Addresses: tun.Addresses}}, os.ErrNotExist, "/nonexistent"},

@@ -3,19 +3,35 @@ package main
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/zctap/zctap"
 	"github.com/zctap/zctap/internal/netns"
 )
 
-// runBench compares receivers. Nothing is verified and views are counted, not
-// read: what is measured is receiving.
+// runBench compares receivers.
 func runBench(ctx context.Context, env *environ, args []string) error {
-	if slices.Contains(args, "udp") {
-		return runBenchUDP(ctx, env, args)
+	what := ""
+	if len(args) > 0 {
+		what = args[0]
 	}
-	fs := newFlags("bench")
+	switch what {
+	case "tcp":
+		return runBenchTCP(ctx, env, args[1:])
+	case "udp":
+		return runBenchUDP(ctx, env, args[1:])
+	case "-h", "-help", "--help":
+		_ = runBenchTCP(ctx, env, args[:1]) // errHelp, both
+		return runBenchUDP(ctx, env, args[:1])
+	case "":
+		return usagef("say what to compare: tcp or udp")
+	}
+	return usagef("no benchmark %q; there are tcp and udp, named before the flags", what)
+}
+
+// runBenchTCP compares receivers of a stream. Nothing is verified and views are
+// counted, not read: what is measured is receiving.
+func runBenchTCP(ctx context.Context, env *environ, args []string) error {
+	fs := newFlags("bench tcp")
 	rounds := fs.Int("rounds", 5, "`NUMBER` of rounds; each receiver runs once in each, in turn")
 	size := byteSize(2 << 30)
 	fs.Var(&size, "size", "`BYTES` of one transfer")
@@ -30,24 +46,20 @@ func runBench(ctx context.Context, env *environ, args []string) error {
 	bufferSize := bufferSizeFlag(fs)
 	mtu := addMTUFlag(fs)
 	asJSON := fs.Bool("json", false, "print the result as JSON")
-	operands, err := parseFlags(env, fs, args, "WHAT (tcp or udp)")
-	if err != nil {
+	if _, err := parseFlags(env, fs, args); err != nil {
 		return err
-	}
-	if operands[0] != "tcp" {
-		return usagef("no benchmark %q; there are tcp and udp", operands[0])
 	}
 	if *rounds < 1 || *rounds > 100 {
 		return usagef("--rounds is 1 to 100")
 	}
-	if err := nic.check(engine.value); err != nil {
+	if err := nic.check(fs, engine.value, wire.value == "veth"); err != nil {
 		return err
 	}
 	if engine.value == zctap.ZCRX && !nic.wanted() {
 		return usagef("engine zcrx needs an --interface and a --sender, or --nodev")
 	}
-	if nic.iface != "" && *sender == "" {
-		return usagef("--interface needs a --sender: nobody starts one by hand for each round")
+	if (nic.iface == "") != (*sender == "") {
+		return usagef("--interface and --sender need each other: nobody starts a sender by hand for each round")
 	}
 	h, err := benchHosts(&nic, *sender, int(*mtu))
 	if err != nil {
@@ -60,9 +72,6 @@ func runBench(ctx context.Context, env *environ, args []string) error {
 		t.compareVeth(res, nic.mode.value, *tso)
 	} else {
 		if !*tso {
-			if h.sender == nil {
-				return usagef("--sender-tso=false needs a --sender")
-			}
 			if err := h.sender.SetOffload(vethName, netns.TSO, false); err != nil {
 				return err
 			}

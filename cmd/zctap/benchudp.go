@@ -1,14 +1,12 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
-	"os/exec"
 	"strconv"
 	"text/tabwriter"
 	"time"
@@ -71,7 +69,7 @@ func (r *udpRun) name() string {
 
 // runBenchUDP compares receivers of datagrams, whose payload they do not look at.
 func runBenchUDP(ctx context.Context, env *environ, args []string) error {
-	fs := newFlags("bench")
+	fs := newFlags("bench udp")
 	rounds := fs.Int("rounds", 5, "`NUMBER` of rounds; each receiver runs once in each, in turn")
 	count := fs.Int("count", 500_000, "`NUMBER` of datagrams of one run; ten times as many where they are sent by GSO, which takes less long")
 	size := fs.Int("datagram", 1200, "`BYTES` of payload of a datagram")
@@ -80,7 +78,7 @@ func runBenchUDP(ctx context.Context, env *environ, args []string) error {
 	region := byteSize(32 << 20)
 	fs.Var(&region, "region", "`BYTES` of the region")
 	asJSON := fs.Bool("json", false, "print the result as JSON")
-	if _, err := parseFlags(env, fs, args, "WHAT (udp)"); err != nil {
+	if _, err := parseFlags(env, fs, args); err != nil {
 		return err
 	}
 	switch {
@@ -104,9 +102,6 @@ func runBenchUDP(ctx context.Context, env *environ, args []string) error {
 		for _, segmented := range []bool{false, true} {
 			for _, receive := range []func(context.Context, *hosts, bool) (*udpRun, error){b.overTUN, b.byCopy, b.byNetConn} {
 				r, err := receive(ctx, h, segmented)
-				if ctx.Err() != nil {
-					return errors.New("interrupted")
-				}
 				if err == nil {
 					err = r.check()
 				}
@@ -138,10 +133,6 @@ func (r *udpRun) check() error {
 // something, and returns how many datagrams it has received when its deadline comes:
 // expire sets it.
 func (b *udpBench) measure(ctx context.Context, h *hosts, to string, segmented bool, r *udpRun, receive func(begin func()) (int, error), expire func(time.Time) error) error {
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
 	count := b.count
 	if segmented {
 		count *= segmentedTimes
@@ -150,20 +141,12 @@ func (b *udpBench) measure(ctx context.Context, h *hosts, to string, segmented b
 	if segmented {
 		args = append(args, "--gso")
 	}
-	cmd := exec.CommandContext(ctx, self, args...)
-	var complaint bytes.Buffer
-	cmd.Stderr = &complaint
-	if err := h.sender.Start(cmd); err != nil {
-		return fmt.Errorf("start the sender: %w", err)
+	wait, err := startSend(ctx, h.sender.Start, args, &r.SenderSeconds)
+	if err != nil {
+		return err
 	}
 	sent := make(chan error, 1)
-	go func() {
-		err := cmd.Wait()
-		if err != nil {
-			err = fmt.Errorf("sender: %w: %s", err, bytes.TrimSpace(complaint.Bytes()))
-		}
-		sent <- errors.Join(err, expire(time.Now().Add(lastDatagrams)))
-	}()
+	go func() { sent <- errors.Join(wait(), expire(time.Now().Add(lastDatagrams))) }()
 	var m meter // from the first datagram on: the start of the sender is not receiving
 	r.Received, err = receive(func() { m = startMeter() })
 	c := m.stop()
@@ -177,7 +160,6 @@ func (b *udpBench) measure(ctx context.Context, h *hosts, to string, segmented b
 	// A sender may be done before the first of few datagrams is received.
 	r.Seconds = max(c.wall-lastDatagrams, time.Millisecond).Seconds()
 	r.UserSeconds, r.SystemSeconds = c.user.Seconds(), c.sys.Seconds()
-	r.SenderSeconds = (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds()
 	return nil
 }
 
@@ -217,14 +199,7 @@ func (b *udpBench) byQueue(ctx context.Context, h *hosts, q *zctap.Queue, c *zct
 // overTUN receives with engine user from a TUN device in the sender's namespace.
 func (b *udpBench) overTUN(ctx context.Context, h *hosts, segmented bool) (*udpRun, error) {
 	r := &udpRun{Receiver: "zctap user", Wire: "tun"}
-	var q *zctap.Queue
-	err := h.sender.Do(func() (err error) {
-		q, err = zctap.Open(zctap.Config{
-			Engine: zctap.User, Interface: "zctap0", BufferSize: b.bufferSize, Buffers: b.buffers,
-			TUN: &zctap.TUN{Name: "zctap0", Addresses: []netip.Prefix{tunOurs}, Host: []netip.Prefix{tunKernel}},
-		})
-		return err
-	})
+	q, err := h.openTUN(b.bufferSize, b.buffers)
 	if err != nil {
 		return nil, err
 	}

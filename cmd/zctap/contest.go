@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -94,9 +93,6 @@ func (b *benchResult) run(ctx context.Context, h *hosts) error {
 			r, err := e.receive(ctx, h)
 			if err == nil {
 				err = r.check(b.Bytes, false)
-			}
-			if ctx.Err() != nil {
-				return errors.New("interrupted")
 			}
 			if err != nil {
 				return err

@@ -53,8 +53,13 @@ func runDemo(ctx context.Context, env *environ, args []string) error {
 		transfer: transfer{env: env, size: int64(size), seed: demoSeed, bufferSize: bufferSize},
 		engine:   engine.value, wire: wire.value, asJSON: *asJSON, nic: nic,
 	}
-	if err := nic.check(d.engine); err != nil {
+	if err := nic.check(fs, d.engine, d.wire == "veth"); err != nil {
 		return err
+	}
+	if nic.iface == "" {
+		if err := idle(fs, "is where to start the sender for an --interface", "sender"); err != nil {
+			return err
+		}
 	}
 	if nic.wanted() {
 		h, err := nic.hosts(*sender)
@@ -123,11 +128,11 @@ func (d *demo) passOver(what string, err error) {
 func (d *demo) run(ctx context.Context, h *hosts) error {
 	r, err := d.receive(ctx, h)
 	if err != nil {
-		return d.interrupted(ctx, err)
+		return err
 	}
 	r.Why = append(d.passedOver, r.Why...)
 	if r.Comparison, err = d.byNetConn(ctx, h); err != nil {
-		return d.interrupted(ctx, err)
+		return err
 	}
 	verdict := errors.Join(r.check(d.size, true), r.Comparison.check(d.size, true))
 	if d.asJSON {
@@ -165,13 +170,6 @@ func (d *demo) receive(ctx context.Context, h *hosts) (*report, error) {
 func unavailable(err error) bool {
 	return errors.Is(err, os.ErrPermission) || errors.Is(err, os.ErrNotExist) ||
 		errors.Is(err, syscall.ENODEV) || errors.Is(err, syscall.EBUSY) || errors.Is(err, zctap.ErrNotSupported)
-}
-
-func (d *demo) interrupted(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return errors.New("interrupted")
-	}
-	return err
 }
 
 func (d *demo) print(r *report) error {

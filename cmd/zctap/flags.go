@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -48,6 +49,17 @@ func parseFlags(env *environ, fs *flag.FlagSet, args []string, names ...string) 
 	return operands, nil
 }
 
+// idle is the error of a flag that was given, of those named, and has no effect; why
+// says so.
+func idle(fs *flag.FlagSet, why string, names ...string) (err error) {
+	fs.Visit(func(f *flag.Flag) {
+		if err == nil && slices.Contains(names, f.Name) {
+			err = usagef("--%s %s", f.Name, why)
+		}
+	})
+	return err
+}
+
 func help(w io.Writer, fs *flag.FlagSet, names []string) {
 	fmt.Fprintf(w, "Usage: zctap %s %s[FLAGS]\n\n", fs.Name(), strings.Join(append(names, ""), " "))
 	fs.VisitAll(func(f *flag.Flag) {
@@ -56,7 +68,7 @@ func help(w io.Writer, fs *flag.FlagSet, names []string) {
 		if kind != "" {
 			name += " " + kind
 		}
-		if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "0" {
+		if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "0" && f.DefValue != "0s" {
 			text += " (default " + f.DefValue + ")"
 		}
 		fmt.Fprintf(w, "  %-24s %s\n", name, text)

@@ -49,6 +49,9 @@ func (e usageError) Unwrap() error { return e.err }
 
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
+// errInterrupted: by a signal.
+var errInterrupted = errors.New("interrupted")
+
 // errHelp: the help was asked for and given.
 var errHelp = errors.New("help")
 
@@ -87,6 +90,8 @@ func run(ctx context.Context, env *environ, args []string) int {
 			return exitUsage
 		case errors.As(err, &ee):
 			return ee.code
+		case ctx.Err() != nil:
+			err = errInterrupted // whatever that has led to
 		}
 		fmt.Fprintf(env.stderr, "zctap %s: %v\n", v.name, err)
 		return exitFailed

@@ -101,6 +101,9 @@ func planNIC(env *environ, iface string, queue, port int, journal string, asJSON
 func restoreNIC(env *environ, o nic.RestoreOptions, asJSON bool) error {
 	reports, err := nic.Restore(o)
 	if asJSON {
+		if reports == nil {
+			reports = []nic.Report{} // a list, not null
+		}
 		return errors.Join(writeJSON(env.stdout, reports), err)
 	}
 	for _, r := range reports {

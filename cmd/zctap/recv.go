@@ -53,11 +53,16 @@ func (f *queueFlags) add(fs *flag.FlagSet) {
 }
 
 // check says what is wrong with the flags.
-func (f *queueFlags) check() error {
+func (f *queueFlags) check(fs *flag.FlagSet) error {
+	if f.tun == "" {
+		if err := idle(fs, "is an address of a --tun device", "tun-addr", "tun-host"); err != nil {
+			return err
+		}
+	}
 	if f.tun != "" && f.nic.wanted() {
 		return usagef("--tun and --interface or --nodev exclude each other")
 	}
-	return f.nic.check(f.engine.value)
+	return f.nic.check(fs, f.engine.value, false)
 }
 
 func (f *queueFlags) config() zctap.Config {
@@ -97,7 +102,7 @@ func runRecv(ctx context.Context, env *environ, args []string) error {
 	if *listen == "" {
 		return usagef("--listen is missing")
 	}
-	if err := qf.check(); err != nil {
+	if err := qf.check(fs); err != nil {
 		return err
 	}
 	if *out == "-" && *asJSON {
@@ -111,13 +116,14 @@ func runRecv(ctx context.Context, env *environ, args []string) error {
 	case qf.nic.iface != "":
 		r.Wire = qf.nic.iface
 	}
-	s, finish, err := recvSink(env, recvOptions{out: *out, hash: *hash, seed: *seed, frames: *frames}, r)
-	if err != nil {
-		return err
-	}
 	q, err := zctap.Open(qf.config())
 	if err != nil {
 		return err
+	}
+	// Not before: a FILE is emptied by it.
+	s, finish, err := recvSink(env, recvOptions{out: *out, hash: *hash, seed: *seed, frames: *frames}, r)
+	if err != nil {
+		return errors.Join(err, q.Close())
 	}
 	if *drop {
 		err = q.DropCapabilities()
@@ -126,9 +132,6 @@ func runRecv(ctx context.Context, env *environ, args []string) error {
 		err = recvOne(ctx, env, q, *listen, s, r)
 	}
 	err = errors.Join(err, finish(), r.addQueue(q))
-	if ctx.Err() != nil {
-		return errors.New("interrupted")
-	}
 	if err == nil {
 		err = r.check(0, *seed != 0)
 	}

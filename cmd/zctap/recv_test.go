@@ -92,6 +92,20 @@ func TestRecvSeesMismatch(t *testing.T) {
 	}
 }
 
+// A recv that can't begin leaves the file that it was to write as it was.
+func TestRecvKeepsFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "out")
+	if err := os.WriteFile(file, []byte("of before"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, errs := command(t, "recv", "--listen", ":0", "--engine", "zcrx", "--out", file); code != exitFailed {
+		t.Errorf("exit %d: %s", code, errs)
+	}
+	if b, err := os.ReadFile(file); string(b) != "of before" {
+		t.Errorf("%q, %v", b, err)
+	}
+}
+
 // An interrupt ends recv, and nothing is left.
 func TestRecvInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())

@@ -35,7 +35,7 @@ func runSend(ctx context.Context, env *environ, args []string) error {
 	if *in != "" && *seed != 0 {
 		return usagef("--in and --pattern exclude each other")
 	}
-	if err := datagrams.check(); err != nil {
+	if err := datagrams.check(fs); err != nil {
 		return err
 	}
 	if datagrams.count > 0 {
@@ -58,9 +58,6 @@ func runSend(ctx context.Context, env *environ, args []string) error {
 	n, err := copyChunks(c, src, p)
 	p.end()
 	if err != nil {
-		if ctx.Err() != nil {
-			err = ctx.Err()
-		}
 		return fmt.Errorf("after %s: %w", humanBytes(n), err)
 	}
 	// Wait for the receiver's own end: its close tells that it has everything.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"flag"
 	"fmt"
 	"net"
 	"syscall"
@@ -25,8 +26,14 @@ type datagramFlags struct {
 	segment bool // give many to the kernel at a time
 }
 
-func (d *datagramFlags) check() error {
+func (d *datagramFlags) check(fs *flag.FlagSet) error {
+	err := idle(fs, "is of a stream; --udp sends datagrams", "in", "pattern", "size", "wait")
+	if d.count == 0 {
+		err = idle(fs, "is of datagrams, sent with --udp", "datagram", "gso")
+	}
 	switch {
+	case err != nil:
+		return err
 	case d.count < 0:
 		return usagef("--udp is a number of datagrams")
 	case d.size < 1 || d.size > 65507:

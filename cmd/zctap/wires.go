@@ -115,17 +115,23 @@ func (t *transfer) startSender(ctx context.Context, h *hosts, to string, r *repo
 		fmt.Fprintf(t.env.stderr, "Start the sender, on a machine at the other end: zctap %s\n", strings.Join(t.sendArgs(to), " "))
 		return func() error { return nil }, nil
 	}
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	cmd := exec.CommandContext(ctx, self, t.sendArgs(to)...)
-	var complaint bytes.Buffer
-	cmd.Stderr = &complaint
 	start := netns.Start
 	if h != nil {
 		start = h.sender.Start
 	}
+	return startSend(ctx, start, t.sendArgs(to), &r.SenderSeconds)
+}
+
+// startSend starts this program with args, by start. wait waits for its end, and sets
+// cpu to what it took; the context's end kills it.
+func startSend(ctx context.Context, start func(*exec.Cmd) error, args []string, cpu *float64) (wait func() error, err error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(ctx, self, args...)
+	var complaint bytes.Buffer
+	cmd.Stderr = &complaint
 	if err := start(cmd); err != nil {
 		return nil, fmt.Errorf("start the sender: %w", err)
 	}
@@ -133,7 +139,7 @@ func (t *transfer) startSender(ctx context.Context, h *hosts, to string, r *repo
 		if err := cmd.Wait(); err != nil {
 			return fmt.Errorf("sender: %w: %s", err, bytes.TrimSpace(complaint.Bytes()))
 		}
-		r.SenderSeconds = (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds()
+		*cpu = (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds()
 		return nil
 	}, nil
 }
@@ -172,18 +178,23 @@ func (t *transfer) queue(ctx context.Context, q *zctap.Queue, ln *zctap.Listener
 	return errors.Join(err, r.addQueue(q))
 }
 
-// overTUN receives with engine user from a TUN device in the sender's
-// namespace: the sender's kernel hands its segments over to zctap.
-func (t *transfer) overTUN(ctx context.Context, h *hosts) (*report, error) {
-	r := &report{Receiver: "zctap", Wire: "tun"}
-	var q *zctap.Queue
-	err := h.sender.Do(func() (err error) {
+// openTUN opens engine user on a TUN device in the sender's namespace.
+func (h *hosts) openTUN(bufferSize, buffers int) (q *zctap.Queue, err error) {
+	err = h.sender.Do(func() (err error) {
 		q, err = zctap.Open(zctap.Config{
-			Engine: zctap.User, Interface: "zctap0", BufferSize: t.bufferSize.on(zctap.User),
+			Engine: zctap.User, Interface: "zctap0", BufferSize: bufferSize, Buffers: buffers,
 			TUN: &zctap.TUN{Name: "zctap0", Addresses: []netip.Prefix{tunOurs}, Host: []netip.Prefix{tunKernel}},
 		})
 		return err
 	})
+	return q, err
+}
+
+// overTUN receives with engine user from a TUN device in the sender's
+// namespace: the sender's kernel hands its segments over to zctap.
+func (t *transfer) overTUN(ctx context.Context, h *hosts) (*report, error) {
+	r := &report{Receiver: "zctap", Wire: "tun"}
+	q, err := h.openTUN(t.bufferSize.on(zctap.User), 0)
 	if err != nil {
 		return nil, err
 	}

@@ -30,8 +30,19 @@ func (f *nicFlags) add(fs *flag.FlagSet) {
 	fs.BoolVar(&f.noDevice, "nodev", false, "engine zcrx without an interface: the kernel copies every byte (Linux 7.1, for tests)")
 }
 
-// check says what is wrong with the flags of a command with that engine.
-func (f *nicFlags) check(engine string) error {
+// check says what is wrong with the flags of a command with that engine. veth says
+// that it makes an interface of its own for AF_XDP.
+func (f *nicFlags) check(fs *flag.FlagSet, engine string, veth bool) error {
+	if f.iface == "" && !veth {
+		if err := idle(fs, "is of AF_XDP, on an --interface", "xdp-mode"); err != nil {
+			return err
+		}
+	}
+	if f.wanted() {
+		if err := idle(fs, "is of what the command makes; there is an --interface, or --nodev", "wire", "mtu"); err != nil {
+			return err
+		}
+	}
 	switch {
 	case f.iface != "" && f.noDevice:
 		return usagef("--interface and --nodev exclude each other")

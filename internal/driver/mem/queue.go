@@ -1,6 +1,7 @@
 package mem
 
 import (
+	"math/bits"
 	"sync/atomic"
 
 	"github.com/zctap/zctap/internal/driver"
@@ -16,11 +17,14 @@ type slot struct {
 }
 
 // A queue carries frames one way: a ring of slots, and a ring of bytes in which
-// the frames lie one after the other. One sender, one receiver, no lock.
+// the frames lie one after the other. One sender, one receiver, no lock. The rings'
+// lengths are powers of two, so that finding a place takes no division; frames and
+// bytes bound what is in them.
 type queue struct {
-	slots []slot
-	data  []byte
-	put   uint64 // bytes ever put; sender only
+	slots         []slot
+	data          []byte
+	frames, bytes uint64
+	put           uint64 // bytes ever put; sender only
 
 	tail atomic.Uint64 // frames ever put; the sender stores it
 	head atomic.Uint64 // frames ever taken; the receiver stores it
@@ -30,19 +34,25 @@ type queue struct {
 }
 
 func newQueue(frames, bytes int) *queue {
-	return &queue{slots: make([]slot, frames), data: make([]byte, bytes)}
+	return &queue{
+		slots: make([]slot, powerOfTwo(frames)), data: make([]byte, powerOfTwo(bytes)),
+		frames: uint64(frames), bytes: uint64(bytes),
+	}
 }
 
-func (q *queue) slot(n uint64) *slot { return &q.slots[n%uint64(len(q.slots))] }
+// powerOfTwo is the least one that is not below n, which is positive.
+func powerOfTwo(n int) int { return 1 << bits.Len(uint(n-1)) }
+
+func (q *queue) slot(n uint64) *slot { return &q.slots[n&uint64(len(q.slots)-1)] }
 
 // room reports whether a frame of n bytes fits. Sender only.
 func (q *queue) room(n int) bool {
 	t := q.tail.Load()
 	h := q.head.Load() // acquire: pairs with pop; what lay before is read
 	if h == t {
-		return n <= len(q.data)
+		return uint64(n) <= q.bytes
 	}
-	return t-h < uint64(len(q.slots)) && q.put-q.slot(h).start+uint64(n) <= uint64(len(q.data))
+	return t-h < q.frames && q.put-q.slot(h).start+uint64(n) <= q.bytes
 }
 
 // roomOrNotice is room, and if there is none the receiver will wake the sender
@@ -81,11 +91,14 @@ func (q *queue) push(f *driver.TxFrame, check driver.Checksum, gsoSize int, comp
 }
 
 // at is the place of byte n of the stream.
-func (q *queue) at(n uint64) *byte { return &q.data[n%uint64(len(q.data))] }
+func (q *queue) at(n uint64) *byte { return &q.data[q.index(n)] }
+
+// index is the place of byte n of the stream in data.
+func (q *queue) index(n uint64) uint64 { return n & uint64(len(q.data)-1) }
 
 // write appends p to the ring of bytes.
 func (q *queue) write(p []byte) {
-	at := q.put % uint64(len(q.data))
+	at := q.index(q.put)
 	copy(q.data, p[copy(q.data[at:], p):])
 	q.put += uint64(len(p))
 }
@@ -103,7 +116,7 @@ func (q *queue) front() *slot {
 // read copies bytes of the frame s, from off on, to all of p, for which there
 // are enough. Receiver only.
 func (q *queue) read(s *slot, off int, p []byte) {
-	at := (s.start + uint64(off)) % uint64(len(q.data))
+	at := q.index(s.start + uint64(off))
 	copy(p[copy(p, q.data[at:]):], q.data)
 }
 

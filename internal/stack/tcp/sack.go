@@ -150,6 +150,9 @@ func (c *Conn) sackBlocks(o *wire.TCPOptions, from int) {
 	for ; n < c.maxBlocks() && from < int(r.count); n++ {
 		r.recent[from].fresh = false
 		o.SACK[n] = r.recent[from].SACKBlock
+		if c.rcv.finSeen && o.SACK[n].End == c.rcv.fin {
+			o.SACK[n].End++ // or the peer sends the last segment again, for its FIN
+		}
 		from++
 	}
 	o.SACKCount = uint8(n)

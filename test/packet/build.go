@@ -41,6 +41,9 @@ var icmpMessages = map[string]icmpMessage{
 	"prohibited":       {3, 13, 1, 1},
 	"too-big":          {3, 4, 2, 0},
 	"time-exceeded":    {11, 0, 3, 0},
+	"bad-header":       {12, 0, 4, 0},
+	"unknown-protocol": {3, 2, 4, 1},
+	"unknown-option":   {12, 1, 4, 2},
 }
 
 // envelope puts an IP header in front of a transport header and payload whose
@@ -61,11 +64,17 @@ func envelope(src, dst netip.Addr, proto uint8, trafficClass uint8, l4 []byte) (
 	return append(b, l4...), nil
 }
 
-// buildTCP makes a segment of h and payload.
-func buildTCP(w world, h *wire.TCP, ecn uint8, payload []byte) ([]byte, error) {
+// buildTCP makes a segment of h, with raw behind its options, and payload.
+func buildTCP(w world, h *wire.TCP, raw []byte, ecn uint8, payload []byte) ([]byte, error) {
 	l4 := make([]byte, h.HeaderLen(), h.HeaderLen()+len(payload))
 	if _, err := wire.PutTCP(l4, h); err != nil {
 		return nil, err
+	}
+	if raw != nil {
+		var err error
+		if l4, err = rawOptions(l4, raw); err != nil {
+			return nil, err
+		}
 	}
 	return envelope(w.peer, w.stack, wire.ProtoTCP, ecn, append(l4, payload...))
 }

@@ -35,6 +35,9 @@ func dissect(s *Sent) (*received, error) {
 		off, n = r.udp.PayloadOffset, r.udp.PayloadLen
 	default:
 		c = wire.ParseICMP(s.Raw, &r.ip, &r.icmp)
+		if c == wire.BadQuote {
+			c = wire.OK // of a packet that a script has made so; quotes looks at it
+		}
 		off, n = r.icmp.PayloadOffset, r.icmp.PayloadLen
 	}
 	if c == wire.OK {
@@ -91,16 +94,16 @@ func (r *received) segment(p *Packet, f *flow) {
 	}
 	o := &h.Options
 	if o.MSS != 0 {
-		p.Options = append(p.Options, Option{"mss", []Value{number(int64(o.MSS))}})
+		p.Options = append(p.Options, Option{Kind: "mss", V: []Value{number(int64(o.MSS))}})
 	}
 	if o.SACKPermitted {
-		p.Options = append(p.Options, Option{"sackOK", nil})
+		p.Options = append(p.Options, Option{Kind: "sackOK"})
 	}
 	if o.HasTimestamps {
-		p.Options = append(p.Options, Option{"ts", []Value{number(int64(o.TSVal)), number(int64(o.TSEcr))}})
+		p.Options = append(p.Options, Option{Kind: "ts", V: []Value{number(int64(o.TSVal)), number(int64(o.TSEcr))}})
 	}
 	if o.HasWindowScale {
-		p.Options = append(p.Options, Option{"wscale", []Value{number(int64(o.WindowScale))}})
+		p.Options = append(p.Options, Option{Kind: "wscale", V: []Value{number(int64(o.WindowScale))}})
 	}
 	if o.SACKCount > 0 {
 		sack := Option{Kind: "sack"}

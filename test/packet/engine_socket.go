@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -100,6 +101,11 @@ func (c *engineConn) Set(name, value string) error {
 		if d, err = time.ParseDuration(value); err == nil {
 			err = c.conn.SetUserTimeout(d)
 		}
+	case "linger":
+		var sec int
+		if sec, err = strconv.Atoi(value); err == nil {
+			err = c.conn.SetLinger(sec)
+		}
 	default:
 		err = syscall.ENOTSUP
 	}
@@ -175,6 +181,7 @@ func (c *engineConn) Abort() error {
 
 // engineDatagrams is a UDP socket of the user engine.
 type engineDatagrams struct {
+	arrival
 	e    *engineTarget
 	conn engine.PacketConn
 }
@@ -184,7 +191,7 @@ func (e *engineTarget) OpenUDP(local, remote netip.AddrPort) (Datagrams, error) 
 	if err != nil {
 		return nil, err
 	}
-	return &engineDatagrams{e, c}, nil
+	return &engineDatagrams{e: e, conn: c}, nil
 }
 
 func (u *engineDatagrams) Set(string, string) error { return syscall.ENOTSUP }
@@ -195,11 +202,19 @@ func (u *engineDatagrams) Send(p []byte, addr netip.AddrPort) (int, error) {
 }
 
 func (u *engineDatagrams) Recv(p []byte) (int, netip.AddrPort, error) {
-	return readDatagram(u.conn.Queue(), u.e.pool, p)
+	return u.take(u.conn.Queue(), u.e.pool, p)
 }
 
-// readDatagram copies one datagram to p, as much as fits, and gives its buffers back.
-func readDatagram(q *sockq.Datagrams, pool *buf.Pool, p []byte) (int, netip.AddrPort, error) {
+func (u *engineDatagrams) Join(group netip.Addr) error  { return u.conn.JoinGroup(group) }
+func (u *engineDatagrams) Leave(group netip.Addr) error { return u.conn.LeaveGroup(group) }
+
+// arrival is what is known of the datagram that was received last.
+type arrival struct{ ecn uint8 }
+
+func (a *arrival) ECN() uint8 { return a.ecn }
+
+// take copies one datagram to p, as much as fits, and gives its buffers back.
+func (a *arrival) take(q *sockq.Datagrams, pool *buf.Pool, p []byte) (int, netip.AddrPort, error) {
 	var (
 		iovs [32]buf.Iov
 		msgs [1]sockq.Message
@@ -216,6 +231,7 @@ func readDatagram(q *sockq.Datagrams, pool *buf.Pool, p []byte) (int, netip.Addr
 		total += copy(p[total:], iovs[i].Bytes())
 	}
 	_, err = pool.Return(iovs[:k])
+	a.ecn = msgs[0].TrafficClass & 3
 	return total, msgs[0].Src, err
 }
 

@@ -9,7 +9,7 @@ import (
 const longest = 3 * time.Second
 
 // minEngineScripts keeps suitable from leaving out more than it should.
-const minEngineScripts = 180
+const minEngineScripts = 250
 
 // TestEngine runs the scripts against the whole of the user engine: what the engine
 // adds to the stack, and what its own goroutine and clock change. Left out are scripts

@@ -99,6 +99,9 @@ func (p *Packet) String() string {
 		}
 		b.WriteString(c.String())
 	}
+	if p.Craft != nil {
+		b.WriteString(p.Craft.String())
+	}
 	return b.String()
 }
 
@@ -143,6 +146,9 @@ func (o Option) String() string {
 	}
 	for _, v := range o.V {
 		s += " " + v.String()
+	}
+	if o.Raw != nil {
+		s += fmt.Sprintf(" %x", o.Raw)
 	}
 	return s
 }

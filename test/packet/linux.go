@@ -35,6 +35,9 @@ var sysctls = []Setting{
 	{"net/ipv4/tcp_syncookies", "1"},
 }
 
+// tunName is the TUN interface's, in its namespace.
+const tunName = "pkt0"
+
 // linuxTarget is the kernel's stack in a namespace of its own, and a TUN interface
 // whose other end is the runner.
 type linuxTarget struct {
@@ -68,20 +71,19 @@ func (l *linuxTarget) setUp(c Config) error {
 			return err
 		}
 	}
-	const name = "pkt0"
-	err := l.ns.Do(func() (err error) { l.tun, err = openTUN(name); return err })
+	err := l.ns.Do(func() (err error) { l.tun, err = openTUN(tunName); return err })
 	if err != nil {
 		return err
 	}
 	addrs := []netip.Prefix{netip.PrefixFrom(l.world.stack, l.world.bits)}
-	if err := l.ns.ConfigureLink(name, addrs, c.MTU); err != nil {
+	if err := l.ns.ConfigureLink(tunName, addrs, c.MTU); err != nil {
 		return err
 	}
-	if err := l.ns.WaitRunning(name, 10*time.Second); err != nil {
+	if err := l.ns.WaitRunning(tunName, 10*time.Second); err != nil {
 		return err
 	}
 	return l.ns.Do(func() error {
-		if err := noSuperSegments(name); err != nil {
+		if err := noSuperSegments(tunName); err != nil {
 			return err
 		}
 		return netns.WaitAddresses(addrs, 10*time.Second)

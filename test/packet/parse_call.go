@@ -14,6 +14,7 @@ type verbForm struct {
 	number bool // bytes or connections; may be left out only where 0 makes sense
 	option bool // a word, and behind it a value
 	lone   bool // the option has no value
+	group  bool // the name of an address, which is Option
 	result bool // it has to be said what it returns
 }
 
@@ -30,6 +31,9 @@ var verbs = map[string]verbForm{
 	"abort":     {},
 	"set":       {option: true},
 	"state":     {result: true},
+	"ecn":       {result: true},
+	"join":      {group: true},
+	"leave":     {group: true},
 }
 
 // parseCall reads the words behind a verb: socket, arguments, and -> result.
@@ -56,6 +60,11 @@ func parseCall(verb string, w *words) (*Call, error) {
 			return nil, fmt.Errorf("%s %v: a number of bytes up to %d", verb, c.N, maxBytes)
 		}
 	}
+	if form.group {
+		if c.Option = w.next(); !unusuals[c.Option].v4.IsValid() {
+			return nil, fmt.Errorf("%s %q: no address is known by that name", verb, c.Option)
+		}
+	}
 	if form.option {
 		if err := c.parseOption(form, w); err != nil {
 			return nil, err
@@ -72,11 +81,11 @@ func parseCall(verb string, w *words) (*Call, error) {
 	return c, nil
 }
 
-// parseOption reads: set c nodelay off, and: udp u connected.
+// parseOption reads: set c nodelay off, and: udp u connected, udp u any.
 func (c *Call) parseOption(form verbForm, w *words) error {
 	if form.lone {
-		if w.take("connected") {
-			c.Option = "connected"
+		if o := w.peek(); o == "connected" || o == "any" {
+			c.Option = w.next()
 		}
 		return nil
 	}

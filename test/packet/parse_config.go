@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/zctap/zctap/internal/stack/tcp"
 )
 
 // parseConfig reads a statement of a script's head.
@@ -56,6 +58,8 @@ func (s *Setup) set(name, value string) error {
 		if value != "always" {
 			err = fmt.Errorf("cookies %q: always is known", value)
 		}
+	case "congestion":
+		_, err = tcp.ParseCongestion(value)
 	case "ecn":
 		if value != "on" {
 			err = fmt.Errorf("zctap ecn %q: on, or nothing", value)
@@ -83,8 +87,10 @@ func (s *Setup) set(name, value string) error {
 		s.SendSpace = n
 	case "cookies":
 		s.Cookies = true
+	case "congestion":
+		s.Congestion = value
 	default:
-		return fmt.Errorf("zctap %q: timewait, usertimeout, ecn, buffers, window, sendspace and cookies are known", name)
+		return fmt.Errorf("zctap %q: timewait, usertimeout, ecn, buffers, window, sendspace, cookies and congestion are known", name)
 	}
 	return nil
 }

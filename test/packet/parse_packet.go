@@ -45,8 +45,8 @@ func parsePacket(w *words, expected bool) (*Packet, error) {
 	if !expected {
 		return p, p.checkExact()
 	}
-	if p.Garbage != nil || p.BadChecksum || p.Cut != nil {
-		return nil, errors.New("garbage, badsum and cut are for packets that are injected")
+	if p.Garbage != nil || p.BadChecksum || p.Cut != nil || p.Craft != nil {
+		return nil, errors.New("garbage, badsum, cut and what is wrong with a header are for packets that are injected")
 	}
 	return p, nil
 }
@@ -146,7 +146,13 @@ func (p *Packet) parseOptions(s string) error {
 		case o.Kind == "*" && p.Expected:
 			p.AnyOptions = true
 		case !ok:
-			return fmt.Errorf("option %q: mss, wscale, sackOK, ts, sack and nop are known", o.Kind)
+			return fmt.Errorf("option %q: mss, wscale, sackOK, ts, sack, nop and raw are known", o.Kind)
+		case o.Kind == "raw":
+			var err error
+			if o.Raw, err = parseHex(w.next()); err != nil || p.Expected {
+				return errors.Join(err, errors.New("raw is hexadecimal bytes, of a segment that is injected"))
+			}
+			p.Options = append(p.Options, o)
 		case o.Kind == "sack":
 			if err := o.parseBlocks(w); err != nil {
 				return err
@@ -170,7 +176,7 @@ func (p *Packet) parseOptions(s string) error {
 }
 
 // optionValues are the options, and how many values each has.
-var optionValues = map[string]int{"mss": 1, "wscale": 1, "sackOK": 0, "ts": 2, "sack": 0, "nop": 0}
+var optionValues = map[string]int{"mss": 1, "wscale": 1, "sackOK": 0, "ts": 2, "sack": 0, "nop": 0, "raw": 0}
 
 func (o *Option) parseBlocks(w *words) error {
 	for w.peek() != "" {
@@ -192,7 +198,8 @@ func (o *Option) parseBlocks(w *words) error {
 	return nil
 }
 
-// parseMarks reads what may stand at the end: ecn 1, garbage, badsum, cut 0:8,8:*.
+// parseMarks reads what may stand at the end: ecn 1, garbage, badsum, cut 0:8,8:*, and
+// what parseCraft knows.
 func (p *Packet) parseMarks(w *words) error {
 	for {
 		switch {
@@ -213,7 +220,9 @@ func (p *Packet) parseMarks(w *words) error {
 			}
 			p.ECN = &v
 		default:
-			return nil
+			if ok, err := p.parseCraft(w); !ok || err != nil {
+				return err
+			}
 		}
 	}
 }

@@ -77,6 +77,9 @@ func (r *Runner) invoke(c *Call) (result string, err error) {
 	case "recv":
 		return r.recv(s, c)
 	}
+	if u, ok := s.udp.(Datagrams); ok {
+		return r.invokeUDP(u, c)
+	}
 	if s.conn == nil {
 		return "", broken("%s is no connection", c.Socket)
 	}
@@ -94,6 +97,31 @@ func (r *Runner) invoke(c *Call) (result string, err error) {
 	return c.Result, nil // not to be had on this target: the others look at it
 }
 
+// invokeUDP makes the calls that only a UDP socket has.
+func (r *Runner) invokeUDP(u Datagrams, c *Call) (string, error) {
+	switch c.Verb {
+	case "ecn":
+		return strconv.Itoa(int(u.ECN())), nil
+	case "join", "leave":
+		group, err := unusualAddr(c.Option, r.world)
+		if err != nil {
+			return "", broken("%v", err)
+		}
+		if c.Verb == "join" {
+			return "ok", u.Join(group)
+		}
+		return "ok", u.Leave(group)
+	}
+	return "", broken("%s is no connection", c.Socket)
+}
+
+func anyAddr(a netip.Addr) netip.Addr {
+	if a.Is6() {
+		return netip.IPv6Unspecified()
+	}
+	return netip.IPv4Unspecified()
+}
+
 // open makes a socket.
 func (r *Runner) open(c *Call) (string, error) {
 	s := &socket{}
@@ -106,6 +134,9 @@ func (r *Runner) open(c *Call) (string, error) {
 	case "udp":
 		if c.Option != "connected" {
 			remote = netip.AddrPort{}
+		}
+		if c.Option == "any" {
+			local = netip.AddrPortFrom(anyAddr(local.Addr()), stackPort)
 		}
 		s.udp, err = r.target.OpenUDP(local, remote)
 	default:

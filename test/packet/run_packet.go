@@ -100,10 +100,13 @@ func (r *Runner) compare(e *Event, p *Packet, got *received) error {
 // was injected last, its addresses and the first 8 bytes behind the IP header.
 func (r *Runner) quotes(got *received) string {
 	var p wire.Packet
-	if r.lastIn == nil || wire.ParseIP(r.lastIn, len(r.lastIn), wire.Verify, &p) != wire.OK {
+	if r.lastIn == nil {
 		return "nothing was injected that it could be about"
 	}
-	n := p.L4Offset + 8
+	n := min(len(r.lastIn), wire.IPv6HeaderLen+8)
+	if wire.ParseIP(r.lastIn, len(r.lastIn), wire.Verify, &p) == wire.OK {
+		n = p.L4Offset + 8
+	}
 	if len(got.payload) < n || string(got.payload[:n]) != string(r.lastIn[:n]) {
 		return "it does not quote what was injected last"
 	}
@@ -112,12 +115,24 @@ func (r *Runner) quotes(got *received) string {
 
 // inject builds a packet of the pattern, and injects it.
 func (r *Runner) inject(p *Packet) error {
-	b, err := r.build(p)
+	w, err := r.world, error(nil)
+	if p.Craft != nil {
+		w, err = p.Craft.between(w)
+	}
+	if err != nil {
+		return err
+	}
+	b, err := r.build(p, w)
 	if err != nil {
 		return err
 	}
 	if p.BadChecksum {
 		spoil(b)
+	}
+	if p.Craft != nil {
+		if b, err = p.Craft.apply(b); err != nil {
+			return err
+		}
 	}
 	r.lastIn = b
 	if p.Cut == nil {
@@ -136,7 +151,7 @@ func (r *Runner) inject(p *Packet) error {
 	return nil
 }
 
-func (r *Runner) build(p *Packet) ([]byte, error) {
+func (r *Runner) build(p *Packet, w world) ([]byte, error) {
 	n, err := r.resolve(p.Len)
 	if err != nil {
 		return nil, err
@@ -153,11 +168,11 @@ func (r *Runner) build(p *Packet) ([]byte, error) {
 	switch p.Proto {
 	case UDP:
 		payload := fillStream(peerStream, 0, int(n))
-		return buildUDP(r.world, r.flow.peer, r.flow.stack, uint8(ecn)&3, payload)
+		return buildUDP(w, r.flow.peer, r.flow.stack, uint8(ecn)&3, payload)
 	case Ping:
-		return buildPing(r.world, fillStream(peerStream, 0, int(n)))
+		return buildPing(w, fillStream(peerStream, 0, int(n)))
 	case ICMP:
-		return buildICMP(r.world, p.Message, uint32(n), r.lastOut)
+		return buildICMP(w, p.Message, uint32(n), r.lastOut)
 	case Pong:
 		return nil, fmt.Errorf("nobody has asked for a pong")
 	}
@@ -177,7 +192,11 @@ func (r *Runner) build(p *Packet) ([]byte, error) {
 			}
 		}
 	}
-	return buildTCP(r.world, h, uint8(ecn)&3, payload)
+	var raw []byte
+	for _, o := range p.Options {
+		raw = append(raw, o.Raw...)
+	}
+	return buildTCP(w, h, raw, uint8(ecn)&3, payload)
 }
 
 // header makes the TCP header of p.

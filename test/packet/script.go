@@ -33,6 +33,7 @@ type Setup struct {
 	Window, SendSpace     int // bytes
 	Cookies               bool
 	ECN                   bool
+	Congestion            string // its algorithm's name
 }
 
 // Where says which targets an event is for.
@@ -103,6 +104,7 @@ type Packet struct {
 	AnyOptions  bool      // those that are not named may be there, too
 	Garbage     *[2]int64 // these numbers' payload is not what the stream has there
 	BadChecksum bool
+	Craft       *craft // nil: a proper packet
 }
 
 // Proto is what a packet is.
@@ -118,10 +120,11 @@ const (
 )
 
 // An Option is one TCP option. MSS and window scale have V[0], timestamps V[0] and
-// V[1], SACK pairs of edges.
+// V[1], SACK pairs of edges. Raw is bytes as they are to be in the header.
 type Option struct {
 	Kind string
 	V    []Value
+	Raw  []byte
 }
 
 // A Value is a number: Lo to Hi, which differ only where it is expected; behind the

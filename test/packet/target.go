@@ -84,6 +84,11 @@ type Datagrams interface {
 	Send(p []byte, addr netip.AddrPort) (int, error)
 	// Recv takes one datagram.
 	Recv(p []byte) (int, netip.AddrPort, error)
+	// ECN is the two bits of the datagram that Recv took last.
+	ECN() uint8
+	// Join makes it receive what is sent to a multicast group; Leave takes that back.
+	Join(group netip.Addr) error
+	Leave(group netip.Addr) error
 }
 
 // A world is the addresses of a run.

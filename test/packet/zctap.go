@@ -13,6 +13,7 @@ import (
 	"github.com/zctap/zctap/internal/mono"
 	"github.com/zctap/zctap/internal/sockq"
 	"github.com/zctap/zctap/internal/stack"
+	"github.com/zctap/zctap/internal/stack/tcp"
 )
 
 // epoch is the stack's time when a run begins: no round number, and not 0, which
@@ -60,6 +61,10 @@ func NewZctap(c Config, family int) (Target, error) {
 		return nil, err
 	}
 	w := worlds[family]
+	congestion, err := tcp.ParseCongestion(c.Zctap.Congestion)
+	if err != nil {
+		return nil, err
+	}
 	pending := 0
 	if c.Zctap.Cookies {
 		pending = -1
@@ -74,6 +79,7 @@ func NewZctap(c Config, family int) (Target, error) {
 		SendSpace:     c.Zctap.SendSpace,
 		MaxPending:    pending,
 		ECN:           c.Zctap.ECN,
+		Congestion:    congestion,
 	})
 	if err != nil {
 		return nil, err

@@ -65,6 +65,7 @@ type zctapConn struct {
 	conn      *tcp.Conn
 	connected error // EAGAIN: not yet
 	closed    bool
+	reset     bool // Close does: linger 0
 }
 
 // adopt makes the application's side of a connection whose handshake is complete.
@@ -107,6 +108,8 @@ func (c *zctapConn) Set(name, value string) error {
 			return err
 		}
 		c.conn.SetUserTimeout(d)
+	case "linger":
+		c.reset = value == "0" // more than 0 is a timer of the engine's
 	default:
 		return syscall.ENOTSUP
 	}
@@ -147,6 +150,9 @@ func (c *zctapConn) Shutdown() error {
 }
 
 func (c *zctapConn) Close() error {
+	if c.reset {
+		return c.Abort()
+	}
 	c.shut()
 	c.conn.Close(c.z.now)
 	return c.z.settle()
@@ -176,6 +182,7 @@ func (c *zctapConn) discard() {
 
 // zctapDatagrams is a UDP socket of our stack.
 type zctapDatagrams struct {
+	arrival
 	z      *zctapTarget
 	socket *udp.Socket
 	closed bool
@@ -205,8 +212,12 @@ func (u *zctapDatagrams) Send(p []byte, addr netip.AddrPort) (int, error) {
 }
 
 func (u *zctapDatagrams) Recv(p []byte) (int, netip.AddrPort, error) {
-	return readDatagram(u.socket.Queue, u.z.pool, p)
+	return u.take(u.socket.Queue, u.z.pool, p)
 }
+
+func (u *zctapDatagrams) Join(group netip.Addr) error { return u.z.stack.JoinGroup(u.socket, group) }
+
+func (u *zctapDatagrams) Leave(group netip.Addr) error { return u.z.stack.LeaveGroup(u.socket, group) }
 
 func (u *zctapDatagrams) Close() error {
 	u.discard()

@@ -16,6 +16,7 @@ import (
 	"github.com/zctap/zctap/internal/driver/mem"
 	"github.com/zctap/zctap/internal/mono"
 	"github.com/zctap/zctap/internal/stack/tcp"
+	"github.com/zctap/zctap/internal/testenv"
 )
 
 // A node is one of two stacks that talk to each other.
@@ -264,10 +265,14 @@ func TestTwoStacks(t *testing.T) {
 		{"few buffers", mem.Config{Offload: mem.Plain}, 64, 0},
 		{"MaxHeld", mem.Config{Offload: mem.Plain}, 256, 5},
 	}
+	seeds := uint64(2)
+	if testenv.Race {
+		seeds = 1
+	}
 	for _, w := range wires {
 		for _, d := range devices {
 			t.Run(w.name+"/"+d.name, func(t *testing.T) {
-				for seed := range uint64(2) {
+				for seed := range seeds {
 					s := newSim(t, simConfig{seed: seed, buffers: d.buffers, mem: d.c, impair: w.c, maxHeld: d.maxHeld})
 					s.transfer(seed, 200<<10)
 				}

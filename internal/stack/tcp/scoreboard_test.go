@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/zctap/zctap/internal/mono"
+	"github.com/zctap/zctap/internal/testenv"
 	"github.com/zctap/zctap/internal/wire"
 )
 
@@ -47,7 +48,11 @@ func (n *naiveBoard) sum(flag uint8) (bytes uint32) {
 // TestScoreboardModel plays random sends, blocks, acknowledgments, losses and
 // repairs to a scoreboard and to one that is too simple to be wrong.
 func TestScoreboardModel(t *testing.T) {
-	for seed := range uint64(40) {
+	seeds := uint64(40)
+	if testenv.Race {
+		seeds = 8
+	}
+	for seed := range seeds {
 		rng := rand.New(rand.NewPCG(seed, 8))
 		s := newScript(t, 16, nil)
 		c := newConn(s.sh, s.now, testTuple, testMSS)

@@ -107,6 +107,11 @@ func drawDatagrams(r *rand.Rand, sc *Scenario) DatagramPlan {
 	p.Connected = r.IntN(2) == 0
 	const headers = 40 + 8 // IPv6's and UDP's
 	p.Longest = pick(r, datagramHead, 200, sc.Hosts[p.From].MTU-headers, sc.Hosts[p.From].MTU)
+	if rate := sc.Path[p.From].Rate; rate > 0 {
+		// Nothing holds datagrams back. With the path full of them for longer than a
+		// SYN-ACK is repeated, connections rightly fail.
+		p.Count = min(p.Count, 1+5*rate/(p.Longest+headers))
+	}
 	if r.IntN(3) == 0 {
 		p.Pause = pick(r, 0.003, 0.3)
 	}

@@ -147,7 +147,10 @@ type XDPConfig struct {
 	// Queues are the receive queues to receive from; empty is all of them, without
 	// which flows that the interface's hash puts elsewhere are not received.
 	Queues []int
-	// Mode is one of those below; empty is the best that works.
+	// Mode is one of those below; empty is the best that works: XDPZeroCopy, else
+	// XDPCopy, else XDPGeneric. Over a veth of one queue, unless Queues is set, it is
+	// XDPGeneric as long as there are only TCP sockets, and XDPCopy from the first UDP
+	// socket on, for good. Queue.XDPMode tells which it is, and why.
 	Mode string
 
 	// JournalDir has the journal; empty is /run/zctap/nic. Where that can't be
@@ -163,7 +166,8 @@ const (
 	// MTU size. From a sender on this machine, over veth, it takes super-segments
 	// instead, which the other modes have cut up for everybody on the interface: TCP
 	// is several times faster. UDP that a sender left to be cut (UDP_SEGMENT) is
-	// dropped, and counted as merged-udp.
+	// dropped, and counted as merged-udp, or if it is no longer than the MTU, taken for
+	// one datagram.
 	XDPGeneric = "generic"
 )
 

@@ -43,7 +43,7 @@ type shared struct {
 	host    *hostnet.Host
 	kept    *nic.Kept
 	program *steer.Program
-	link    *steer.Link
+	steered attachment
 	driver  *xdp.Driver // the engine's
 
 	mu     sync.Mutex
@@ -66,6 +66,10 @@ func (s *shared) open(iface string, x *XDPConfig, e engine.Config) (_ *xdpEngine
 	if s.program, err = steer.Load(steer.Options{Queues: steer.MaxQueues}); err != nil {
 		return nil, err
 	}
+	s.steered = attachment{program: s.program, ns: s.ns, index: s.host.Index(), fail: func(error) {}}
+	if x.Mode == "" && len(x.Queues) == 0 && xdp.Uncut(iface) {
+		attach, s.steered.forTCP = steer.Generic, made
+	}
 	if err := s.attach(attach, x.JournalDir); err != nil {
 		return nil, err
 	}
@@ -84,6 +88,7 @@ func (s *shared) open(iface string, x *XDPConfig, e engine.Config) (_ *xdpEngine
 		return nil, errors.Join(err, s.driver.Close())
 	}
 	x2 := &xdpEngine{Engine: u, shared: s}
+	s.steered.fail = u.Fail
 	if err := x2.watch(len(x.Queues) == 0); err != nil {
 		return nil, errors.Join(err, x2.Close())
 	}
@@ -97,10 +102,10 @@ func (s *shared) attach(mode steer.Mode, journalDir string) (err error) {
 	if s.kept, err = nic.Keep(s.host.Index(), nic.GenericXDP, journalDir); err != nil {
 		return err
 	}
-	if s.link, err = s.program.Attach(s.host.Index(), mode); err != nil {
+	if err := s.steered.attach(mode); err != nil {
 		return err
 	}
-	if s.link.Mode() != steer.Generic {
+	if s.steered.link.Mode() != steer.Generic {
 		return s.kept.Undo() // nothing was turned off
 	}
 	return nil
@@ -126,9 +131,7 @@ func (s *shared) MAC(dst netip.Addr) (mac [6]byte, ok bool) {
 
 // close undoes open, as far as it came. The driver is closed.
 func (s *shared) close() (err error) {
-	if s.link != nil {
-		err = errors.Join(err, s.link.Close())
-	}
+	err = s.steered.close()
 	if s.kept != nil {
 		err = errors.Join(err, s.kept.Undo())
 	}

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"syscall"
 
+	"github.com/zctap/zctap/internal/driver/xdp"
 	"github.com/zctap/zctap/internal/engine/user"
 	"github.com/zctap/zctap/internal/hostnet"
 	"github.com/zctap/zctap/internal/nic"
@@ -107,6 +108,20 @@ func (e *xdpEngine) Close() error {
 		e.err = errors.Join(err, e.shared.close())
 	})
 	return e.err
+}
+
+// XDPMode is Queue.XDPMode.
+func (e *xdpEngine) XDPMode() (mode string, why error) {
+	m, why := e.shared.steered.mode()
+	switch {
+	case m == steer.Auto: // closed
+		return "", nil
+	case m == steer.Generic:
+		return XDPGeneric, why
+	case e.shared.driver.Mode() == xdp.ZeroCopy:
+		return XDPZeroCopy, why
+	}
+	return XDPCopy, errors.Join(why, e.shared.driver.Fallback())
 }
 
 // NeedsCapabilities says why Close needs a capability, or is nil.

@@ -23,6 +23,9 @@ const ephemeralAttempts = 16
 
 // Listen is user.Host: it takes a port to receive at.
 func (s *shared) Listen(proto uint8, network string, local netip.AddrPort) (port uint16, undo func(), err error) {
+	if err := s.admit(proto); err != nil {
+		return 0, nil, err
+	}
 	addrs := anyAddresses(network, local.Addr())
 	for range ephemeralAttempts {
 		p := &hostPort{shared: s}
@@ -42,6 +45,9 @@ func (s *shared) Listen(proto uint8, network string, local netip.AddrPort) (port
 
 // Dial is user.Host: it takes a port for one flow.
 func (s *shared) Dial(proto uint8, local, remote netip.AddrPort) (from netip.AddrPort, undo func(), err error) {
+	if err := s.admit(proto); err != nil {
+		return local, nil, err
+	}
 	addr := local.Addr()
 	if !addr.IsValid() || addr.IsUnspecified() {
 		var ok bool
@@ -61,6 +67,14 @@ func (s *shared) Dial(proto uint8, local, remote netip.AddrPort) (from netip.Add
 	}
 	p.undo = append(p.undo, func() error { return s.program.RemoveFlow(steer.Proto(proto), from, remote) })
 	return from, s.keep(p), nil
+}
+
+// admit sees to it that the mode does for the protocol.
+func (s *shared) admit(proto uint8) error {
+	if steer.Proto(proto) == steer.TCP {
+		return nil
+	}
+	return s.steered.leaveTCP()
 }
 
 // unreachable is the error of a destination that there is no route to.

@@ -50,6 +50,18 @@ func (q *Queue) Engine() string { return q.engine.Name() }
 // Empty when the first one works, or the engine was asked for by name.
 func (q *Queue) Why() []Reason { return append([]Reason(nil), q.why...) }
 
+// XDPMode says how frames get into the region if the queue receives by AF_XDP:
+// XDPZeroCopy, XDPCopy or XDPGeneric, as it is, not as it was asked for; "" if it
+// does not receive so, or is closed. why is the reason why it is not one that comes
+// earlier in this list, if XDPConfig.Mode left the choice, or nil. Over veth the mode
+// may change with the first UDP socket; see XDPConfig.
+func (q *Queue) XDPMode() (mode string, why error) {
+	if e, ok := q.engine.(interface{ XDPMode() (string, error) }); ok {
+		return e.XDPMode()
+	}
+	return "", nil
+}
+
 // Region is the memory that payload lands in, all buffers of it. What may be
 // read of it is what Iovs name.
 func (q *Queue) Region() []byte { return q.pool.Region().Memory() }

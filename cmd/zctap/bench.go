@@ -113,7 +113,11 @@ func (t *transfer) compareVeth(res *benchResult, mode string, tso bool) {
 	}
 	const plain = ""
 	if mode != zctap.XDPGeneric {
-		frames, same := add(mode, false), add(plain, false)
+		native := mode
+		if mode == "auto" {
+			native = zctap.XDPCopy
+		}
+		frames, same := add(native, false), add(plain, false)
 		res.compare(frames, same)
 		if !tso {
 			return

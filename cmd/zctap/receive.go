@@ -95,6 +95,10 @@ func verifier(pat *pattern.Pattern, mismatches *int64) sink {
 func (r *report) addQueue(q *zctap.Queue) error {
 	s := q.Stats()
 	r.Engine, r.Why = q.Engine(), append(r.Why, reasons(q.Why())...)
+	mode, why := q.XDPMode()
+	if r.XDPMode = mode; why != nil {
+		r.XDPWhy = why.Error()
+	}
 	r.ZeroCopyBytes, r.CopiedBytes, r.RecvCalls = s.ZeroCopyBytes, s.CopiedBytes, s.RecvCalls
 	r.Drops, r.Events = s.Drops, s.Events
 	if r.Drops == nil {

@@ -163,6 +163,9 @@ func recvOne(ctx context.Context, env *environ, q *zctap.Queue, addr string, s s
 	for _, w := range q.Why() {
 		fmt.Fprintf(env.stderr, "  not %s\n", w)
 	}
+	if mode, why := q.XDPMode(); why != nil {
+		fmt.Fprintf(env.stderr, "  AF_XDP in mode %s: %v\n", mode, why)
+	}
 	c, err := ln.AcceptZC()
 	if err != nil {
 		return err

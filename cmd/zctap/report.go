@@ -15,6 +15,8 @@ type report struct {
 	Receiver      string            `json:"receiver"` // "zctap", or "net.Conn" for the comparison
 	Engine        string            `json:"engine,omitempty"`
 	Wire          string            `json:"wire"` // what the stream came over
+	XDPMode       string            `json:"xdp_mode,omitempty"`
+	XDPWhy        string            `json:"xdp_why,omitempty"` // why it is not a better one
 	Why           []reason          `json:"why,omitempty"`
 	Bytes         int64             `json:"bytes"`
 	ZeroCopyBytes uint64            `json:"zero_copy_bytes"`

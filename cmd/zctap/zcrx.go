@@ -150,7 +150,7 @@ func (t *transfer) overVeth(ctx context.Context, h *hosts, mode string) (*report
 	r, err := t.byInterface(ctx, h, &nicFlags{iface: vethName, mode: choice{value: mode}}, zctap.User)
 	if r != nil {
 		r.Wire = "veth by AF_XDP"
-		if mode == zctap.XDPGeneric {
+		if r.XDPMode == zctap.XDPGeneric {
 			r.Wire += ", generic"
 		}
 	}

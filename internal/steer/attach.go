@@ -77,12 +77,8 @@ func (p *Program) attach(ifindex int, mode Mode) (*Link, error) {
 		return nil, err
 	}
 	defer p.mu.RUnlock()
-	if ifindex < 1 {
-		return nil, fmt.Errorf("interface index %d: %w", ifindex, unix.EINVAL)
-	}
-	// The kernel itself says EINVAL.
-	if _, err := net.InterfaceByIndex(ifindex); err != nil {
-		return nil, fmt.Errorf("no interface of index %d in this network namespace: %w", ifindex, unix.ENODEV)
+	if err := checkInterface(ifindex); err != nil {
+		return nil, err
 	}
 	switch mode {
 	case Native, Generic:
@@ -100,6 +96,18 @@ func (p *Program) attach(ifindex int, mode Mode) (*Link, error) {
 		return l, nil
 	}
 	return nil, fmt.Errorf("%v can't be asked for: %w", mode, unix.EINVAL)
+}
+
+// checkInterface is the error of an interface that is not there, for which the kernel
+// itself says EINVAL.
+func checkInterface(ifindex int) error {
+	if ifindex < 1 {
+		return fmt.Errorf("interface index %d: %w", ifindex, unix.EINVAL)
+	}
+	if _, err := net.InterfaceByIndex(ifindex); err != nil {
+		return fmt.Errorf("no interface of index %d in this network namespace: %w", ifindex, unix.ENODEV)
+	}
+	return nil
 }
 
 // maybeOtherMode reports whether an error of native mode may be one of the driver,

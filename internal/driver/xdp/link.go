@@ -159,7 +159,8 @@ func index(b []byte) int { return int(int32(binary.NativeEndian.Uint32(b[4:]))) 
 
 // A device is what an interface's driver says of it once.
 type device struct {
-	queues int // receive queues
+	driver string // its name, such as "veth"
+	queues int    // receive queues
 	// virtual: frames on it can come from a sender on this machine that left
 	// their checksum to a device that there is not.
 	virtual bool
@@ -182,7 +183,8 @@ func describe(l *link) (device, error) {
 	}
 	if info, err := unix.IoctlGetEthtoolDrvinfo(fd, l.name); err == nil {
 		name, _, _ := bytes.Cut(info.Driver[:], []byte{0})
-		switch string(name) {
+		d.driver = string(name)
+		switch d.driver {
 		case "virtio_net", "tun":
 		default:
 			// A device that is on a bus receives from a wire.
@@ -190,4 +192,14 @@ func describe(l *link) (device, error) {
 		}
 	}
 	return d, nil
+}
+
+// Uncut reports whether an interface of the thread's network namespace is one end of
+// a veth with one queue. Senders on this machine hand it segments that are longer than
+// its MTU, for a device to cut that there is not. It has no zero-copy mode, and has
+// them cut up, at the sender's cost, for a program in native mode; only in generic
+// mode are they received as they are, all of them by the first queue.
+func Uncut(name string) bool {
+	d, err := describe(&link{name: name})
+	return err == nil && d.driver == "veth" && d.queues == 1
 }

@@ -1,0 +1,97 @@
+package zctap
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+
+	"github.com/zctap/zctap/internal/netns"
+	"github.com/zctap/zctap/internal/steer"
+)
+
+// An attachment is the steering program on the interface, in a mode that Auto may
+// change while it runs: where generic mode is the better one for TCP alone, it is left
+// before the first datagram can be received (ADR 9).
+type attachment struct {
+	program *steer.Program
+	ns      *netns.NS
+	index   int
+	fail    func(error) // the engine's, when the program is not attached any more
+
+	mu     sync.Mutex
+	link   *steer.Link // nil after close
+	forTCP choice
+}
+
+// A choice is what has become of generic mode as the one for TCP.
+type choice uint8
+
+const (
+	notMade choice = iota
+	made
+	left // for UDP
+)
+
+var (
+	errForTCP = errors.New("veth copies in every mode, and in generic mode TCP comes as its sender on this machine left it, uncut;" +
+		" native mode from the first UDP socket on")
+	errForUDP = errors.New("there was a UDP socket, and in generic mode datagrams that are sent in one piece (UDP_SEGMENT) get lost")
+)
+
+// attach attaches the program, in the namespace of the calling thread.
+func (a *attachment) attach(mode steer.Mode) (err error) {
+	a.link, err = a.program.Attach(a.index, mode)
+	return err
+}
+
+// leaveTCP leaves the mode that does for TCP only, if Auto has chosen it. What comes
+// while it does is lost, and sent again by TCP. Any goroutine.
+func (a *attachment) leaveTCP() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.link == nil {
+		return net.ErrClosed
+	}
+	if a.forTCP != made {
+		return nil
+	}
+	err := a.ns.Do(func() error { return a.program.Move(a.link, a.index, steer.Auto) })
+	if errors.Is(err, steer.ErrDetached) {
+		a.fail(err)
+	}
+	if err != nil {
+		return fmt.Errorf("leaving generic XDP, which would lose datagrams (Config.XDP.Mode fixes the mode from the beginning): %w", err)
+	}
+	a.forTCP = left
+	return nil
+}
+
+// mode is what the program runs in, and why Auto did not find a better one; Auto
+// after close.
+func (a *attachment) mode() (m steer.Mode, why error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.link == nil {
+		return steer.Auto, nil
+	}
+	why = a.link.Fallback()
+	switch a.forTCP {
+	case made:
+		why = errForTCP
+	case left:
+		why = errors.Join(errForUDP, why)
+	}
+	return a.link.Mode(), why
+}
+
+func (a *attachment) close() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.link == nil {
+		return nil
+	}
+	err := a.link.Close()
+	a.link = nil
+	return err
+}

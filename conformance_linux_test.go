@@ -30,25 +30,25 @@ func TestNSConformanceUserTUNIPv6(t *testing.T) {
 
 func TestNSConformanceUserXDP(t *testing.T) {
 	ours, theirs := newVeth(t, 1500)
-	enginetest.Run(t, enginetest.Setup{Open: openXDP(ours, theirs, vethOurs4, vethPeer4, zctap.XDPConfig{}), Break: deletesLink(ours, "veth0"), NoGroups: true, Refusals: true})
+	enginetest.Run(t, enginetest.Setup{Open: openXDP(ours, theirs, vethOurs4, vethPeer4, zctap.XDPConfig{Mode: zctap.XDPCopy}), Break: deletesLink(ours, "veth0"), Refusals: true})
 }
 
 func TestNSConformanceUserXDPIPv6(t *testing.T) {
 	ours, theirs := newVeth(t, 1500)
-	enginetest.Run(t, enginetest.Setup{Open: openXDP(ours, theirs, vethOurs6, vethPeer6, zctap.XDPConfig{}), Conns: 100, NoGroups: true, Refusals: true})
+	enginetest.Run(t, enginetest.Setup{Open: openXDP(ours, theirs, vethOurs6, vethPeer6, zctap.XDPConfig{}), Conns: 100, Refusals: true})
 }
 
 func TestNSConformanceUserXDPGeneric(t *testing.T) {
 	ours, theirs := newVeth(t, 1500)
-	enginetest.Run(t, enginetest.Setup{Open: openXDP(ours, theirs, vethOurs4, vethPeer4, zctap.XDPConfig{Mode: zctap.XDPGeneric}), Conns: 100, NoGroups: true, NoSegments: true, Refusals: true})
+	enginetest.Run(t, enginetest.Setup{Open: openXDP(ours, theirs, vethOurs4, vethPeer4, zctap.XDPConfig{Mode: zctap.XDPGeneric}), Conns: 100, NoSegments: true, Refusals: true})
 }
 
 func TestNSConformanceUserXDPJumbo(t *testing.T) {
 	ours, theirs := newVeth(t, 9000)
-	enginetest.Run(t, enginetest.Setup{Open: openXDP(ours, theirs, vethOurs4, vethPeer4, zctap.XDPConfig{}), Conns: 100, NoGroups: true, Refusals: true})
+	enginetest.Run(t, enginetest.Setup{Open: openXDP(ours, theirs, vethOurs4, vethPeer4, zctap.XDPConfig{Mode: zctap.XDPCopy}), Conns: 100, Refusals: true})
 }
 
 func TestNSConformanceUserXDPJumboGeneric(t *testing.T) {
 	ours, theirs := newVeth(t, 9000)
-	enginetest.Run(t, enginetest.Setup{Open: openXDP(ours, theirs, vethOurs4, vethPeer4, zctap.XDPConfig{Mode: zctap.XDPGeneric}), Conns: 100, NoGroups: true, NoSegments: true, Refusals: true})
+	enginetest.Run(t, enginetest.Setup{Open: openXDP(ours, theirs, vethOurs4, vethPeer4, zctap.XDPConfig{Mode: zctap.XDPGeneric}), Conns: 100, NoSegments: true, Refusals: true})
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"sync"
 	"syscall"
 
 	"github.com/zctap/zctap/internal/steer"
@@ -15,6 +16,9 @@ type hostPort struct {
 	shared *shared
 	held   []*steer.Port
 	undo   []func() error // the steering
+
+	mu     sync.Mutex                  // guards what follows
+	groups map[netip.AddrPort]struct{} // that were joined; nil once it was given back
 }
 
 // ephemeralAttempts is how often another port is tried when that which the
@@ -28,7 +32,7 @@ func (s *shared) Listen(proto uint8, network string, local netip.AddrPort) (port
 	}
 	addrs := anyAddresses(network, local.Addr())
 	for range ephemeralAttempts {
-		p := &hostPort{shared: s}
+		p := &hostPort{shared: s, groups: map[netip.AddrPort]struct{}{}}
 		if port, err = p.take(steer.Proto(proto), addrs, local.Port()); err == nil {
 			err = p.listen(steer.Proto(proto))
 		}
@@ -120,6 +124,9 @@ func (p *hostPort) take(proto steer.Proto, addrs []netip.Addr, port uint16) (uin
 func (p *hostPort) listen(proto steer.Proto) error {
 	for _, c := range p.held {
 		at := c.Addr()
+		if at.Addr().IsMulticast() {
+			continue // Join's
+		}
 		if err := p.shared.program.AddListener(proto, at); err != nil {
 			return err
 		}
@@ -131,6 +138,12 @@ func (p *hostPort) listen(proto steer.Proto) error {
 // free gives the port back: first the steering, so that the kernel's silence
 // covers what is under way.
 func (p *hostPort) free() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for group := range p.groups {
+		_ = p.shared.program.RemoveGroup(group)
+	}
+	p.groups = nil
 	for _, undo := range p.undo {
 		_ = undo() // it was added; a program that is gone steers nothing
 	}

@@ -11,10 +11,12 @@ import (
 // bound to all addresses, or to the group's. The interface is the queue's, else (Copy
 // without Config.Interface) the zone of an IPv6 group, else the kernel's choice.
 //
-// With the kernel's sockets (Copy, ZCRX) the kernel reports the membership to the
-// network's routers (IGMP, RFC 3376; MLD, RFC 3810). Over TUN nobody is told: the
-// wire ends at the kernel, which sends what it is asked to. Over AF_XDP groups are
-// not supported yet. What is sent to a group has a hop limit of 1.
+// With the kernel's sockets (Copy, ZCRX), and over AF_XDP, the kernel reports the
+// membership to the network's routers (IGMP, RFC 3376; MLD, RFC 3810). Over TUN nobody
+// is told: the wire ends at the kernel, which sends what it is asked to. Over AF_XDP
+// what comes in one frame is received, and not what this machine itself sends to the
+// group; a multicast router on this machine does not get what c receives. What is sent
+// to a group has a hop limit of 1.
 //
 // Errors: EINVAL if group is none, EADDRINUSE if it is joined already, EAFNOSUPPORT
 // for the other IP version, ENOBUFS for too many (20), ErrNotSupported where the

@@ -65,7 +65,7 @@ func (w *world) wantSays(what string, err error, want syscall.Errno, texts ...st
 // and that it gets another name meanwhile.
 func TestNSXDPDownUp(t *testing.T) {
 	w := newWorld(t, netns.VethOptions{})
-	q := w.open(zctap.XDPConfig{}, 1024)
+	q := w.open(zctap.XDPConfig{Mode: zctap.XDPCopy}, 1024)
 	ln := w.listen(q)
 	c, z := w.connect(ln)
 	w.exchange(c, z)
@@ -126,7 +126,7 @@ func TestNSXDPGone(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t, netns.VethOptions{})
-			q := w.open(zctap.XDPConfig{}, 1024)
+			q := w.open(zctap.XDPConfig{Mode: zctap.XDPCopy}, 1024)
 			ln := w.listen(q)
 			c, z := w.connect(ln)
 			w.exchange(c, z)
@@ -167,7 +167,7 @@ func TestNSXDPGone(t *testing.T) {
 // TestNSXDPMTU: a lower MTU is what new connections go by, and it comes back.
 func TestNSXDPMTU(t *testing.T) {
 	w := newWorld(t, netns.VethOptions{MTU: 2000})
-	q := w.open(zctap.XDPConfig{}, 1024)
+	q := w.open(zctap.XDPConfig{Mode: zctap.XDPCopy}, 1024)
 	ln := w.listen(q)
 	c, z := w.connect(ln)
 	for i, tt := range []struct{ mtu, mss int }{{1000, 948}, {1400, 1348}, {2000, 1948}, {3000, 1948}} {
@@ -249,7 +249,7 @@ func TestNSXDPQueueCount(t *testing.T) {
 		_, err = z.RecvZC(make([]zctap.Iov, 1))
 		w.wantSays("RecvZC", err, syscall.ESTALE, "2 receive queues")
 		w.close(q)
-		q = w.open(zctap.XDPConfig{}, 1024)
+		q = w.open(zctap.XDPConfig{Mode: zctap.XDPCopy}, 1024)
 		c, z = w.connect(w.listen(q))
 		w.exchange(c, z)
 		w.close(q)

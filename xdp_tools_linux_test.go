@@ -27,7 +27,7 @@ func TestNSXDPServes(t *testing.T) {
 	for _, mtu := range []int{1500, 9000} {
 		t.Run(fmt.Sprint("MTU ", mtu), func(t *testing.T) {
 			w := newWorld(t, netns.VethOptions{MTU: mtu})
-			q := w.open(zctap.XDPConfig{}, 4096)
+			q := w.open(zctap.XDPConfig{Mode: zctap.XDPCopy}, 4096)
 			url := "http://" + net.JoinHostPort(vethOurs4.Addr().String(), serveHashes(t, q))
 			testCurl(t, w.theirs, url)
 			if mtu == 1500 {

@@ -45,8 +45,6 @@ type Setup struct {
 	// Interface is Config.Interface for joining multicast groups, where an engine
 	// has no interface of its own.
 	Interface string
-	// NoGroups: multicast is not supported, and an error says so.
-	NoGroups bool
 	// AnyGroup: the kernel chooses where groups are joined, perhaps where the peer
 	// is not.
 	AnyGroup bool

@@ -60,7 +60,10 @@ func at(label string, insns asm.Instructions) asm.Instructions {
 
 // load copies n bytes of the frame, from the current offset on, to the stack. The
 // frame is malformed if it ends before.
-func load(to int16, n int32) asm.Instructions {
+func load(to int16, n int32) asm.Instructions { return loadOr(to, n, PassMalformed.label()) }
+
+// loadOr is load that goes to a label of its own if the frame ends before.
+func loadOr(to int16, n int32, label string) asm.Instructions {
 	return asm.Instructions{
 		asm.Mov.Reg(asm.R1, ctx),
 		asm.Mov.Reg(asm.R2, offset),
@@ -68,7 +71,7 @@ func load(to int16, n int32) asm.Instructions {
 		asm.Add.Imm(asm.R3, int32(to)),
 		asm.Mov.Imm(asm.R4, n),
 		asm.FnXdpLoadBytes.Call(),
-		asm.JNE.Imm(asm.R0, 0, PassMalformed.label()),
+		asm.JNE.Imm(asm.R0, 0, label),
 	}
 }
 

@@ -72,7 +72,7 @@ func claim(silence func(fd int) error, proto Proto, local netip.AddrPort) (*Port
 	if err := proto.check(); err != nil {
 		return nil, err
 	}
-	if !local.IsValid() || local.Addr().IsMulticast() {
+	if !local.IsValid() || local.Addr().IsMulticast() && proto != UDP {
 		return nil, fmt.Errorf("not an address of this machine: %w", unix.EINVAL)
 	}
 	local = netip.AddrPortFrom(local.Addr().Unmap(), local.Port())

@@ -9,6 +9,7 @@
 //
 //   - TCP or UDP to a local address and port that somebody listens on
 //     ([Program.AddListener]),
+//   - UDP to a multicast group and port ([Program.AddGroup]),
 //   - TCP or UDP of a known pair of address and port ([Program.AddFlow]), or
 //   - an ICMP error about a packet that went the other way: destination
 //     unreachable, time exceeded, packet too big.
@@ -16,15 +17,15 @@
 // Everything else takes the way that it would take without us. What that is and
 // why, the [Verdict] of each frame says; they are counted. Frames are passed
 // whenever there is doubt: fragments, which have no ports but in the first;
-// headers that the receiving stack would refuse; two VLAN tags; frames sent to a
-// group, of which the kernel's own sockets may want a copy; queues without a
+// headers that the receiving stack would refuse; two VLAN tags; other frames sent to
+// a group, of which the kernel's own sockets may want a copy; queues without a
 // socket. One VLAN tag is looked through, whatever its number.
 //
 // # The program
 //
 // It is assembled here, instruction by instruction: nobody needs a C compiler, and
 // what is loaded is what is read. In the order in which a frame meets them the files
-// are direct.go (a short cut for plain frames), ethernet.go, ip.go and match.go;
+// are direct.go (a short cut for plain frames), ethernet.go, ip.go, group.go and match.go;
 // assemble.go says what the registers and the stack hold.
 //
 // It is written for the verifier of Linux 6.1 and later, and for a process that has

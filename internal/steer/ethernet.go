@@ -19,6 +19,7 @@ const (
 // Labels of the parts of the program.
 const (
 	labelWalk      = "walk"
+	labelGroup     = "group"
 	labelEtherType = "ether-type"
 	labelIPv4      = "ipv4"
 	labelIPv6      = "ipv6"
@@ -37,7 +38,7 @@ func instructions(m *bpfMaps) asm.Instructions {
 
 // walk is the program without its short cut.
 func walk(m *bpfMaps) asm.Instructions {
-	return join(ethernet(), packet(outer), icmp(), packet(quote), match(m), verdicts(), count(m))
+	return join(ethernet(), packet(outer), icmp(), packet(quote), group(), matchGroup(m), match(m), verdicts(), count(m))
 }
 
 // start is where a frame comes in.
@@ -54,7 +55,7 @@ func ethernet() asm.Instructions {
 		at(labelWalk, load(scratch, etherLen)),
 		asm.Instructions{
 			asm.LoadMem(asm.R1, fp, scratch, asm.Byte),
-			asm.JSet.Imm(asm.R1, 1, PassGroup.label()), // the group bit of the destination
+			asm.JSet.Imm(asm.R1, 1, labelGroup), // the group bit of the destination
 			asm.Mov.Imm(offset, etherLen),
 		},
 		read16(proto, scratch+etherTypeAt),

@@ -34,18 +34,18 @@ func (g generator) frame() []byte {
 		kind = pick[uint16](g, typeVLAN, typeVLAN, typeVLAN, typeService)
 	}
 	b := ether(kind, packet)
-	if g.oneIn(30) {
-		b[0] |= 1
+	if g.oneIn(30) || destination(packet).IsMulticast() {
+		b[0] ^= 1
 	}
 	return g.damage(b)
 }
 
 // packet is an IP packet to us, or from us.
 func (g generator) packet(v6, inward bool) []byte {
-	src, dst := pick(g, peer4, peer4, other4), pick(g, our4, our4, other4)
+	src, dst := pick(g, peer4, peer4, other4), pick(g, our4, our4, other4, group4)
 	proto := pick[uint8](g, protoTCP, protoTCP, protoUDP, protoICMP4, uint8(g.Uint32()))
 	if v6 {
-		src, dst = pick(g, peer6, peer6, other6), pick(g, our6, our6, other6, netip.AddrFrom16(our4.As16()))
+		src, dst = pick(g, peer6, peer6, other6), pick(g, our6, our6, other6, group6, netip.AddrFrom16(our4.As16()))
 		proto = pick[uint8](g, protoTCP, protoTCP, protoUDP, protoICMP6, uint8(g.Uint32()))
 	}
 	sport, dport := pick[uint16](g, 1000, 1000, 5), pick[uint16](g, 80, 53, 2000, 2000, 81)
@@ -71,6 +71,17 @@ func (g generator) packet(v6, inward bool) []byte {
 		proto = pick[uint8](g, extHop, extDest, extDest, extRoute, extFrag, extAuth)
 	}
 	return ip6{src, dst, proto}.packet(payload)
+}
+
+// destination is where a packet goes; invalid if it is too short to say.
+func destination(packet []byte) netip.Addr {
+	switch {
+	case len(packet) >= 40 && packet[0]>>4 == 6:
+		return netip.AddrFrom16([16]byte(packet[24:40]))
+	case len(packet) >= 20:
+		return netip.AddrFrom4([4]byte(packet[16:20]))
+	}
+	return netip.Addr{}
 }
 
 // icmp is a message of one of the first types, which quotes a packet of ours.

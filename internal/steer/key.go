@@ -79,7 +79,7 @@ func endpoint(what string, a netip.AddrPort) (netip.AddrPort, error) {
 	case a.Port() == 0:
 		return a, fmt.Errorf("%s address %s has no port: %w", what, a, unix.EINVAL)
 	case a.Addr().IsMulticast():
-		return a, fmt.Errorf("%s address %s is of a group, which is left to the kernel: %w", what, a, unix.EINVAL)
+		return a, fmt.Errorf("%s address %s is of a group: %w", what, a, unix.EINVAL)
 	}
 	return a, nil
 }

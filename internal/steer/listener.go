@@ -111,6 +111,10 @@ func (s *listenerSet) add(proto Proto, local netip.AddrPort) error {
 	if err != nil {
 		return err
 	}
+	return s.addChecked(l)
+}
+
+func (s *listenerSet) addChecked(l listener) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, ok := s.asked[l]; ok {
@@ -130,6 +134,10 @@ func (s *listenerSet) remove(proto Proto, local netip.AddrPort) error {
 	if err != nil {
 		return err
 	}
+	return s.removeChecked(l)
+}
+
+func (s *listenerSet) removeChecked(l listener) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, ok := s.asked[l]; !ok {

@@ -4,6 +4,7 @@ package steer
 
 import (
 	"bytes"
+	"net/netip"
 	"testing"
 )
 
@@ -81,6 +82,29 @@ var cases = []struct {
 	{"broadcast", with(udp4(port(peer4, 5), port(our4, 53)), 0, 0xff), PassGroup},
 	{"multicast", with(udp4(port(peer4, 5), port(our4, 53)), 0, 0x01), PassGroup},
 
+	{"group", toAll(udp4(port(peer4, 5), port(group4, 53))), RedirectListener},
+	{"group, IPv6", toAll(udp6(port(peer6, 5), port(group6, 53))), RedirectListener},
+	{"group, sent to one station", udp4(port(peer4, 5), port(group4, 53)), RedirectListener},
+	{"group, IPv6, sent to one station", udp6(port(peer6, 5), port(group6, 53)), RedirectListener},
+	{"group, another port", toAll(udp4(port(peer4, 5), port(group4, 54))), PassGroup},
+	{"group, TCP", toAll(tcp4(port(peer4, 5), port(group4, 53))), PassGroup},
+	{"group, IPv6, TCP", toAll(tcp6(port(peer6, 5), port(group6, 53))), PassGroup},
+	{"another group", toAll(udp4(port(peer4, 5), port(netip.MustParseAddr("239.1.2.4"), 53))), PassGroup},
+	{"another group, IPv6", toAll(udp6(port(peer6, 5), port(netip.MustParseAddr("ff05::1:3"), 53))), PassGroup},
+	{"a flow's address, to all stations", toAll(udp4(port(peer4, 1000), port(our4, 2000))), PassGroup},
+	{"IPv6, to all stations", toAll(tcp6(port(peer6, 5), port(our6, 80))), PassGroup},
+	{"group, in fragments", toAll(ether(typeIPv4, ip4{src: peer4, dst: group4, proto: protoUDP, fragment: 0x2000}.packet(transport(5, 53)))), PassGroup},
+	{"group, don't fragment", toAll(ether(typeIPv4, ip4{src: peer4, dst: group4, proto: protoUDP, fragment: 0x4000}.packet(transport(5, 53)))), RedirectListener},
+	{"group, options", toAll(ether(typeIPv4, ip4{src: peer4, dst: group4, proto: protoUDP, options: 1}.packet(transport(5, 53)))), PassGroup},
+	{"group, extension header", toAll(ether(typeIPv6, ip6{peer6, group6, extHop}.packet(extensionHeader(protoUDP, 0, 0, transport(5, 53))))), PassGroup},
+	{"group, too short", toAll(udp4(port(peer4, 5), port(group4, 53)))[:14+20+3], PassGroup},
+	{"group, IPv6, too short", toAll(udp6(port(peer6, 5), port(group6, 53)))[:14+40+3], PassGroup},
+	{"group, IPv4 of version 6", with(toAll(udp4(port(peer4, 5), port(group4, 53))), 14, 0x65), PassGroup},
+	{"group, IPv6 of version 4", with(toAll(udp6(port(peer6, 5), port(group6, 53))), 14, 0x45), PassGroup},
+	{"group, in a VLAN", toAll(ether(typeVLAN, tag(7, typeIPv4, udp4(port(peer4, 5), port(group4, 53))[14:]))), PassGroup},
+	{"ARP, to all stations", toAll(ether(typeARP, make([]byte, 28))), PassGroup},
+	{"IGMP", toAll(ether(typeIPv4, ip4{src: peer4, dst: group4, proto: 2}.packet(make([]byte, 8)))), PassGroup},
+
 	{"unreachable, of a listener", error4(3, 1, sent4(80)), RedirectError},
 	{"needs fragmentation, of a listener", error4(3, 4, sent4(80)), RedirectError},
 	{"time exceeded, of a listener", error4(11, 0, sent4(80)), RedirectError},
@@ -114,6 +138,9 @@ var cases = []struct {
 	{"quotes an error, IPv6", error6(1, 0, error6(1, 0, sent6(80))[14:]), PassProtocol},
 	{"error behind extension headers", ext(extHop, chain(8, extHop, protoICMP6, icmpMessage(2, 0, sent6(80)))), RedirectError},
 }
+
+// toAll is a frame with a group of stations for its destination.
+func toAll(frame []byte) []byte { return with(frame, 0, 1) }
 
 // ext is a frame from the peer to us whose IPv6 header says that next follows.
 func ext(next uint8, payload []byte) []byte {

@@ -32,7 +32,7 @@ func (r *rules) verdict(frame []byte) Verdict {
 		return PassMalformed
 	}
 	if frame[0]%2 == 1 {
-		return PassGroup
+		return r.group(frame)
 	}
 	kind, packet := binary.BigEndian.Uint16(frame[12:14]), frame[14:]
 	if kind == 0x8100 {
@@ -50,6 +50,27 @@ func (r *rules) verdict(frame []byte) Verdict {
 		return PassVLAN
 	}
 	return PassNotIP
+}
+
+// group says what doc.go says about frames to a group of stations.
+func (r *rules) group(frame []byte) Verdict {
+	kind, packet := binary.BigEndian.Uint16(frame[12:14]), frame[14:]
+	var dst netip.Addr
+	var datagram []byte
+	switch {
+	case kind == 0x0800 && len(packet) >= 20 && packet[0] == 0x45 && packet[9] == 17 && binary.BigEndian.Uint16(packet[6:8])<<2 == 0:
+		dst, datagram = netip.AddrFrom4([4]byte(packet[16:20])), packet[20:]
+	case kind == 0x86dd && len(packet) >= 40 && packet[0]/16 == 6 && packet[6] == 17:
+		dst, datagram = netip.AddrFrom16([16]byte(packet[24:40])), packet[40:]
+	}
+	if !dst.IsMulticast() || dst.Is4In6() || len(datagram) < 4 ||
+		!r.listeners[refListener{17, netip.AddrPortFrom(dst, binary.BigEndian.Uint16(datagram[2:4]))}] {
+		return PassGroup
+	}
+	if !r.socket {
+		return PassNoSocket
+	}
+	return RedirectListener
 }
 
 func (r *rules) ipv4(packet []byte, isQuote bool) Verdict {

@@ -22,7 +22,7 @@ type bench struct {
 }
 
 // newBench listens on the ports 80 of our addresses (TCP) and 53 of our IPv4 address
-// (UDP), and has flows from port 1000 of the peer to 2000 of ours.
+// (UDP), is in groups at port 53, and has flows from port 1000 of the peer to 2000 of ours.
 func newBench(t testing.TB) *bench {
 	t.Helper()
 	needBPF(t)
@@ -38,6 +38,10 @@ func newBench(t testing.TB) *bench {
 	} {
 		must(t, b.AddListener(Proto(l.proto), l.local))
 		b.rules.listeners[l] = true
+	}
+	for _, g := range []netip.Addr{group4, group6} {
+		must(t, b.AddGroup(port(g, 53)))
+		b.rules.listeners[refListener{protoUDP, port(g, 53)}] = true
 	}
 	for _, f := range []refFlow{
 		{protoTCP, port(our4, 2000), port(peer4, 1000)},

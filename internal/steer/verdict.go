@@ -9,7 +9,8 @@ type Verdict uint8
 
 // The verdicts. The first three are redirected, the others left to the kernel.
 const (
-	// RedirectListener: TCP or UDP to an address and port of AddListener.
+	// RedirectListener: TCP or UDP to an address and port of AddListener, or UDP to
+	// those of AddGroup.
 	RedirectListener Verdict = iota
 	// RedirectFlow: TCP or UDP of a flow of AddFlow.
 	RedirectFlow
@@ -32,7 +33,8 @@ const (
 	PassExtension
 	// PassVLAN: more than one VLAN tag, or one of a service provider (802.1ad).
 	PassVLAN
-	// PassGroup: sent to a group of stations: multicast or broadcast.
+	// PassGroup: sent to a group of stations, multicast or broadcast, and not a plain
+	// datagram to a group of AddGroup.
 	PassGroup
 	// PassMalformed: it ends within a header, or is not of the version that it
 	// says it is.

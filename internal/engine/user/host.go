@@ -21,6 +21,12 @@ type Host interface {
 	// Dial takes a port for one flow to remote; local may leave out its address
 	// or port.
 	Dial(proto uint8, local, remote netip.AddrPort) (from netip.AddrPort, undo func(), err error)
+	// Join has what is sent to a multicast group, at a UDP port that Listen has taken on
+	// all addresses or on the group's, come to the driver, until Leave or the port's
+	// undo. Any goroutine, but not the engine's: it may block.
+	Join(group netip.AddrPort) error
+	// Leave takes Join back. Likewise.
+	Leave(group netip.AddrPort) error
 }
 
 // A claim is a port that the engine has from the host: until the listener is

@@ -2,9 +2,10 @@ package user
 
 import (
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -22,6 +23,9 @@ type PacketConn struct {
 	ask    command     // to send
 	claim  *claim      // of the port; the engine's
 	closed atomic.Bool // by the application
+
+	joining sync.Mutex   // one change of groups at a time, in stack and host
+	groups  []netip.Addr // joined at the host
 }
 
 var _ engine.PacketConn = (*PacketConn)(nil)
@@ -73,15 +77,49 @@ func (p *PacketConn) WriteTo(b []byte, to netip.AddrPort) (int, error) {
 
 // JoinGroup receives what is sent to a multicast group; see engine.PacketConn.
 func (p *PacketConn) JoinGroup(group netip.Addr) error {
-	if p.engine.host != nil {
-		return fmt.Errorf("frames to a group are left to the kernel on an interface that it shares: %w", errors.ErrUnsupported)
+	p.joining.Lock()
+	defer p.joining.Unlock()
+	err := p.inEngine(func() error { return p.engine.stack.JoinGroup(p.socket, group) })
+	if err != nil || p.engine.host == nil {
+		return err
 	}
-	return p.inEngine(func() error { return p.engine.stack.JoinGroup(p.socket, group) })
+	if err := p.engine.host.Join(p.at(group)); err != nil {
+		return errors.Join(err, p.leave(group))
+	}
+	p.groups = append(p.groups, group)
+	return nil
 }
 
 // LeaveGroup takes JoinGroup back.
 func (p *PacketConn) LeaveGroup(group netip.Addr) error {
+	p.joining.Lock()
+	defer p.joining.Unlock()
+	if err := p.leave(group); err != nil || p.engine.host == nil {
+		return err
+	}
+	p.groups = slices.DeleteFunc(p.groups, func(g netip.Addr) bool { return g == group })
+	return p.engine.host.Leave(p.at(group))
+}
+
+// leaveHost leaves all groups at the host, which the engine would have to wait for if
+// it gave back the port before.
+func (p *PacketConn) leaveHost() {
+	p.joining.Lock()
+	defer p.joining.Unlock()
+	for _, g := range p.groups {
+		_ = p.engine.host.Leave(p.at(g)) // an error: they end with the port
+	}
+	p.groups = nil
+}
+
+// leave takes the group from the socket.
+func (p *PacketConn) leave(group netip.Addr) error {
 	return p.inEngine(func() error { return p.engine.stack.LeaveGroup(p.socket, group) })
+}
+
+// at is the port of p's in a group.
+func (p *PacketConn) at(group netip.Addr) netip.AddrPort {
+	return netip.AddrPortFrom(group, p.socket.Local.Port())
 }
 
 // inEngine has the engine call fn, unless p is closed.
@@ -117,6 +155,7 @@ func (p *PacketConn) Close() error {
 		return nil
 	}
 	p.shut()
+	p.leaveHost()
 	p.engine.do(p.drain)
 	return nil
 }

@@ -24,15 +24,7 @@ import (
 func TestNSRecvDropsCapabilities(t *testing.T) {
 	testenv.NeedRoot(t)
 	goCommand := testenv.NeedCommand(t, "go")
-	dir, err := os.MkdirTemp("", "zctap-recv") // not one that only we can read
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer os.RemoveAll(dir)
-	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	zctap := filepath.Join(dir, "zctap")
+	zctap := filepath.Join(testenv.PublicDir(t), "zctap")
 	build := exec.Command(goCommand, "build", "-buildvcs=false", "-o", zctap, ".")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
@@ -40,7 +32,7 @@ func TestNSRecvDropsCapabilities(t *testing.T) {
 	}
 
 	ours, theirs := namespace(t), namespace(t)
-	err = netns.Veth(ours, theirs, netns.VethOptions{
+	err := netns.Veth(ours, theirs, netns.VethOptions{
 		NameA: vethName, AddrA: []netip.Prefix{vethRecv}, NameB: vethName, AddrB: []netip.Prefix{vethSend}, Queues: 2,
 	})
 	if err != nil {

@@ -37,11 +37,7 @@ type Kept struct {
 //
 // Keep itself changes nothing but what ended processes have left.
 func Keep(index int, features []string, journalDir string) (*Kept, error) {
-	st, err := openStore(journalDir)
-	if err != nil {
-		return nil, err
-	}
-	d, err := openIndex(index)
+	st, d, err := openWith(journalDir, func() (device, error) { return openIndex(index) })
 	if err != nil {
 		return nil, err
 	}

@@ -54,11 +54,7 @@ type Plan struct {
 // has to be changed. Nothing is changed yet. The error holds every obstacle there
 // is ([PlanError]); a flow that is none is unix.EINVAL.
 func NewPlan(iface string, want Want) (*Plan, error) {
-	st, err := openStore(want.JournalDir)
-	if err != nil {
-		return nil, err
-	}
-	d, err := openDevice(iface)
+	st, d, err := openWith(want.JournalDir, func() (device, error) { return openDevice(iface) })
 	if err != nil {
 		return nil, err
 	}

@@ -38,6 +38,16 @@ type store interface {
 // lockTimeout is how long to wait for others that change the same interface.
 const lockTimeout = 30 * time.Second
 
+// openWith opens the store of a directory, and an interface whose changes it has.
+func openWith(dir string, open func() (device, error)) (store, device, error) {
+	st, err := openStore(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	d, err := open()
+	return st, d, err
+}
+
 // openStore returns the store for Want.JournalDir.
 func openStore(dir string) (store, error) {
 	if dir != "" {

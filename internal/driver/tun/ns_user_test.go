@@ -50,16 +50,7 @@ func TestNSUnprivileged(t *testing.T) {
 	testenv.NeedRoot(t)
 	testenv.NeedTUN(t)
 	testenv.NeedUserNS(t)
-	// A device file as udev makes it, where everybody may go; t.TempDir is for
-	// its owner only.
-	dir, err := os.MkdirTemp("", "zctap-tun-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	dir := testenv.PublicDir(t) // of device files as udev makes them
 	for name, mode := range map[string]uint32{"tun": 0o666, "closed": 0o600} {
 		file := filepath.Join(dir, name)
 		if err := unix.Mknod(file, unix.S_IFCHR|mode, int(unix.Mkdev(10, 200))); err != nil {

@@ -69,6 +69,13 @@ type Config struct {
 	// free at the moment, so that one slow reader keeps at most half.
 	MaxHeld int
 
+	// SendMemory bounds the bytes that all TCP connections of engine User have written
+	// and their peers not acknowledged, but for 4 KiB of each; 0 is 256 MiB. (One
+	// connection has 1 MiB at most.) Beyond it writers wait in line, as they do when
+	// their own connection's share is full. The other engines send from the kernel's
+	// memory, which it bounds itself (tcp_mem).
+	SendMemory int
+
 	// Congestion is the congestion control of TCP connections, CongestionCubic or
 	// CongestionReno; empty is CUBIC in engine User and the system's in the others.
 	Congestion string
@@ -215,6 +222,9 @@ func (c *Config) check() error {
 	}
 	if c.RxQueue < 0 {
 		return fmt.Errorf("Config.RxQueue %d: receive queues are numbered from 0: %w", c.RxQueue, syscall.EINVAL)
+	}
+	if c.SendMemory < 0 {
+		return fmt.Errorf("Config.SendMemory %d: it is a number of bytes, or 0 for the default: %w", c.SendMemory, syscall.EINVAL)
 	}
 	return nil
 }

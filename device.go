@@ -17,6 +17,7 @@ type device struct {
 	name       string
 	cq         *sockq.CQ
 	maxHeld    int
+	sendMemory int
 	congestion string
 	ecn        bool
 	start      func(engine.Config) (engine.Engine, error)
@@ -30,7 +31,7 @@ func (d *device) Name() string { return d.name }
 
 // SetupQueue starts the engine.
 func (d *device) SetupQueue(q *ifq.Queue) (err error) {
-	d.engine, err = d.start(engine.Config{Pool: q.Pool(), CQ: d.cq, MaxHeld: d.maxHeld, Congestion: d.congestion, ECN: d.ecn})
+	d.engine, err = d.start(engine.Config{Pool: q.Pool(), CQ: d.cq, MaxHeld: d.maxHeld, SendMemory: d.sendMemory, Congestion: d.congestion, ECN: d.ecn})
 	if err != nil || !d.chooses {
 		return err
 	}

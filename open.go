@@ -88,7 +88,7 @@ func openDevice(c *Config, name string) (*Queue, error) {
 	}
 	q := &Queue{iface: c.Interface, rxQueue: c.RxQueue, cq: sockq.NewCQ()}
 	q.notices.Owner = q
-	d.cq, d.maxHeld, d.congestion, d.ecn = q.cq, c.MaxHeld, c.Congestion, c.ECN
+	d.cq, d.maxHeld, d.sendMemory, d.congestion, d.ecn = q.cq, c.MaxHeld, c.SendMemory, c.Congestion, c.ECN
 	q.ifq, err = ifq.Register(d, &ifq.Args{
 		Queue:         queue,
 		RemoveTimeout: c.closeTimeout(),

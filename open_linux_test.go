@@ -67,6 +67,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"memory of half a buffer", zctap.Config{Engine: zctap.Copy, Memory: mem[:page+page/2]}, syscall.EINVAL, "whole number"},
 		{"memory that can't be written", zctap.Config{Engine: zctap.Copy, Memory: readOnly}, syscall.EFAULT, "writable"},
 		{"a negative queue", zctap.Config{Engine: zctap.Copy, RxQueue: -1}, syscall.EINVAL, "RxQueue -1"},
+		{"negative memory to send from", zctap.Config{Engine: zctap.Copy, SendMemory: -1}, syscall.EINVAL, "SendMemory -1"},
 		{"queue out of range", zctap.Config{Engine: zctap.Copy, RxQueue: 1 << 16}, syscall.EINVAL, "65536"},
 	} {
 		regions := buf.LiveRegions()

@@ -124,3 +124,38 @@ func TestNSECN(t *testing.T) {
 		}
 	}
 }
+
+// TestSendMemory: Config.SendMemory is what the engine goes by.
+func TestSendMemory(t *testing.T) {
+	q, peer, err := zctap.OpenPair(zctap.Config{SendMemory: 128 << 10}, zctap.Config{MaxHeld: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer peer.Close()
+	defer q.Close()
+	ln, err := peer.Listen("tcp", ":9000")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	c, err := q.Dial("tcp", "192.0.2.2:9000") // nobody reads there
+	if err != nil {
+		t.Fatal(err)
+	}
+	wrote := make(chan int)
+	go func() {
+		n, _ := c.Write(make([]byte, 1<<20))
+		wrote <- n
+	}()
+	for end := time.Now().Add(patience); q.Stats().Events["send-memory-waits"] == 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("nobody waits for memory")
+		}
+	}
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+	if n := <-wrote; n < 128<<10 || n > 256<<10 {
+		t.Errorf("%d bytes were taken of a megabyte, with memory for 128 KiB", n)
+	}
+}

@@ -114,6 +114,10 @@ type Config struct {
 	// closes, or its data stays in the kernel. 0: half of what is free, which
 	// adapts to how many connections want buffers.
 	MaxHeld int
+	// SendMemory bounds what all connections buffer to send together, in bytes, but
+	// for 4 KiB of each; 0: 256 MiB. Engine user's; elsewhere the kernel has bounds of
+	// its own.
+	SendMemory int
 	// Congestion is the congestion control of new connections: "cubic" or "reno"; "":
 	// the engine's default, which is CUBIC in engine user and the system's in the
 	// others. EINVAL for one that the engine does not have.

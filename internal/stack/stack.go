@@ -56,10 +56,11 @@ type Config struct {
 	// ECN asks for ECN (RFC 3168) when dialing. Who asks us gets it in any case.
 	ECN bool
 
-	// TimeWait, MaxRecvWindow, SendSpace, UserTimeout and Congestion are tcp.Config's.
-	TimeWait, UserTimeout    time.Duration
-	MaxRecvWindow, SendSpace int
-	Congestion               tcp.Congestion
+	// TimeWait, MaxRecvWindow, SendSpace, SendMemory, UserTimeout and Congestion are
+	// tcp.Config's.
+	TimeWait, UserTimeout                time.Duration
+	MaxRecvWindow, SendSpace, SendMemory int
+	Congestion                           tcp.Congestion
 }
 
 // A Stack is the flows of one interface queue.
@@ -153,6 +154,7 @@ func New(c Config) (*Stack, error) {
 		Posted:        s.caps.RxPosted,
 		MaxRecvWindow: c.MaxRecvWindow,
 		SendSpace:     c.SendSpace,
+		SendMemory:    c.SendMemory,
 		TimeWait:      c.TimeWait,
 		UserTimeout:   c.UserTimeout,
 		Congestion:    c.Congestion,

@@ -32,6 +32,8 @@ type Stats struct {
 	UDP udp.Stats
 
 	Recovery tcp.RecoveryStats
+
+	SendWaits uint64 // times that a writer waited for Config.SendMemory
 }
 
 // Stats are the counters so far.
@@ -40,7 +42,7 @@ func (s *Stack) Stats() Stats {
 	st.Conns = s.conns.n + s.waits.table.n
 	st.Reassembled, st.FragmentsNow = s.fragments.Reassembled, s.fragments.Held()
 	st.IP, st.TCP, st.UDP = s.tx.Stats(), s.tcp.Stats, s.udp.Stats
-	st.Recovery = s.tcp.Recovery
+	st.Recovery, st.SendWaits = s.tcp.Recovery, s.tcp.SendWaits()
 	return st
 }
 

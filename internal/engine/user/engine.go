@@ -105,7 +105,7 @@ func New(c engine.Config, o Options) (*Engine, error) {
 	}
 	sc := stack.Config{
 		Pool: c.Pool, CQ: c.CQ, Driver: o.Driver, Wakes: &e.wakes,
-		Prefixes: o.Prefixes, MaxHeld: c.MaxHeld, TimeWait: o.TimeWait, ECN: c.ECN, Gone: gone,
+		Prefixes: o.Prefixes, MaxHeld: c.MaxHeld, SendMemory: c.SendMemory, TimeWait: o.TimeWait, ECN: c.ECN, Gone: gone,
 		Congestion: congestion, Confirm: o.Confirm,
 	}
 	rand.Read(sc.Seed[:]) // never fails: see its documentation

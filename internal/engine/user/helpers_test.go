@@ -46,6 +46,8 @@ type options struct {
 	buffers int // of each region; 0: 1,024
 	mem     mem.Config
 	maxHeld int
+	// sendMemory is both engines'.
+	sendMemory int
 	// wrap, if set, goes around a driver.
 	wrap func(driver.Driver, *buf.Pool) driver.Driver
 }
@@ -76,7 +78,7 @@ func (h *host) start(t testing.TB, o options, d driver.Driver, prefixes ...netip
 	if o.wrap != nil {
 		h.wire = o.wrap(d, h.pool)
 	}
-	e, err := New(engine.Config{Pool: h.pool, CQ: h.cq, MaxHeld: o.maxHeld},
+	e, err := New(engine.Config{Pool: h.pool, CQ: h.cq, MaxHeld: o.maxHeld, SendMemory: o.sendMemory},
 		Options{Driver: h.wire, Prefixes: prefixes, TimeWait: 10 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)

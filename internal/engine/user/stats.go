@@ -42,6 +42,7 @@ func (e *Engine) stats(s *engine.Stats) {
 	for _, c := range recoveryEvents(&st.Recovery) {
 		s.Event(c.name, c.n)
 	}
+	s.Event("send-memory-waits", st.SendWaits)
 	s.Event("datagrams-received", st.UDP.Datagrams)
 	s.Event("datagrams-merged", st.UDP.Merged)
 	s.Event("datagrams-sent", st.DatagramsSent)

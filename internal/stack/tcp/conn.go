@@ -169,7 +169,7 @@ func (c *Conn) connect(now mono.Time) {
 	c.state = Established
 	c.accepted = true
 	c.Recv = sockq.NewQueue(c.sh.Pool)
-	c.Send = NewSendBuffer(c.sh.SendSpace)
+	c.Send = NewSendBuffer(c.sh.SendSpace, c.sh.sendMemory)
 	c.synDue = false
 	c.timers.stop(timerRetransmit)
 	c.acks.start()

@@ -18,12 +18,11 @@ type sendBlock struct {
 
 var smallBlocks, largeBlocks reuse.Pool[sendBlock]
 
-// newSendBlock makes a block that starts at stream offset start, for n bytes to
-// begin with. first: there is nothing else in the buffer.
-func newSendBlock(start uint64, n int, first bool) *sendBlock {
-	pool, size := &largeBlocks, largeBlock
-	if first && n <= smallBlock {
-		pool, size = &smallBlocks, smallBlock
+// newSendBlock makes a block that starts at stream offset start.
+func newSendBlock(start uint64, large bool) *sendBlock {
+	pool, size := &smallBlocks, smallBlock
+	if large {
+		pool, size = &largeBlocks, largeBlock
 	}
 	b := pool.Get()
 	if b == nil {
@@ -36,12 +35,13 @@ func newSendBlock(start uint64, n int, first bool) *sendBlock {
 // end is the stream offset behind the block.
 func (b *sendBlock) end() uint64 { return b.start + uint64(len(b.mem)) }
 
-// release gives the memory back.
-func (b *sendBlock) release() {
+// release gives the block back, to m if m counts it.
+func (b *sendBlock) release(m *sendMemory) {
 	b.next = nil
 	if len(b.mem) == smallBlock {
 		smallBlocks.Put(b)
 	} else {
 		largeBlocks.Put(b)
+		m.give()
 	}
 }

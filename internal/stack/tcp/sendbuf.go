@@ -15,7 +15,8 @@ import (
 // is acknowledged.
 //
 // Writers may be any goroutines; mu makes them one producer. The engine takes
-// no lock but where it says so, and never waits for one. While the buffer is
+// no lock but where it says so, and never waits for one, but for sendMemory's while
+// that is short. While the buffer is
 // not empty the engine owns head, and the blocks below the one at the end; while
 // it is empty the list belongs to whoever holds mu.
 type SendBuffer struct {
@@ -27,7 +28,8 @@ type SendBuffer struct {
 	// Close, by the application, makes writes fail with net.ErrClosed.
 	park.Parker
 
-	limit uint64 // bytes
+	limit  uint64      // bytes
+	memory *sendMemory // of all the stack's buffers
 
 	mu   sync.Mutex // writers
 	head *sendBlock // see above
@@ -38,12 +40,20 @@ type SendBuffer struct {
 	told   atomic.Bool           // engine was notified; a writer sets it, the engine takes it back
 	shut   atomic.Bool           // no write may begin any more
 	failed atomic.Pointer[error] // why nothing will be sent any more; engine, once
+
+	// For want of memory; see sendMemory.
+	short          atomic.Bool // no block to write to; take sets it, who has one for b takes it back
+	granted        atomic.Bool // memory for a block was handed over; give sets it, the writer takes it back
+	queued         bool        // was in line since it last left; holders of mu
+	inLine         bool        // with those below: holders of memory.mu
+	before, behind *SendBuffer
 }
 
-// NewSendBuffer makes an empty buffer for up to limit bytes.
-func NewSendBuffer(limit int) *SendBuffer {
-	b := &SendBuffer{limit: uint64(limit)}
-	b.Init(func() bool { return b.space() > 0 || b.ended() != nil })
+// NewSendBuffer makes an empty buffer for up to limit bytes, of memory; nil: of as
+// much as it likes.
+func NewSendBuffer(limit int, memory *sendMemory) *SendBuffer {
+	b := &SendBuffer{limit: uint64(limit), memory: memory}
+	b.Init(func() bool { return b.space() > 0 && !b.short.Load() || b.ended() != nil })
 	return b
 }
 
@@ -62,6 +72,7 @@ func (b *SendBuffer) Write(p []byte) (n int, err error) {
 			n += b.fill(p[n:])
 		}
 	}
+	b.memory.leave(b)
 	b.mu.Unlock()
 	b.left()
 	return n, err
@@ -73,6 +84,7 @@ func (b *SendBuffer) TryWrite(p []byte) (n int, err error) {
 	if err = b.ended(); err == nil {
 		n = b.fill(p)
 	}
+	b.memory.leave(b)
 	b.mu.Unlock()
 	b.left()
 	return n, err
@@ -109,13 +121,9 @@ func (b *SendBuffer) fill(p []byte) (n int) {
 		end := b.wrote.Load()
 		t := b.tail
 		if t == nil || end == t.end() {
-			t = newSendBlock(end, len(p)-n, t == nil)
-			if b.tail == nil {
-				b.head = t
-			} else {
-				b.tail.next = t
+			if t = b.grow(end, len(p)-n); t == nil {
+				break
 			}
-			b.tail = t
 		}
 		k := copy(t.mem[end-t.start:], p[n:])
 		n += k
@@ -127,6 +135,31 @@ func (b *SendBuffer) fill(p []byte) (n int) {
 		b.tell()
 	}
 	return n
+}
+
+// grow adds a block for n bytes from stream offset end on, or returns nil: b is in
+// line for memory. The caller holds mu.
+func (b *SendBuffer) grow(end uint64, n int) *sendBlock {
+	t := b.tail
+	large := t != nil || n > smallBlock
+	for large && !b.memory.take(b) {
+		// After short was set, on which ack looks.
+		if b.acked.Load() == end {
+			b.short.Store(false)
+			b.clear()
+			t, large = nil, false
+		} else {
+			return nil
+		}
+	}
+	next := newSendBlock(end, large)
+	if t == nil {
+		b.head = next
+	} else {
+		t.next = next
+	}
+	b.tail = next
+	return next
 }
 
 // tell notifies the engine, unless it was told since it last looked.
@@ -152,14 +185,19 @@ func (b *SendBuffer) tidy() {
 		return
 	}
 	if b.unneeded() {
-		for t := b.head; t != nil; {
-			next := t.next
-			t.release()
-			t = next
-		}
-		b.head, b.tail = nil, nil
+		b.clear()
 	}
 	b.mu.Unlock()
+}
+
+// clear releases the blocks, which nobody needs; the caller holds mu.
+func (b *SendBuffer) clear() {
+	for t := b.head; t != nil; {
+		next := t.next
+		t.release(b.memory)
+		t = next
+	}
+	b.head, b.tail = nil, nil
 }
 
 func (b *SendBuffer) unneeded() bool {
@@ -200,11 +238,15 @@ func (b *SendBuffer) ack(n int) {
 		// where writers are: they are the engine's.
 		for t := b.head; t.end() <= acked; t = b.head {
 			b.head = t.next
-			t.release()
+			t.release(b.memory)
 		}
 	}
 	b.acked.Store(acked) // release: pairs with a writer's load in space
 	b.tidy()
+	if b.short.Load() && acked == b.wrote.Load() {
+		b.short.Store(false) // it may have a small block; see grow
+		b.Unpark()
+	}
 	if b.space() >= b.limit/4 {
 		// A writer that is faster than the connection is not woken for every
 		// acknowledgment.

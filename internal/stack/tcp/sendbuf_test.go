@@ -24,7 +24,7 @@ func (b *SendBuffer) drain(n int) []byte {
 
 func TestSendBuffer(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
-	b := NewSendBuffer(300_000)
+	b := NewSendBuffer(300_000, nil)
 	wrote, read, acked := 0, 0, 0
 	for range 20_000 {
 		switch rng.IntN(3) {
@@ -58,7 +58,7 @@ func TestSendBuffer(t *testing.T) {
 
 // The last bytes of a super-segment may lie in the block after the next.
 func TestPeekBlocks(t *testing.T) {
-	b := NewSendBuffer(1 << 20)
+	b := NewSendBuffer(1<<20, nil)
 	b.TryWrite(stream(0, 100)) // a small block
 	b.TryWrite(stream(100, 3*largeBlock))
 	p := b.peek(0, 2*largeBlock)
@@ -86,7 +86,7 @@ func TestSendBufferErrors(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			// One that waits for space, and one that comes later.
-			b := NewSendBuffer(1000)
+			b := NewSendBuffer(1000, nil)
 			type result struct {
 				n   int
 				err error
@@ -115,7 +115,7 @@ func TestSendBufferErrors(t *testing.T) {
 
 // A failed buffer keeps no memory, whoever is at it when it fails.
 func TestFailReleases(t *testing.T) {
-	b := NewSendBuffer(1 << 20)
+	b := NewSendBuffer(1<<20, nil)
 	b.TryWrite(make([]byte, 100_000))
 	b.mu.Lock()
 	b.fail(syscall.ECONNRESET)
@@ -130,7 +130,7 @@ func TestFailReleases(t *testing.T) {
 }
 
 func TestNotify(t *testing.T) {
-	b := NewSendBuffer(1000)
+	b := NewSendBuffer(1000, nil)
 	told := 0
 	b.Notify = func() { told++ }
 	b.TryWrite([]byte("a"))
@@ -153,7 +153,7 @@ func TestNotify(t *testing.T) {
 // arrives, in one piece for each write, and no wake is lost.
 func TestSendBufferConcurrent(t *testing.T) {
 	const writers, records, size = 4, 2000, 64
-	b := NewSendBuffer(5000)
+	b := NewSendBuffer(5000, nil)
 	wake := make(chan struct{}, 1)
 	b.Notify = func() {
 		select {

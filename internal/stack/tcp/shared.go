@@ -13,6 +13,7 @@ import (
 const (
 	DefaultRecvWindow  = 4 << 20
 	DefaultSendSpace   = 1 << 20
+	DefaultSendMemory  = 256 << 20
 	DefaultMaxSuper    = 60 << 10
 	DefaultMaxTimeWait = 16384
 	DefaultTimeWait    = 60 * time.Second
@@ -71,6 +72,9 @@ type Config struct {
 	// SendSpace bounds what a connection buffers to send, in bytes; 0:
 	// DefaultSendSpace.
 	SendSpace int
+	// SendMemory bounds what all connections buffer to send together, in bytes, but
+	// for 4 KiB of each; 0: DefaultSendMemory.
+	SendMemory int
 	// MaxSuper is the most payload bytes that one call of Transmit takes; 0:
 	// DefaultMaxSuper.
 	MaxSuper int
@@ -95,6 +99,8 @@ type Shared struct {
 	// Recovery counts what loss recovery did, beside Stats.
 	Recovery RecoveryStats
 
+	sendMemory *sendMemory
+
 	dirty       dirtyList
 	conns       int          // connections but for those in TIME-WAIT
 	timeWaits   int          // connections in TIME-WAIT
@@ -115,12 +121,16 @@ func NewShared(c Config) *Shared {
 	setDefault(&c.MaxRecvWindow, DefaultRecvWindow)
 	c.MaxRecvWindow = min(c.MaxRecvWindow, maxWindow, c.Pool.Region().Count()*c.Pool.Region().BufferSize())
 	setDefault(&c.SendSpace, DefaultSendSpace)
+	setDefault(&c.SendMemory, DefaultSendMemory)
 	setDefault(&c.MaxSuper, DefaultMaxSuper)
 	setDefault(&c.MaxTimeWait, DefaultMaxTimeWait)
 	setDefault(&c.TimeWait, DefaultTimeWait)
 	setDefault(&c.UserTimeout, DefaultUserTimeout)
-	return &Shared{Config: c}
+	return &Shared{Config: c, sendMemory: &sendMemory{limit: int64(c.SendMemory)}}
 }
+
+// SendWaits is how often a writer had to wait for Config.SendMemory. Any goroutine.
+func (sh *Shared) SendWaits() uint64 { return sh.sendMemory.waits.Load() }
 
 func setDefault[T int | time.Duration](v *T, d T) {
 	if *v == 0 {

@@ -10,14 +10,16 @@ import (
 // their frags. What comes of it is sent and shown by the next Flush.
 func (s *Stack) Deliver(now mono.Time, b *driver.Batch) {
 	s.tx.SetNow(now)
-	for i := range b.Frames {
-		f := &b.Frames[i]
-		s.stats.Frames++
+	s.stats.Frames += uint64(len(b.Frames))
+	for s.rest = b.Frames; len(s.rest) > 0; {
+		f := &s.rest[0]
+		s.rest = s.rest[1:] // merge may take more
 		if c := s.deliver(now, f); c != accepted {
 			s.drops[c]++
 			s.pool.PutFrags(f.Frags)
 		}
 	}
+	s.rest = nil
 }
 
 // deliver takes in one frame. Unless it returns accepted the references that

@@ -12,12 +12,13 @@ const maxLinkHeader = wire.EthernetHeaderLen + wire.MaxVLANTags*wire.VLANTagLen
 // headers is what the headers of one frame mean. One is enough for a stack,
 // which looks at one frame at a time.
 type headers struct {
-	link int         // length of the link header, bytes
-	head []byte      // the first bytes of the packet, from the IP header on
-	ip   wire.Packet // and one of:
-	tcp  wire.TCP
-	udp  wire.UDP
-	icmp wire.ICMP
+	first []byte      // the first bytes of the frame
+	link  int         // length of the link header, bytes
+	head  []byte      // first from the IP header on
+	ip    wire.Packet // and one of:
+	tcp   wire.TCP
+	udp   wire.UDP
+	icmp  wire.ICMP
 	// whole is the IP header of a packet that was put together from fragments.
 	whole [wire.IPv6HeaderLen]byte
 
@@ -51,7 +52,7 @@ func (h *headers) gather(f *driver.Frame, pool *buf.Pool) []byte {
 }
 
 func (h *headers) parseFrom(b []byte, frameLen, linkHeader int) cause {
-	h.link = 0
+	h.first, h.link = b, 0
 	if linkHeader > 0 {
 		var e wire.Ethernet
 		if c := wire.ParseEthernet(b, frameLen, &e); c != wire.OK {

@@ -97,11 +97,14 @@ type Stack struct {
 
 	echoes, unreachables, resets limiter
 
+	rest []driver.Frame // of the batch, behind the frame that is looked at
+
 	// Scratch, for one frame.
 	rx      headers
 	segment tcp.Segment
 	views   [][]byte
 	copies  []buf.Frag
+	merged  []buf.Frag
 
 	stats Stats
 	drops [causes]uint64

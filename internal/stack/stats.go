@@ -9,6 +9,7 @@ import (
 // Stats are a Stack's counters; all but Conns only grow.
 type Stats struct {
 	Frames uint64 // given to Deliver
+	Merged uint64 // of them, TCP segments that were taken in together with the one before
 
 	// Answers to strangers, and those that were suppressed for there were too
 	// many.

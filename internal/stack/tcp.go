@@ -31,7 +31,10 @@ func (s *Stack) inputTCP(now mono.Time, f *driver.Frame) cause {
 	if !s.cut(f, from, from+h.tcp.PayloadLen) {
 		return noBuffer
 	}
-	s.segment = tcp.Segment{TCP: &h.tcp, Frags: f.Frags, Len: h.tcp.PayloadLen, ECN: h.ip.ECN()}
+	s.segment = tcp.Segment{TCP: &h.tcp, Frags: f.Frags, Len: h.tcp.PayloadLen, ECN: h.ip.ECN(), Count: 1}
+	if conn != nil && len(s.rest) > 0 {
+		s.merge(f, conn)
+	}
 	switch {
 	case conn != nil && conn.State() != tcp.TimeWait:
 		conn.Input(now, &s.segment)

@@ -43,6 +43,7 @@ func (e *Engine) stats(s *engine.Stats) {
 		s.Event(c.name, c.n)
 	}
 	s.Event("send-memory-waits", st.SendWaits)
+	s.Event("segments-merged", st.Merged)
 	s.Event("datagrams-received", st.UDP.Datagrams)
 	s.Event("datagrams-merged", st.UDP.Merged)
 	s.Event("datagrams-sent", st.DatagramsSent)

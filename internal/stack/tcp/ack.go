@@ -37,6 +37,7 @@ func (c *Conn) acknowledged(now mono.Time, s *Segment, seq wire.Seq, flags wire.
 	}
 	c.cc.cwnd = min(c.cc.cwnd, most)
 	// Only the newest segment tells the window (section 3.10.7.4).
+	seq = s.last(seq)
 	if c.snd.una.LessEq(ack) && (c.snd.wl1.LessThan(seq) || c.snd.wl1 == seq && c.snd.wl2.LessEq(ack)) {
 		c.setSendWindow(seq, ack, wnd)
 	}

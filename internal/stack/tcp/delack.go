@@ -53,12 +53,12 @@ func (a *ackPolicy) sent() {
 	a.unacked = 0
 }
 
-// inOrder notes n bytes that continued the stream.
-func (c *Conn) inOrder(now mono.Time, n uint32, flags wire.Flags) {
+// inOrder notes n bytes, in segments of each, that continued the stream.
+func (c *Conn) inOrder(now mono.Time, n, each uint32, flags wire.Flags) {
 	a := &c.acks
 	a.received = now
 	a.unacked += n
-	c.rcv.full = max(c.rcv.full, min(n, c.rcv.mss))
+	c.rcv.full = max(c.rcv.full, min(each, c.rcv.mss))
 	switch {
 	case a.now:
 	case a.quick > 0:

@@ -57,7 +57,7 @@ func (c *Conn) inputECN(s *Segment) {
 		c.acks.now = true
 	}
 	if s.ECN == wire.CE && s.Len > 0 {
-		c.sh.Stats.Marked++
+		c.sh.Stats.Marked += uint64(s.count())
 		c.acks.now = c.acks.now || !e.echo
 		e.echo = true
 	}

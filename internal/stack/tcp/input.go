@@ -11,7 +11,7 @@ import (
 // connection becomes dirty. Bytes of the network are checked in the order of
 // RFC 9293 section 3.10.7; the checksum was verified by the caller.
 func (c *Conn) Input(now mono.Time, s *Segment) {
-	c.sh.Stats.SegmentsIn++
+	c.sh.Stats.SegmentsIn += uint64(s.count())
 	c.touch()
 	switch c.state {
 	case Closed:

@@ -61,7 +61,7 @@ func (c *Conn) text(now mono.Time, s *Segment, seq wire.Seq, flags wire.Flags) {
 		c.rcv.finSeen, c.rcv.fin = true, end
 	}
 	if length > 0 {
-		c.payload(now, seq, frags, length, flags)
+		c.payload(now, seq, frags, length, length/s.count(), flags)
 	} else {
 		c.sh.Pool.PutFrags(frags)
 	}
@@ -85,16 +85,8 @@ const (
 	queueIsFull           // too many frags wait
 )
 
-// admit reports whether payload at seq is taken.
-func (c *Conn) admit(now mono.Time, seq wire.Seq) bool {
-	drops := &c.sh.Stats.Drops
-	if c.orphan {
-		// RFC 9293 section 3.10.4 (CLOSE), RFC 2525 section 2.17: data that
-		// nobody reads is answered with a reset, not an ACK.
-		drops.AfterClose++
-		c.Abort(now)
-		return false
-	}
+// judge finds it, if this batch has none yet.
+func (c *Conn) judge() admission {
 	if c.admission == unjudged {
 		switch {
 		case c.Recv.Frags() >= maxQueuedFrags:
@@ -105,22 +97,35 @@ func (c *Conn) admit(now mono.Time, seq wire.Seq) bool {
 			c.admission = plenty
 		}
 	}
+	return c.admission
+}
+
+// admit reports whether payload at seq is taken.
+func (c *Conn) admit(now mono.Time, seq wire.Seq) bool {
+	drops := &c.sh.Stats.Drops
+	if c.orphan {
+		// RFC 9293 section 3.10.4 (CLOSE), RFC 2525 section 2.17: data that
+		// nobody reads is answered with a reset, not an ACK.
+		drops.AfterClose++
+		c.Abort(now)
+		return false
+	}
 	// What is refused gets no ACK: the peer is to slow down, not to send at once
 	// what would be refused again.
-	switch {
-	case c.admission == queueIsFull:
+	switch a := c.judge(); {
+	case a == queueIsFull:
 		drops.QueueFull++
 		return false
-	case c.admission == shortage && c.overdrawn() && !c.makeRoom(seq):
+	case a == shortage && c.overdrawn() && !c.makeRoom(seq):
 		drops.OverShare++
 		return false
 	}
 	return true
 }
 
-// payload takes in length bytes that begin at seq, in the window and not behind
-// RCV.NXT.
-func (c *Conn) payload(now mono.Time, seq wire.Seq, frags []buf.Frag, length int, flags wire.Flags) {
+// payload takes in length bytes, in segments of each bytes, that begin at seq, in the
+// window and not behind RCV.NXT.
+func (c *Conn) payload(now mono.Time, seq wire.Seq, frags []buf.Frag, length, each int, flags wire.Flags) {
 	n := uint32(length)
 	switch {
 	case seq != c.rcv.nxt:
@@ -131,7 +136,7 @@ func (c *Conn) payload(now mono.Time, seq wire.Seq, frags []buf.Frag, length int
 	case c.ooo.empty():
 		c.push(frags)
 		c.rcv.nxt = c.rcv.nxt.Add(n)
-		c.inOrder(now, n, flags)
+		c.inOrder(now, n, uint32(each), flags)
 		c.confirm(now)
 		return
 	case n <= uint32(c.ooo.first()-seq):
@@ -155,6 +160,7 @@ func (c *Conn) push(frags []buf.Frag) {
 		n := 0
 		for n < len(frags) && frags[n].Len() > copyBreak && !frags[n].Copied() {
 			bytes += uint64(frags[n].Len())
+			c.estimate(uint32(frags[n].Len()), 1)
 			n++
 		}
 		c.sh.Pool.ChargeFrags(frags[:n], c.account)
@@ -162,7 +168,6 @@ func (c *Conn) push(frags []buf.Frag) {
 			c.Recv.Push(f)
 		}
 		c.rcv.total += bytes
-		c.estimate(uint32(bytes), uint32(n))
 		c.sh.Stats.ZeroCopyBytes += bytes
 		if frags = frags[n:]; len(frags) == 0 {
 			return

@@ -151,4 +151,19 @@ type Segment struct {
 	Len int
 	// ECN is the congestion codepoint of the packet that it came in.
 	ECN wire.ECN
+	// Count is how many segments of equal length the caller has put together, as far
+	// as Conn.Mergeable allows; 0 and 1: it is one. TCP is the header of the first,
+	// with PSH if any of them had it.
+	Count int
+}
+
+// count is how many segments it stands for.
+func (s *Segment) count() int { return max(s.Count, 1) }
+
+// last is where the last one begins, if the first does at seq.
+func (s *Segment) last(seq wire.Seq) wire.Seq {
+	if s.Count <= 1 {
+		return seq
+	}
+	return seq.Add(uint32(s.Len - s.Len/s.Count))
 }

@@ -1,0 +1,65 @@
+package stack
+
+import (
+	"github.com/zctap/zctap/internal/driver"
+	"github.com/zctap/zctap/internal/stack/tcp"
+	"github.com/zctap/zctap/internal/wire"
+)
+
+// merge puts the frames behind f in its batch together with s.segment, which f has
+// brought for conn, as far as they continue it and conn may take them in at once
+// (receive coalescing; GRO, were it done by the driver). What they cost is then a
+// comparison of headers, and where payload lies.
+//
+// Frames of a flow that are not next to each other in a batch are not looked for:
+// senders and NICs send bursts.
+func (s *Stack) merge(f *driver.Frame, conn *tcp.Conn) {
+	h, g := &s.rx, &s.segment
+	each, headers := h.tcp.PayloadLen, h.link+h.tcp.PayloadOffset
+	// Without padding, so that frames of one length carry packets of one length.
+	if s.rest[0].Len != f.Len || each == 0 || f.Len != headers+each || h.link != s.caps.LinkHeader {
+		return
+	}
+	next, ok := wire.ContinuationOf(h.head, &h.ip, &h.tcp)
+	if !ok {
+		return
+	}
+	room := -1 // unknown
+	for len(s.rest) > 0 && s.rest[0].Len == f.Len {
+		f := &s.rest[0]
+		b := f.Head
+		inHead := len(b) == headers // split just there, as most drivers do
+		if !inHead {
+			if len(b) > 0 || len(f.Frags) == 0 || f.Frags[0].Len() <= headers {
+				return
+			}
+			b = s.pool.Region().View(f.Frags[0])
+		}
+		flags, ok := next.Next(b[h.link:], h.tcp.Seq.Add(uint32(g.Len)))
+		if !ok || string(b[:h.link]) != string(h.first[:h.link]) {
+			return
+		}
+		if room < 0 {
+			room = conn.Mergeable(&h.tcp)
+		}
+		if g.Len+each > room {
+			return
+		}
+		if f.Checksum != driver.Vouched && h.ip.VerifyL4(b[h.link:], s.bytes(f, len(b))...) != wire.OK {
+			return // it is counted when it is looked at by itself
+		}
+		if !inHead {
+			f.Frags[0] = f.Frags[0].Slice(headers, len(b))
+		}
+		if g.Count == 1 {
+			s.merged = append(s.merged[:0], g.Frags...)
+		}
+		s.merged = append(s.merged, f.Frags...)
+		g.Frags = s.merged
+		g.Len += each
+		g.Count++
+		h.tcp.Flags |= flags
+		s.stats.Merged++
+		s.rest = s.rest[1:]
+	}
+}

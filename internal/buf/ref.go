@@ -72,17 +72,28 @@ func (p *Pool) PutFrags(frags []Frag) {
 // HandOver turns the kernel reference that f stands for into a user reference,
 // and fills v with f and its view. On ErrOverflow nothing changed.
 func (p *Pool) HandOver(f Frag, v *Iov) error {
-	return p.toUser(f, v, userOne-kernelOne)
+	return p.toUser(&f, v, userOne-kernelOne)
+}
+
+// HandOverAll is HandOver of each of frags to the element of vs at its place, of which
+// there are enough. n is how many were handed over before the error, if any.
+func (p *Pool) HandOverAll(frags []Frag, vs []Iov) (n int, err error) {
+	for i := range frags {
+		if err = p.toUser(&frags[i], &vs[i], userOne-kernelOne); err != nil {
+			return i, err
+		}
+	}
+	return len(frags), nil
 }
 
 // GiveUser adds a user reference and fills v; the kernel reference stays with
 // its holder, who has more to give of the same buffer. On ErrOverflow nothing
 // changed.
 func (p *Pool) GiveUser(f Frag, v *Iov) error {
-	return p.toUser(f, v, userOne)
+	return p.toUser(&f, v, userOne)
 }
 
-func (p *Pool) toUser(f Frag, v *Iov, delta word) error {
+func (p *Pool) toUser(f *Frag, v *Iov, delta word) error {
 	w := &p.words[f.buffer]
 	for {
 		o := w.Load()
@@ -93,8 +104,8 @@ func (p *Pool) toUser(f Frag, v *Iov, delta word) error {
 			return ErrOverflow
 		}
 		if w.CompareAndSwap(o, o+delta) {
-			v.frag = f
-			v.view = p.region.View(f)
+			v.frag = *f
+			v.view = p.region.View(*f)
 			p.debug.given(v)
 			if kernelRefs(o+delta) == 0 {
 				p.kernelDone()

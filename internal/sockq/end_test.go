@@ -295,3 +295,34 @@ func TestDrainWaitsForTheConsumer(t *testing.T) {
 		t.Errorf("Drain dropped %d bytes, want 100", n)
 	}
 }
+
+// Frags that lie together are handed over together: up to one that can't be, which
+// stays, and is handed over later.
+func TestRunStopsAtOverflow(t *testing.T) {
+	e := newEngine(t, 4)
+	q := NewQueue(e.p)
+	frags := []buf.Frag{e.frag(100), e.frag(200), e.frag(300)}
+	others := make([]buf.Iov, 1<<16-1)
+	for i := range others {
+		if err := e.p.GiveUser(frags[1], &others[i]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	q.PushAll(frags, 600)
+	q.Publish()
+	dst := make([]buf.Iov, 4)
+	n, err := q.Recv(dst, 1<<20)
+	if n != 1 || err != nil || q.Taken() != 100 || q.Buffered() != 500 {
+		t.Fatalf("%d iovs, %v; %d bytes taken, %d left", n, err, q.Taken(), q.Buffered())
+	}
+	giveBack(t, e.p, dst[:1])
+	if n, err := q.Recv(dst, 1<<20); n != 0 || !errors.Is(err, buf.ErrOverflow) || q.Taken() != 100 {
+		t.Fatalf("%d iovs, %v; %d bytes taken", n, err, q.Taken())
+	}
+	giveBack(t, e.p, others)
+	n, err = q.Recv(dst, 1<<20)
+	if n != 2 || err != nil || q.Taken() != 600 || len(dst[0].Bytes()) != 200 || len(dst[1].Bytes()) != 300 {
+		t.Fatalf("%d iovs, %v; %d bytes taken", n, err, q.Taken())
+	}
+	giveBack(t, e.p, dst[:2])
+}

@@ -53,6 +53,20 @@ func (q *fifo[T]) push(v T) {
 	q.wrote++
 }
 
+// pushAll is push of each of vs, in order.
+func (q *fifo[T]) pushAll(vs []T) {
+	for len(vs) > 0 {
+		if q.wrote%chunkLen == 0 {
+			q.push(vs[0]) // which brings a chunk
+			vs = vs[1:]
+			continue
+		}
+		n := copy(q.tail.items[q.wrote%chunkLen:], vs)
+		q.wrote += uint64(n)
+		vs = vs[n:]
+	}
+}
+
 func (q *fifo[T]) newChunk() *chunk[T] {
 	if c := q.spare.Swap(nil); c != nil {
 		return c
@@ -105,8 +119,21 @@ func (q *fifo[T]) peek() *T {
 	return &q.head.items[q.done-q.base]
 }
 
+// peekAll is the oldest published items, as far as they lie together; none if there
+// is none. They are the consumer's until drop of each. Consumer only.
+func (q *fifo[T]) peekAll() []T {
+	if q.peek() == nil {
+		return nil
+	}
+	i := q.done - q.base
+	return q.head.items[i:min(chunkLen, i+q.seen-q.done)]
+}
+
 // drop takes the item that peek returned last. Consumer only.
 func (q *fifo[T]) drop() { q.done++ }
+
+// dropN is drop of n items that peekAll returned.
+func (q *fifo[T]) dropN(n int) { q.done += uint64(n) }
 
 // settle tells the others what was dropped. Once a batch, consumer only.
 func (q *fifo[T]) settle() { q.taken.Store(q.done) }

@@ -132,3 +132,48 @@ func TestFIFOReusesChunks(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+// TestFIFORuns pushes and takes several items at a time, mixed with single ones: in
+// order, and never beyond what is published.
+func TestFIFORuns(t *testing.T) {
+	q := newFIFO()
+	pushed, published, taken := 0, 0, 0
+	for i := range 5000 {
+		vs := make([]int, i%(2*chunkLen+5))
+		for k := range vs {
+			vs[k] = pushed
+			pushed++
+		}
+		q.pushAll(vs)
+		if i%3 == 0 {
+			q.push(pushed)
+			pushed++
+		}
+		if i%2 == 0 {
+			q.publish()
+			published = pushed
+		}
+		for left := i % (3 * chunkLen); left > 0 && taken < published; {
+			run := q.peekAll()
+			if len(run) == 0 || taken+len(run) > published {
+				t.Fatalf("%d items of %d published and %d taken", len(run), published, taken)
+			}
+			run = run[:min(len(run), left)]
+			for _, v := range run {
+				if v != taken {
+					t.Fatalf("%d is item %d", v, taken)
+				}
+				taken++
+			}
+			q.dropN(len(run))
+			left -= len(run)
+		}
+		q.settle()
+		if q.len() != published-taken {
+			t.Fatalf("%d items, want %d", q.len(), published-taken)
+		}
+	}
+	if taken == 0 || pushed-taken < chunkLen {
+		t.Fatalf("%d items pushed, %d taken", pushed, taken)
+	}
+}

@@ -52,6 +52,12 @@ func (q *Queue) Push(f buf.Frag) {
 	q.pushed += uint64(f.Len())
 }
 
+// PushAll is Push of each of frags, none of which is empty, bytes long together.
+func (q *Queue) PushAll(frags []buf.Frag, bytes uint64) {
+	q.frags.pushAll(frags)
+	q.pushed += bytes
+}
+
 // End says that nothing follows: io.EOF for an orderly end, or the error. The
 // consumer learns of it after all payload. Calls after the first change
 // nothing. Producer only; Publish shows it.
@@ -174,6 +180,16 @@ func (q *Queue) pop(dst []buf.Iov, limit int) (n, bytes int, err error) {
 	// The end first: payload is published before it.
 	end := q.end.Load()
 	for n < len(dst) && bytes < limit {
+		if q.used == 0 {
+			k, b, e := q.popWhole(dst[n:], limit-bytes)
+			n, bytes, err = n+k, bytes+b, e
+			if k > 0 && err == nil {
+				continue
+			}
+			if err != nil {
+				break
+			}
+		}
 		f := q.frags.peek()
 		if f == nil {
 			break
@@ -206,6 +222,24 @@ func (q *Queue) pop(dst []buf.Iov, limit int) (n, bytes int, err error) {
 		err = *end
 	}
 	return 0, 0, err
+}
+
+// popWhole takes frags that lie together and are not longer than limit: none if the
+// oldest one is.
+func (q *Queue) popWhole(dst []buf.Iov, limit int) (n, bytes int, err error) {
+	run := q.frags.peekAll()
+	run = run[:min(len(run), len(dst))]
+	whole := 0
+	for whole < len(run) && bytes+run[whole].Len() <= limit {
+		bytes += run[whole].Len()
+		whole++
+	}
+	n, err = q.pool.HandOverAll(run[:whole], dst)
+	for i := n; i < whole; i++ {
+		bytes -= run[i].Len()
+	}
+	q.frags.dropN(n)
+	return n, bytes, err
 }
 
 // Close ends the consumer's side: whoever waits or comes later gets

@@ -164,9 +164,7 @@ func (c *Conn) push(frags []buf.Frag) {
 			n++
 		}
 		c.sh.Pool.ChargeFrags(frags[:n], c.account)
-		for _, f := range frags[:n] {
-			c.Recv.Push(f)
-		}
+		c.Recv.PushAll(frags[:n], bytes)
 		c.rcv.total += bytes
 		c.sh.Stats.ZeroCopyBytes += bytes
 		if frags = frags[n:]; len(frags) == 0 {

@@ -93,7 +93,13 @@ func (b *Batch) Reset() {
 
 // Add appends a received frame; a driver does so while the batch is not Full.
 func (b *Batch) Add(f Frame) {
-	b.Frames = append(b.Frames, f)
+	n := len(b.Frames)
+	b.Frames = b.Frames[:n+1]
+	g := &b.Frames[n]
+	// Field by field: a copy of the whole by vectors would wait for the stores of
+	// all fields, which have just been made.
+	g.Head, g.Frags = f.Head, f.Frags
+	g.Len, g.Checksum, g.GSOSize = f.Len, f.Checksum, f.GSOSize
 	b.bytes += f.Len
 }
 

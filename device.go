@@ -8,22 +8,17 @@ import (
 	"github.com/zctap/zctap/internal/engine"
 	"github.com/zctap/zctap/internal/engine/user"
 	"github.com/zctap/zctap/internal/ifq"
-	"github.com/zctap/zctap/internal/sockq"
 )
 
 // A device is the ifq's side of an engine: setting up the queue starts the
 // engine on the queue's pool, and closing it stops the engine.
 type device struct {
-	name       string
-	cq         *sockq.CQ
-	maxHeld    int
-	sendMemory int
-	congestion string
-	ecn        bool
-	start      func(engine.Config) (engine.Engine, error)
-	engine     engine.Engine
-	queue      int  // the receive queue that start chose; 0: the one asked for
-	chooses    bool // start chooses the queue, and says so in queue
+	name    string
+	config  engine.Config // the pool is the queue's
+	start   func(engine.Config) (engine.Engine, error)
+	engine  engine.Engine
+	queue   int  // the receive queue that start chose; 0: the one asked for
+	chooses bool // start chooses the queue, and says so in queue
 }
 
 // Name is the key of the device in the table of queues in use.
@@ -31,7 +26,8 @@ func (d *device) Name() string { return d.name }
 
 // SetupQueue starts the engine.
 func (d *device) SetupQueue(q *ifq.Queue) (err error) {
-	d.engine, err = d.start(engine.Config{Pool: q.Pool(), CQ: d.cq, MaxHeld: d.maxHeld, SendMemory: d.sendMemory, Congestion: d.congestion, ECN: d.ecn})
+	d.config.Pool = q.Pool()
+	d.engine, err = d.start(d.config)
 	if err != nil || !d.chooses {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/zctap/zctap/internal/buf"
+	"github.com/zctap/zctap/internal/engine"
 	"github.com/zctap/zctap/internal/ifq"
 	"github.com/zctap/zctap/internal/sockq"
 )
@@ -88,7 +89,9 @@ func openDevice(c *Config, name string) (*Queue, error) {
 	}
 	q := &Queue{iface: c.Interface, rxQueue: c.RxQueue, cq: sockq.NewCQ()}
 	q.notices.Owner = q
-	d.cq, d.maxHeld, d.sendMemory, d.congestion, d.ecn = q.cq, c.MaxHeld, c.SendMemory, c.Congestion, c.ECN
+	d.config = engine.Config{
+		CQ: q.cq, MaxHeld: c.MaxHeld, SendMemory: c.SendMemory, Congestion: c.Congestion, ECN: c.ECN,
+	}
 	q.ifq, err = ifq.Register(d, &ifq.Args{
 		Queue:         queue,
 		RemoveTimeout: c.closeTimeout(),

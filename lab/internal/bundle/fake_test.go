@@ -101,8 +101,21 @@ func (f *fakeApt) packTools(loaderScript string) {
 	}
 }
 
+// packed is the packages that were made, by what is in them: all tests have nearly the same.
+var packed = map[string][]byte{}
+
 // pack makes a package.
 func (f *fakeApt) pack(name string, files map[string]string) {
+	f.t.Helper()
+	key := fmt.Sprintf("%s %q", name, files)
+	if packed[key] == nil {
+		packed[key] = f.build(name, files)
+	}
+	f.write("debs/"+name+"_1%3a2_amd64.deb", string(packed[key]))
+}
+
+// build returns the package.
+func (f *fakeApt) build(name string, files map[string]string) []byte {
 	f.t.Helper()
 	files["DEBIAN/control"] = "Package: " + name + "\nVersion: 1:2\nArchitecture: amd64\nMaintainer: x <x@x>\nDescription: x\n"
 	tree := writeFiles(f.t, files)
@@ -113,12 +126,14 @@ func (f *fakeApt) pack(name string, files map[string]string) {
 			}
 		}
 	}
-	if err := os.MkdirAll(filepath.Join(f.dir, "debs"), 0o755); err != nil {
-		f.t.Fatal(err)
-	}
-	deb := filepath.Join(f.dir, "debs", name+"_1%3a2_amd64.deb")
+	deb := filepath.Join(f.t.TempDir(), "deb")
 	cmd := exec.Command("/usr/bin/env", "PATH=/usr/bin:/bin", "dpkg-deb", "-Znone", "--build", tree, deb)
 	if said, err := cmd.CombinedOutput(); err != nil {
 		f.t.Fatalf("dpkg-deb: %v: %s", err, said)
 	}
+	text, err := os.ReadFile(deb)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return text
 }

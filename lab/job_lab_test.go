@@ -223,15 +223,16 @@ func testFiles(t *testing.T, vm *VM) {
 }
 
 func testTimeouts(t *testing.T, vm *VM) {
+	const long = 5 * time.Second // enough for the program to begin, on a busy host
 	hang := as("hang")
-	hang.Timeout = 2 * time.Second
+	hang.Timeout = long
 	_, err := vm.Run(t.Context(), Job{Steps: []Step{hang, as("exit", "0")}})
 	var se *StepError
 	if !errors.As(err, &se) || !se.TimedOut || se.Signal != syscall.SIGKILL || !strings.Contains(err.Error(), "hanging") {
 		t.Errorf("a step's time-out: %v", err)
 	}
 	hang.Timeout = 0
-	res, err := vm.Run(t.Context(), Job{Steps: []Step{hang, as("exit", "0")}, Timeout: 2 * time.Second})
+	res, err := vm.Run(t.Context(), Job{Steps: []Step{hang, as("exit", "0")}, Timeout: long})
 	if !errors.Is(err, os.ErrDeadlineExceeded) || errors.As(err, new(*MachineError)) || !strings.Contains(err.Error(), "hanging") {
 		t.Errorf("a job's time-out: %v", err)
 	}

@@ -14,6 +14,7 @@ import (
 
 // TestLabDemo runs the command that shows all this: `zctap lab demo --json`.
 func TestLabDemo(t *testing.T) {
+	t.Parallel()
 	testenv.NeedVM(t)
 	lab.Need(t)
 	zctap, err := lab.Build(t.Context(), t.TempDir(), module+"cmd/zctap")

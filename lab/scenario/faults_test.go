@@ -156,7 +156,11 @@ func (r *rig) guestKilled() {
 	if err != nil {
 		r.Fatal(err)
 	}
-	defer vm.Close()
+	defer func() {
+		if err := vm.Close(); err != nil && !r.Failed() {
+			r.Error(err)
+		}
+	}()
 	r.vm = vm
 	setup := r.job
 	setup.Steps = append(setup.Steps, script(prepare...))

@@ -50,11 +50,6 @@ func stream(bytes int, flags ...string) []lab.Step {
 	}
 }
 
-// withEvents is a job of a step in the background and those of a stream.
-func withEvents(r *engineRig, now func(), first lab.Step, rest ...lab.Step) lab.Job {
-	return lab.Job{Steps: append([]lab.Step{first}, rest...), OnEvent: r.events(now)}
-}
-
 // A report is what zctap recv reports.
 type report struct {
 	Engine        string            `json:"engine"`

@@ -5,6 +5,7 @@ package scenario
 import (
 	"testing"
 
+	"github.com/zctap/zctap/lab"
 	"github.com/zctap/zctap/lab/gvnic"
 )
 
@@ -49,17 +50,18 @@ func (r *engineRig) gigabyte() {
 	}
 }
 
-// during receives a stream and does something to the NIC in the middle of it.
-func (r *engineRig) during(bytes int, do func()) *report {
+// during receives a stream beside a step in the background, for whose event "now" it
+// calls now.
+func (r *engineRig) during(bytes int, step lab.Step, now func()) *report {
 	r.Helper()
-	return r.report(r.doing(withEvents(r, do, midstream("lab-event now"), stream(bytes)...)))
+	return r.report(r.doing(lab.Job{Steps: append([]lab.Step{step}, stream(bytes)...), OnEvent: r.events(now)}))
 }
 
 // reset: the device is reset.
 func (r *engineRig) reset() {
 	const bytes = 64 << 20
 	before := r.resets()
-	got := r.during(bytes, func() { r.setFaults(gvnic.Faults{Reset: true}) })
+	got := r.during(bytes, midstream("lab-event now"), func() { r.setFaults(gvnic.Faults{Reset: true}) })
 	r.wantAll(got, bytes)
 	if r.resets() == before {
 		r.Error("the driver did not reset the device")
@@ -70,7 +72,7 @@ func (r *engineRig) reset() {
 func (r *engineRig) flap() {
 	const bytes = 64 << 20
 	before := r.nic.Stats().LinkChanges
-	got := r.during(bytes, func() { r.setFaults(gvnic.Faults{Flap: flapTime}) })
+	got := r.during(bytes, midstream("lab-event now"), func() { r.setFaults(gvnic.Faults{Flap: flapTime}) })
 	r.wantAll(got, bytes)
 	if r.nic.Stats().LinkChanges < before+2 {
 		r.Error("the link stayed up")
@@ -88,7 +90,7 @@ func (r *engineRig) missteered() {
 		"lab-event payload '0 5000000'",
 		"ethtool -N eth0 flow-type tcp4 dst-ip "+receiverAddr+" dst-port 9999 action 1 loc $n",
 	)
-	got := r.report(r.doing(withEvents(r, nil, move, stream(bytes)...)))
+	got := r.during(bytes, move, nil)
 	r.wantAll(got, bytes)
 	elsewhere := r.nic.Stats().Rx[0].PayloadBytes - before
 	if elsewhere == 0 || got.CopiedBytes == 0 || got.CopiedBytes >= bytes {

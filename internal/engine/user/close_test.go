@@ -158,8 +158,18 @@ func TestCloseWrite(t *testing.T) {
 func TestWriteDeadline(t *testing.T) {
 	a, b := newHosts(t, options{buffers: 64})
 	client, server := connect(t, a, b)
-	client.SetWriteDeadline(time.Now().Add(50 * time.Millisecond))
-	n, err := client.Write(make([]byte, 8<<20))
+	var (
+		n   int
+		err error
+	)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		n, err = client.Write(make([]byte, 8<<20))
+	}()
+	eventually(t, "a part of it is there", func() bool { return server.Queue().Buffered() > 0 })
+	client.SetWriteDeadline(time.Now().Add(20 * time.Millisecond))
+	<-ended
 	if !errors.Is(err, os.ErrDeadlineExceeded) || n == 0 || n == 8<<20 {
 		t.Fatalf("Write: %d, %v; want a part and ErrDeadlineExceeded", n, err)
 	}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"text/tabwriter"
 	"time"
@@ -97,10 +98,20 @@ func runBenchUDP(ctx context.Context, env *environ, args []string) error {
 	}
 	defer h.close()
 	b := &udpBench{env: env, count: *count, size: *size, bufferSize: int(bufferSize), buffers: int(region / bufferSize)}
+	receivers := []func(context.Context, *hosts, bool) (*udpRun, error){b.overTUN, b.overXDP, b.byCopy, b.byNetConn}
+	if q, err := b.openXDP(h); err == nil {
+		err = q.Close()
+		if err != nil {
+			return err
+		}
+	} else {
+		fmt.Fprintln(env.stderr, "Without AF_XDP:", err)
+		receivers = slices.Delete(receivers, 1, 2)
+	}
 	res := &udpResult{Rounds: *rounds, Size: *size}
 	for range *rounds {
 		for _, segmented := range []bool{false, true} {
-			for _, receive := range []func(context.Context, *hosts, bool) (*udpRun, error){b.overTUN, b.byCopy, b.byNetConn} {
+			for _, receive := range receivers {
 				r, err := receive(ctx, h, segmented)
 				if err == nil {
 					err = r.check()
@@ -112,7 +123,7 @@ func runBenchUDP(ctx context.Context, env *environ, args []string) error {
 			}
 		}
 	}
-	res.summarize()
+	res.summarize(len(receivers))
 	if *asJSON {
 		return writeJSON(env.stdout, res)
 	}
@@ -210,6 +221,32 @@ func (b *udpBench) overTUN(ctx context.Context, h *hosts, segmented bool) (*udpR
 	return r, b.byQueue(ctx, h, q, c, atPort(tunOurs.Addr(), c.LocalAddr()), segmented, r)
 }
 
+// openXDP opens engine user by AF_XDP on the receiver's end of the veth pair.
+func (b *udpBench) openXDP(h *hosts) (q *zctap.Queue, err error) {
+	err = h.receiver.Do(func() (err error) {
+		q, err = zctap.Open(zctap.Config{
+			Engine: zctap.User, Interface: vethName, BufferSize: b.bufferSize, Buffers: b.buffers, XDP: &zctap.XDPConfig{},
+		})
+		return err
+	})
+	return q, err
+}
+
+// overXDP receives with engine user by AF_XDP over veth: there the kernel's part, and
+// its copy into the region, is in the sender's time, as up to net.UDPConn's socket.
+func (b *udpBench) overXDP(ctx context.Context, h *hosts, segmented bool) (*udpRun, error) {
+	r := &udpRun{Receiver: "zctap user", Wire: "veth, AF_XDP"}
+	q, err := b.openXDP(h)
+	if err != nil {
+		return nil, err
+	}
+	c, err := q.ListenPacket("udp4", ":0")
+	if err != nil {
+		return nil, errors.Join(err, q.Close())
+	}
+	return r, b.byQueue(ctx, h, q, c, atPort(h.addr, c.LocalAddr()), segmented, r)
+}
+
 // byCopy receives with engine copy over veth.
 func (b *udpBench) byCopy(ctx context.Context, h *hosts, segmented bool) (*udpRun, error) {
 	r := &udpRun{Receiver: "zctap copy", Wire: "veth"}
@@ -281,15 +318,17 @@ type udpSpread struct {
 	PerCPU float64 `json:"datagrams_per_cpu_second_ratio"`
 }
 
-// udpKinds is the runs of one round: three receivers, two senders.
-const udpReceivers, udpKinds = 3, 6
+// udpSenders is the kinds of senders: one by one, and by GSO.
+const udpSenders = 2
 
-func (b *udpResult) summarize() {
-	for kind := range min(udpKinds, len(b.Runs)) {
+// summarize compares the runs of so many receivers, the last of which is net.UDPConn.
+func (b *udpResult) summarize(receivers int) {
+	kinds := receivers * udpSenders // the runs of one round
+	for kind := range min(kinds, len(b.Runs)) {
 		of := func(f func(r, net *udpRun) float64) [3]float64 {
 			var v []float64
-			for i := kind; i < len(b.Runs); i += udpKinds {
-				plain := i/udpReceivers*udpReceivers + udpReceivers - 1
+			for i := kind; i < len(b.Runs); i += kinds {
+				plain := i/receivers*receivers + receivers - 1
 				v = append(v, f(b.Runs[i], b.Runs[plain]))
 			}
 			return minMedMax(v)
@@ -320,6 +359,6 @@ func (b *udpResult) print(env *environ) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprint(env.stdout, "\nCPU is of the receiver's process; what the kernel does for a datagram before it is in net.UDPConn's or copy's\nsocket runs in the sender's time, and what zctap's own stack does in the receiver's.\n")
+	_, err := fmt.Fprint(env.stdout, "\nCPU is of the receiver's process; what the kernel does for a datagram before it is in a socket, AF_XDP's too,\nruns in the sender's time, and what zctap's own stack does in the receiver's.\n")
 	return err
 }

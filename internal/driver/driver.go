@@ -47,6 +47,14 @@ type Driver interface {
 	Close() error
 }
 
+// A Lingerer is a Driver that can let frames gather, as a NIC moderates its
+// interrupts.
+type Lingerer interface {
+	// Linger is Wait that frames do not end, so that Poll finds more of them. until is
+	// not 0.
+	Linger(until mono.Time) error
+}
+
 // Caps describes what a driver can do.
 type Caps struct {
 	Name       string // "tun", "mem", "xdp"

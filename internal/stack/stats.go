@@ -47,6 +47,18 @@ func (s *Stack) Stats() Stats {
 	return st
 }
 
+// Traffic is counters of what passes, for who looks at them after each batch.
+type Traffic struct {
+	Frames    uint64 // given to Deliver
+	Datagrams uint64 // queued, or dropped because their socket was full
+	Sent      uint64 // frames handed to the driver
+}
+
+// Traffic is these counters so far.
+func (s *Stack) Traffic() Traffic {
+	return Traffic{Frames: s.stats.Frames, Datagrams: s.udp.Stats.Datagrams + s.drops[socketFull], Sent: s.tx.Sent()}
+}
+
 // Overrun is how many frames were dropped because their socket was full.
 func (s *Stack) Overrun() uint64 { return s.drops[socketFull] }
 

@@ -16,7 +16,12 @@ import (
 // called, or until has come (0: no limit). While buffers lack it relies on the
 // owner of the pool having told it to call Wake (buf.Pool.OnReturn). That the
 // interface was deleted is an error.
-func (d *Driver) Wait(until mono.Time) error {
+func (d *Driver) Wait(until mono.Time) error { return d.wait(until, true) }
+
+// Linger is Wait that packets do not end: part of driver.Lingerer.
+func (d *Driver) Linger(until mono.Time) error { return d.wait(until, false) }
+
+func (d *Driver) wait(until mono.Time, packets bool) error {
 	if err := d.usable(); err != nil {
 		return err
 	}
@@ -27,7 +32,7 @@ func (d *Driver) Wait(until mono.Time) error {
 		return nil
 	}
 	var events int16
-	if d.rx.mayRead() {
+	if packets && d.rx.mayRead() {
 		events |= unix.POLLIN
 	}
 	if d.tx.short {

@@ -85,6 +85,23 @@ func TestWait(t *testing.T) {
 	}
 }
 
+// TestLinger: packets do not end it, a wake does.
+func TestLinger(t *testing.T) {
+	d, kernel := fake(t, 20)
+	deliver(t, kernel, wire.VnetHdr{}, flat(flow4.udp(t, noise(1, 1000))))
+	until := mono.Now().Add(5 * time.Millisecond)
+	if err := d.Linger(until); err != nil || mono.Now().Before(until) {
+		t.Errorf("a packet ends it (%v)", err)
+	}
+	d.Wake()
+	if err := d.Linger(mono.Now().Add(time.Minute)); err != nil {
+		t.Error(err)
+	}
+	b := driver.NewBatch(1, 17)
+	poll(t, d, b, 1)
+	put(d, b)
+}
+
 // TestWaitForRoom: a Send that fell short is woken when there is room.
 func TestWaitForRoom(t *testing.T) {
 	d, kernel := fake(t, 20)

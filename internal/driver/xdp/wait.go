@@ -41,7 +41,12 @@ func (d *Driver) pollFDs() {
 // returns when the interface changes, and fails when that is gone. While the
 // kernel lacks buffers to receive into it relies on the owner of the pool having
 // told it to call Wake (buf.Pool.OnReturn).
-func (d *Driver) Wait(until mono.Time) error {
+func (d *Driver) Wait(until mono.Time) error { return d.wait(until, true) }
+
+// Linger is Wait that frames do not end: part of driver.Lingerer.
+func (d *Driver) Linger(until mono.Time) error { return d.wait(until, false) }
+
+func (d *Driver) wait(until mono.Time, frames bool) error {
 	if err := d.usable(); err != nil {
 		return err
 	}
@@ -54,8 +59,12 @@ func (d *Driver) Wait(until mono.Time) error {
 	if len(d.fds) == 0 {
 		d.pollFDs()
 	}
+	fds := d.fds
+	if !frames {
+		fds = fds[:queueFD]
+	}
 	d.stats.Waits++
-	_, err := unix.Ppoll(d.fds, d.limit(until), nil)
+	_, err := unix.Ppoll(fds, d.limit(until), nil)
 	if err == unix.EINTR {
 		return nil
 	}

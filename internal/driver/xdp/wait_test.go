@@ -83,6 +83,21 @@ func TestWait(t *testing.T) {
 	}
 }
 
+// TestLinger: frames do not end it, a wake does.
+func TestLinger(t *testing.T) {
+	d, ks := fake(t, fakeConfig(newPool(t, 256, false), 64, 32), 1)
+	if _, err := unix.Write(ks[0].fd, []byte{1}); err != nil {
+		t.Fatal(err)
+	}
+	until := mono.Now().Add(5 * time.Millisecond)
+	if fatal(t, d.Linger(until)); mono.Now().Before(until) {
+		t.Error("a frame ends it")
+	}
+	d.Wake()
+	fatal(t, d.Linger(mono.Now().Add(patience)))
+	returns(t, waiting(t, d, 0)) // the frame is still there
+}
+
 // TestWaitForRoom: after a Send that fell short, Wait returns soon, again and
 // again, but does not spin.
 func TestWaitForRoom(t *testing.T) {

@@ -61,7 +61,8 @@ type Engine struct {
 	cause       error        // why it does not run: net.ErrClosed, or what went wrong
 	driverStats driver.Stats // taken when the driver was closed
 	rounds      rounds
-	overrun     bool      // a socket was full in this round
+	overrun     bool // a socket was full in this round
+	gathering   gathering
 	epochAt     mono.Time // when the stack was last told the time on the wall
 
 	commands commandQueue
@@ -99,6 +100,7 @@ func New(c engine.Config, o Options) (*Engine, error) {
 		done:      make(chan struct{}),
 	}
 	e.batch.MaxBytes = batchBytes
+	e.gathering.wire, _ = o.Driver.(driver.Lingerer)
 	congestion, err := tcp.ParseCongestion(c.Congestion)
 	if err != nil {
 		return nil, fmt.Errorf("user: %w", err)

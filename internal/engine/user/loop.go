@@ -25,6 +25,7 @@ type rounds struct {
 	sleeps  uint64
 	kicks   uint64 // sleeps that another goroutine ended
 	yields  uint64 // see giveWay
+	lingers uint64 // sleeps that let datagrams gather
 }
 
 // loop is the engine's goroutine. It keeps its thread: what it works on stays in
@@ -104,6 +105,7 @@ func (e *Engine) round(now mono.Time) (busy bool, err error) {
 		overrun := e.stack.Overrun()
 		e.stack.Deliver(now, e.batch)
 		e.overrun = e.stack.Overrun() > overrun
+		e.gathering.received(now, e.stack.Traffic())
 	}
 	if err != nil {
 		return false, err
@@ -152,7 +154,7 @@ func (e *Engine) sleep(now mono.Time) error {
 		return nil
 	}
 	e.rounds.sleeps++
-	err := e.driver.Wait(e.stack.Next())
+	err := e.wait(now)
 	if !e.sleeping.Swap(false) {
 		e.rounds.kicks++
 	}

@@ -57,6 +57,7 @@ func (e *Engine) stats(s *engine.Stats) {
 	s.Event("wire-stalls", st.IP.Stalls)
 	s.Event("buffer-stalls", d.RxStalls)
 	s.Event("kicks", e.rounds.kicks)
+	s.Event("lingers", e.rounds.lingers)
 	s.Event("gave-way", e.rounds.yields)
 	if e.more != nil {
 		e.more(s)

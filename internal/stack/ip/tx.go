@@ -114,6 +114,9 @@ func (t *Tx) SetNow(now mono.Time) { t.now = now }
 // to be copied, and may be dropped. Headers alone (ACKs, resets) may still come.
 func (t *Tx) Stalled() bool { return t.stalled }
 
+// Sent is the number of frames handed to the driver.
+func (t *Tx) Sent() uint64 { return t.stats.Frames }
+
 // Stats are the counters so far.
 func (t *Tx) Stats() Stats { return t.stats }
 

@@ -173,6 +173,7 @@ func (c *Conn) connect(now mono.Time) {
 	c.synDue = false
 	c.timers.stop(timerRetransmit)
 	c.acks.start()
+	c.recallPath(now)
 	c.cc.start(c.sh.Congestion, c.snd.mss)
 	c.snd.lastData = now
 	c.rack.fack = c.snd.una

@@ -72,9 +72,11 @@ func (c *Conn) tooBig(now mono.Time, mtu uint32) bool {
 	case mtu < least && least == minPathMTU6:
 		return false // RFC 8201 section 4
 	}
-	if !c.shorten(now, max(mtu, least), pathLife) {
+	mtu = max(mtu, least)
+	if !c.shorten(now, mtu, pathLife) {
 		return false
 	}
+	c.sh.paths.learn(now, c.tuple.Remote.Addr(), mtu)
 	c.sh.Stats.PathMTULowered++
 	c.touch()
 	return true
@@ -188,6 +190,7 @@ func (c *Conn) pathWorks() {
 		// Nothing of it was sent again: it did pass.
 		c.snd.mss = p.full
 		p.full, p.raise, p.trying = 0, 0, false
+		c.sh.paths.forget(c.tuple.Remote.Addr())
 	}
 }
 

@@ -1,0 +1,42 @@
+package tcp
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/zctap/zctap/internal/mono"
+)
+
+// TestPathCache: what is learned counts for its time, the narrowest of a host's paths,
+// and for so many hosts.
+func TestPathCache(t *testing.T) {
+	var p pathCache
+	now := mono.Time(time.Hour)
+	host := func(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}) }
+	want := func(i int, at mono.Time, mtu uint32, life time.Duration) {
+		t.Helper()
+		got, until := p.recall(at, host(i))
+		if got != mtu || mtu != 0 && until.Sub(at) != life {
+			t.Errorf("host %d: %d for %v, want %d for %v", i, got, until.Sub(at), mtu, life)
+		}
+	}
+	want(1, now, 0, 0)
+	p.learn(now, host(1), 1300)
+	p.learn(now.Add(time.Minute), host(1), 1400) // another path
+	p.learn(now, host(2), 600)
+	want(1, now.Add(time.Minute), 1300, pathLife)
+	want(2, now.Add(pathLife-1), 600, 1)
+	want(2, now.Add(pathLife), 0, 0)
+	want(2, now, 0, 0) // it is gone
+	p.forget(host(1))
+	want(1, now, 0, 0)
+	for i := range 10 * maxPaths {
+		p.learn(now, host(i), 1000)
+	}
+	if len(p.hosts) != maxPaths {
+		t.Errorf("%d hosts are remembered", len(p.hosts))
+	}
+	want(9*maxPaths-1, now, 0, 0)
+	want(9*maxPaths, now, 1000, pathLife)
+}

@@ -100,7 +100,7 @@ type Shared struct {
 	Recovery RecoveryStats
 
 	sendMemory *sendMemory
-	paths pathCache
+	paths      pathCache
 
 	dirty       dirtyList
 	conns       int          // connections but for those in TIME-WAIT

@@ -87,11 +87,11 @@ func TestExhaustionAndRecovery(t *testing.T) {
 				wait := w.sender(p, size)
 				off := int64(0)
 				for round := 0; off < size && round < 3; round++ {
+					held := w.hoard(c)
 					least, most := tc.least, tc.most
 					if w.isZCRX() {
 						least, most = w.share(tc.o.maxHeld)
 					}
-					held := w.hoardUntil(c, w.holds(c, least))
 					if n := w.held(c); n < least || n > most {
 						w.Errorf("the connection holds %d buffers, want %d to %d", n, least, most)
 					}

@@ -47,6 +47,7 @@ type world struct {
 	pool   *buf.Pool
 	cq     *sockq.CQ
 	kernel *uringtest.Kernel // of a fake variant
+	pauses uint64            // when the last hoard had ended
 }
 
 // each runs a test with each variant. The region is Go heap memory, which the

@@ -102,7 +102,7 @@ func TestURingLimitHolds(t *testing.T) {
 		wait := w.sender(p, size)
 		var off int64
 		for range 5 {
-			held := w.hoard(c)
+			held := w.hoard(c, limit)
 			if n := w.held(c); n != limit {
 				w.Errorf("the connection holds %d buffers, want %d", n, limit)
 			}

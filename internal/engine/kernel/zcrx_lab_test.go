@@ -78,7 +78,7 @@ func TestLabRefillRing(t *testing.T) {
 		wait := w.sender(p, size)
 		off := int64(0)
 		for range 3 {
-			held := w.hoard(c)
+			held := w.hoard(c, 1)
 			off = w.check(held, off)
 			w.giveBack(held)
 		}

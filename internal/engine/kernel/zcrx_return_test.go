@@ -29,7 +29,7 @@ func TestZCRXPendingReturns(t *testing.T) {
 			wait := w.sender(p, size)
 			off := int64(0)
 			for range 3 {
-				held := w.hoard(c)
+				held := w.hoard(c, 100)
 				if len(held) < 100 {
 					w.Errorf("only %d views to return", len(held))
 				}
@@ -59,10 +59,10 @@ func TestZCRXSharedBuffers(t *testing.T) {
 		w.ok(second(pb.Write(at(int64(off), 1000))))
 		w.eventually("it came", func() bool { return b.Queue().Buffered() == off+1000 })
 	}
-	hold := w.hoard(a)
+	hold := w.hoard(a, 1)
 	w.check(hold, 0)
 	// All of b goes back, and what came before stays as it is.
-	others := w.hoard(b)
+	others := w.hoard(b, 1)
 	w.check(others, 0)
 	w.giveBack(others)
 	w.poke()
@@ -95,7 +95,7 @@ func TestZCRXReturnsWakeTheLoop(t *testing.T) {
 		wait := w.sender(p, size)
 		off := int64(0)
 		for off < size {
-			held := w.hoard(c) // and the loop sleeps
+			held := w.hoard(c, 1) // and the loop sleeps
 			w.eventually("the loop sleeps", func() bool { return w.loop.asleep.Load() })
 			off = w.check(held, off)
 			w.giveBack(held)

@@ -51,25 +51,49 @@ func (p *Pool) FreeLent() int {
 
 func (p *Pool) isLent(b uint16) bool { return uint32(b) < p.lending.n }
 
-// Land takes one kernel reference, the caller's, to lent buffer b, into which
-// the device has put payload. The buffer may be in any state. The frag is made
-// afterwards: only then has it the right generation. ErrOverflow leaves the
-// count as it was. Engine only.
-func (p *Pool) Land(b uint16) error {
-	if !p.isLent(b) {
-		panic("buf: a buffer landed that was not lent")
+// Landed names n bytes of payload that the device has put at off in lent buffer b,
+// for Land.
+func Landed(b uint16, off, n int) Frag {
+	return Frag{off: uint32(off), len: uint32(n), buffer: b}
+}
+
+// Land takes one kernel reference, the caller's, for each of frags, which Landed
+// has made; they can be used then. The buffers may be in any state. It returns how
+// many it was; ErrOverflow is of the next one, whose count is as it was. Engine
+// only.
+func (p *Pool) Land(frags []Frag) (n int, err error) {
+	first := uint64(0)
+	for i := range frags {
+		f := &frags[i]
+		if !p.isLent(f.buffer) || uint64(f.off)+uint64(f.len) > uint64(p.region.bufSize) {
+			panic("buf: payload landed beyond the buffer, or in one that was not lent")
+		}
+		v, ok := addKernel(&p.words[f.buffer])
+		if !ok {
+			err = ErrOverflow
+			break
+		}
+		if v&refMask == 0 {
+			first++
+		}
+		f.region, f.gen = p.region.id, generation(v) // with the reference it stays
+		n++
 	}
-	w := &p.words[b]
+	if first > 0 {
+		p.lending.landed.Store(p.lending.landed.Load() + first)
+	}
+	return n, err
+}
+
+// addKernel adds a kernel reference to w, and returns what it was before.
+func addKernel(w *atomic.Uint64) (before word, ok bool) {
 	for {
 		v := w.Load()
 		if v&kernelMask == kernelMask {
-			return ErrOverflow
+			return 0, false
 		}
 		if w.CompareAndSwap(v, v+kernelOne) {
-			if v&refMask == 0 {
-				p.lending.landed.Store(p.lending.landed.Load() + 1)
-			}
-			return nil
+			return v, true
 		}
 	}
 }
@@ -132,9 +156,8 @@ func (p *Pool) putLent(b uint16) {
 		}
 		switch {
 		case n&refMask == 0:
-			if p.comesBack(b) {
-				p.fill.push([]uint16{b})
-			}
+			ids := [1]uint16{b}
+			p.fill.push(ids[:p.cameBack(ids[:])])
 			p.returned()
 		case kernelRefs(v) == 1:
 			p.kernelDone()
@@ -143,16 +166,28 @@ func (p *Pool) putLent(b uint16) {
 	}
 }
 
-// comesBack notes that the last reference to lent buffer b was dropped, and
-// reports whether the caller has to push it into the fill ring.
-func (p *Pool) comesBack(b uint16) bool {
+// cameBack is called with buffers whose last references were dropped, and are to
+// be pushed into the fill ring next. It removes those from ids that are there, and
+// returns how many are left.
+func (p *Pool) cameBack(ids []uint16) int {
 	l := &p.lending
-	l.freed.Add(1)
-	if l.queued[b].Swap(true) {
-		return false
+	n, lent, queued := 0, 0, 0
+	for _, b := range ids {
+		if p.isLent(b) {
+			lent++
+			if l.queued[b].Swap(true) {
+				continue
+			}
+			queued++
+		}
+		ids[n] = b
+		n++
 	}
-	l.pushed.Add(1)
-	return true
+	if lent > 0 {
+		l.freed.Add(uint64(lent))
+		l.pushed.Add(uint64(queued))
+	}
+	return n
 }
 
 // sortLent removes from ids, which came out of the fill ring, those that are

@@ -14,9 +14,14 @@ func takeBack(p *Pool) []uint16 {
 	return ids[:p.TakeBack(ids)]
 }
 
+func land1(p *Pool, b uint16) error {
+	_, err := p.Land([]Frag{Landed(b, 0, 1)})
+	return err
+}
+
 func land(t testing.TB, p *Pool, b uint16) {
 	t.Helper()
-	if err := p.Land(b); err != nil {
+	if err := land1(p, b); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -141,7 +146,8 @@ func TestLentExhaustionIsAnEpisode(t *testing.T) {
 func TestLentMisuse(t *testing.T) {
 	p := newPool(t, 4)
 	p.Lend(2)
-	wantPanic(t, "not lent", func() { _ = p.Land(2) })
+	wantPanic(t, "not lent", func() { _ = land1(p, 2) })
+	wantPanic(t, "beyond the buffer", func() { _, _ = p.Land([]Frag{Landed(1, 1, p.region.BufferSize())}) })
 	wantPanic(t, "Lend of more", func() { p.Lend(1) })
 	wantPanic(t, "without a kernel reference", func() { p.Put(0) })
 	land(t, p, 0)
@@ -150,7 +156,7 @@ func TestLentMisuse(t *testing.T) {
 		land(t, p, 0)
 	}
 	unchanged(t, p, func() {
-		if err := p.Land(0); !errors.Is(err, ErrOverflow) {
+		if err := land1(p, 0); !errors.Is(err, ErrOverflow) {
 			t.Errorf("one reference too many: %v", err)
 		}
 	})
@@ -188,8 +194,9 @@ func (l *lender) receive(rnd *rand.Rand) (f Frag, ok bool, err error) {
 	}
 	b := take(rnd, &l.free)
 	l.due[b]++
-	err = l.p.Land(b)
-	return l.p.Frag(b, 0, stampLen), err == nil, err
+	frags := []Frag{Landed(b, 0, stampLen)}
+	n, err := l.p.Land(frags)
+	return frags[0], n == 1, err
 }
 
 // refill gives the device what is due.

@@ -97,15 +97,10 @@ func (p *Pool) Frag(b uint16, off, n int) Frag {
 	return Frag{off: uint32(off), len: uint32(n), region: p.region.id, buffer: b, gen: generation(p.words[b].Load())}
 }
 
-// check says why f can't be one of this pool's buffers, or nil.
-func (p *Pool) check(f Frag) error {
-	if f.region != p.region.id {
-		return fmt.Errorf("%w: region %d, this queue has region %d", ErrForeign, f.region, p.region.id)
-	}
-	if uint32(f.buffer) >= p.region.count {
-		return fmt.Errorf("%w: buffer %d of %d", ErrForeign, f.buffer, p.region.count)
-	}
-	return nil
+// ours reports whether f can be a frag of p: all that is looked up by what it
+// names is there. Region ids begin with 1.
+func (p *Pool) ours(f *Frag) bool {
+	return f.region == p.region.id && uint32(f.buffer) < p.region.count
 }
 
 // Errors of references and returns. All are EINVAL to errors.Is, but for

@@ -72,45 +72,60 @@ func (p *Pool) PutFrags(frags []Frag) {
 // HandOver turns the kernel reference that f stands for into a user reference,
 // and fills v with f and its view. On ErrOverflow nothing changed.
 func (p *Pool) HandOver(f Frag, v *Iov) error {
-	return p.toUser(&f, v, userOne-kernelOne)
+	return p.toUserOne(f, v, userOne-kernelOne)
 }
 
-// HandOverAll is HandOver of each of frags to the element of vs at its place, of which
-// there are enough. n is how many were handed over before the error, if any.
-func (p *Pool) HandOverAll(frags []Frag, vs []Iov) (n int, err error) {
-	for i := range frags {
-		if err = p.toUser(&frags[i], &vs[i], userOne-kernelOne); err != nil {
-			return i, err
-		}
-	}
-	return len(frags), nil
+// HandOverAll is HandOver for each of frags, to dst, which is as long at least. It
+// returns how many it was until one failed.
+func (p *Pool) HandOverAll(frags []Frag, dst []Iov) (n int, err error) {
+	return p.toUser(frags, dst[:len(frags)], userOne-kernelOne)
 }
 
 // GiveUser adds a user reference and fills v; the kernel reference stays with
 // its holder, who has more to give of the same buffer. On ErrOverflow nothing
 // changed.
 func (p *Pool) GiveUser(f Frag, v *Iov) error {
-	return p.toUser(&f, v, userOne)
+	return p.toUserOne(f, v, userOne)
 }
 
-func (p *Pool) toUser(f *Frag, v *Iov, delta word) error {
-	w := &p.words[f.buffer]
-	for {
-		o := w.Load()
-		if kernelRefs(o) == 0 {
-			panic("buf: a buffer without a kernel reference is given to the application")
-		}
-		if o&userMask == userMask {
-			return ErrOverflow
-		}
-		if w.CompareAndSwap(o, o+delta) {
-			v.frag = *f
-			v.view = p.region.View(*f)
-			p.debug.given(v)
-			if kernelRefs(o+delta) == 0 {
-				p.kernelDone()
-			}
-			return nil
-		}
+func (p *Pool) toUserOne(f Frag, v *Iov, delta word) error {
+	var to [1]Iov
+	n, err := p.toUser([]Frag{f}, to[:], delta)
+	if n == 1 {
+		*v = to[0]
 	}
+	return err
+}
+
+func (p *Pool) toUser(frags []Frag, dst []Iov, delta word) (n int, err error) {
+	words, region, last := p.words, p.region, false
+	for i := range frags {
+		f, v := &frags[i], &dst[i]
+		w := &words[f.buffer]
+		for {
+			o := w.Load()
+			if kernelRefs(o) == 0 {
+				panic("buf: a buffer without a kernel reference is given to the application")
+			}
+			if o&userMask == userMask {
+				err = ErrOverflow
+				break
+			}
+			if w.CompareAndSwap(o, o+delta) {
+				last = last || kernelRefs(o+delta) == 0
+				break
+			}
+		}
+		if err != nil {
+			break
+		}
+		v.frag = *f
+		v.view = region.view(f)
+		p.debug.given(v)
+		n++
+	}
+	if last {
+		p.kernelDone()
+	}
+	return n, err
 }

@@ -184,8 +184,10 @@ func (r *Region) Buffer(id uint16) []byte {
 // View is the bytes that f names, with cap == len so that append can't reach a
 // neighbour. The caller owns a reference to f's buffer; f is one of this
 // region's, made by its Pool (View panics on bounds, but does not check ids).
-func (r *Region) View(f Frag) []byte {
-	off := int(f.buffer)<<r.shift + f.Offset()
+func (r *Region) View(f Frag) []byte { return r.view(&f) }
+
+func (r *Region) view(f *Frag) []byte {
+	off := int(f.buffer)<<(r.shift&63) + int(f.off&^copiedBit) // &63: the compiler does not know
 	end := off + int(f.len)
 	return r.mem[off:end:end]
 }

@@ -1,6 +1,9 @@
 package buf
 
-import "fmt"
+import (
+	"fmt"
+	"math/bits"
+)
 
 // Return gives back the user reference of each iov, and zeroes it: the
 // application's side of the fill ring (RFC patches 8 and 14). Any goroutine may
@@ -12,63 +15,79 @@ import "fmt"
 // (ErrStale or ErrForeign). Refused iovs are left as they are, for the caller
 // to look at.
 func (p *Pool) Return(iovs []Iov) (n int, err error) {
-	var (
-		ids    [refillBatch]uint16
-		free   int
-		run    *Account // owner of the last buffers freed
-		runLen int
-	)
-	for i := range iovs {
-		v := &iovs[i]
-		o, e := p.dropUser(v)
-		if e != nil {
-			p.rejects.Add(1)
-			if err == nil {
-				err = fmt.Errorf("iov %d: %w", i, e)
-			}
-			continue
+	for i := 0; i < len(iovs); i += refillBatch {
+		k, e := p.returnSome(iovs[i:min(i+refillBatch, len(iovs))], i)
+		if n += k; err == nil {
+			err = e
 		}
-		n++
-		b := v.frag.buffer
-		*v = Iov{}
-		if (o-userOne)&refMask != 0 {
-			continue // others still hold it
-		}
-		if p.isLent(b) && !p.comesBack(b) {
-			continue
-		}
-		if o&charged != 0 {
-			if a := p.owners[b]; a != run {
-				run.uncharge(runLen)
-				run, runLen = a, 0
-			}
-			runLen++
-		}
-		if ids[free] = b; free == len(ids)-1 {
-			p.fill.push(ids[:])
-			free = 0
-			continue
-		}
-		free++
 	}
-	run.uncharge(runLen)
-	p.fill.push(ids[:free])
 	if n > 0 {
 		p.returned()
 	}
 	return n, err
 }
 
+// returnSome is Return of at most refillBatch iovs, the first of which is number
+// first, without the look for who waits.
+func (p *Pool) returnSome(iovs []Iov, first int) (n int, err error) {
+	var (
+		ids   [refillBatch]uint16 // of buffers that are free now
+		free  uint
+		owned uint64 // a bit for each of ids: somebody is charged for it
+		bad   int
+	)
+	for i := range iovs {
+		v := &iovs[i]
+		o, ok := p.dropUser(v)
+		if !ok {
+			if bad++; err == nil {
+				err = fmt.Errorf("iov %d: %w", first+i, p.refusal(v))
+			}
+			continue
+		}
+		b := v.frag.buffer
+		*v = Iov{}
+		if (o-userOne)&refMask != 0 {
+			continue // others still hold it
+		}
+		ids[free%refillBatch] = b
+		owned |= o >> 63 << (free % refillBatch)
+		free++
+	}
+	if bad > 0 {
+		p.rejects.Add(uint64(bad))
+	}
+	freed := ids[:free]
+	p.settle(freed, owned)
+	if p.lending.n > 0 {
+		freed = freed[:p.cameBack(freed)]
+	}
+	p.fill.push(freed)
+	return len(iovs) - bad, err
+}
+
+// settle has buffers that are free now count against nobody any more. Bit i of
+// owned says that somebody is charged for ids[i].
+func (p *Pool) settle(ids []uint16, owned uint64) {
+	var run *Account // owner of the last buffers
+	n := 0
+	for ; owned != 0; owned &= owned - 1 {
+		if a := p.owners[ids[bits.TrailingZeros64(owned)]]; a != run {
+			run.uncharge(n)
+			run, n = a, 0
+		}
+		n++
+	}
+	run.uncharge(n)
+}
+
 // dropUser drops one user reference of v's buffer if v is its holder, and
 // returns the word as it was before. If that was the only reference the buffer
 // is free now, and in the caller's hands.
-func (p *Pool) dropUser(v *Iov) (before word, err error) {
-	f := v.frag
-	if f.region == 0 {
-		return 0, fmt.Errorf("%w: empty iov", ErrStale)
-	}
-	if err := p.check(f); err != nil {
-		return 0, err
+func (p *Pool) dropUser(v *Iov) (before word, ok bool) {
+	f := &v.frag
+	if !p.ours(f) {
+		return 0, false
 	}
 	p.debug.dropping(v)
 	w := &p.words[f.buffer]
@@ -77,7 +96,7 @@ func (p *Pool) dropUser(v *Iov) (before word, err error) {
 		// Generation first: it tells a stale return even when the buffer is
 		// out again and has user references of others.
 		if generation(o) != f.gen || userRefs(o) == 0 {
-			return 0, fmt.Errorf("%w: buffer %d", ErrStale, f.buffer)
+			return 0, false
 		}
 		n := o - userOne
 		if n&refMask == 0 {
@@ -87,7 +106,19 @@ func (p *Pool) dropUser(v *Iov) (before word, err error) {
 			if n&refMask == 0 {
 				p.debug.freed(f.buffer)
 			}
-			return o, nil
+			return o, true
 		}
 	}
+}
+
+// refusal is why dropUser refused v.
+func (p *Pool) refusal(v *Iov) error {
+	f := v.frag
+	switch {
+	case f.region == 0:
+		return fmt.Errorf("%w: empty iov", ErrStale)
+	case !p.ours(&f):
+		return fmt.Errorf("%w: buffer %d of region %d; this queue has region %d, with %d", ErrForeign, f.buffer, f.region, p.region.id, p.region.count)
+	}
+	return fmt.Errorf("%w: buffer %d", ErrStale, f.buffer)
 }

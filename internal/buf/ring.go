@@ -41,7 +41,7 @@ func newSlotRing(n int) slotRing {
 }
 
 // lap is the lapBit of position i.
-func (r *slotRing) lap(i uint64) uint32 { return uint32(^i>>r.shift) << 16 & lapBit }
+func (r *slotRing) lap(i uint64) uint32 { return uint32(^i>>(r.shift&63)) << 16 & lapBit }
 
 // store fills the reserved slot i, which publishes it: release, pairs with the
 // load in pop. What the producer did with the buffer happens before the

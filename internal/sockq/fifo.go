@@ -53,15 +53,16 @@ func (q *fifo[T]) push(v T) {
 	q.wrote++
 }
 
-// pushAll is push of each of vs, in order.
+// pushAll is push for each of vs.
 func (q *fifo[T]) pushAll(vs []T) {
 	for len(vs) > 0 {
-		if q.wrote%chunkLen == 0 {
-			q.push(vs[0]) // which brings a chunk
+		i := q.wrote % chunkLen
+		if i == 0 {
+			q.push(vs[0])
 			vs = vs[1:]
 			continue
 		}
-		n := copy(q.tail.items[q.wrote%chunkLen:], vs)
+		n := copy(q.tail.items[i:], vs)
 		q.wrote += uint64(n)
 		vs = vs[n:]
 	}
@@ -97,6 +98,16 @@ func (q *fifo[T]) len() int {
 // peek is the oldest published item, or nil. It is the consumer's until drop.
 // Consumer only.
 func (q *fifo[T]) peek() *T {
+	run := q.run()
+	if len(run) == 0 {
+		return nil
+	}
+	return &run[0]
+}
+
+// run is the oldest published items, as far as they lie in a row; none only if
+// there are none. They are the consumer's until they are dropped. Consumer only.
+func (q *fifo[T]) run() []T {
 	if q.done == q.seen {
 		q.seen = q.published.Load() // acquire: pairs with publish
 		if q.done == q.seen {
@@ -116,23 +127,14 @@ func (q *fifo[T]) peek() *T {
 			q.chunks.Put(old)
 		}
 	}
-	return &q.head.items[q.done-q.base]
-}
-
-// peekAll is the oldest published items, as far as they lie together; none if there
-// is none. They are the consumer's until drop of each. Consumer only.
-func (q *fifo[T]) peekAll() []T {
-	if q.peek() == nil {
-		return nil
-	}
 	i := q.done - q.base
-	return q.head.items[i:min(chunkLen, i+q.seen-q.done)]
+	return q.head.items[i:min(i+q.seen-q.done, chunkLen)]
 }
 
 // drop takes the item that peek returned last. Consumer only.
 func (q *fifo[T]) drop() { q.done++ }
 
-// dropN is drop of n items that peekAll returned.
+// dropN takes the first n that run returned last. Consumer only.
 func (q *fifo[T]) dropN(n int) { q.done += uint64(n) }
 
 // settle tells the others what was dropped. Once a batch, consumer only.

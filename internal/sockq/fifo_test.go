@@ -45,6 +45,43 @@ func TestFIFOOrder(t *testing.T) {
 	}
 }
 
+// What is pushed many at a time comes in order, in runs that miss nothing.
+func TestFIFORuns(t *testing.T) {
+	for _, n := range []int{1, chunkLen - 1, chunkLen, chunkLen + 1, 5*chunkLen + 3} {
+		q := newFIFO()
+		next, want := 0, 0
+		for range 20 {
+			vs := make([]int, n)
+			for i := range vs {
+				vs[i] = next
+				next++
+			}
+			q.pushAll(vs)
+			if q.run() != nil {
+				t.Fatal("an item is seen before publish")
+			}
+			q.publish()
+			for run := q.run(); len(run) > 0; run = q.run() {
+				if len(run) > chunkLen {
+					t.Fatalf("a run of %d", len(run))
+				}
+				run = run[:(len(run)+1)/2] // the rest comes again
+				for _, v := range run {
+					if v != want {
+						t.Fatalf("%d at a time: item %d, want %d", n, v, want)
+					}
+					want++
+				}
+				q.dropN(len(run))
+				q.settle()
+			}
+			if want != next || q.len() != 0 {
+				t.Fatalf("%d at a time: %d of %d items came", n, want, next)
+			}
+		}
+	}
+}
+
 // TestFIFOKeepsABacklog takes one item for two pushed, then all.
 func TestFIFOKeepsABacklog(t *testing.T) {
 	q := newFIFO()
@@ -130,50 +167,5 @@ func TestFIFOReusesChunks(t *testing.T) {
 		}
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
-	}
-}
-
-// TestFIFORuns pushes and takes several items at a time, mixed with single ones: in
-// order, and never beyond what is published.
-func TestFIFORuns(t *testing.T) {
-	q := newFIFO()
-	pushed, published, taken := 0, 0, 0
-	for i := range 5000 {
-		vs := make([]int, i%(2*chunkLen+5))
-		for k := range vs {
-			vs[k] = pushed
-			pushed++
-		}
-		q.pushAll(vs)
-		if i%3 == 0 {
-			q.push(pushed)
-			pushed++
-		}
-		if i%2 == 0 {
-			q.publish()
-			published = pushed
-		}
-		for left := i % (3 * chunkLen); left > 0 && taken < published; {
-			run := q.peekAll()
-			if len(run) == 0 || taken+len(run) > published {
-				t.Fatalf("%d items of %d published and %d taken", len(run), published, taken)
-			}
-			run = run[:min(len(run), left)]
-			for _, v := range run {
-				if v != taken {
-					t.Fatalf("%d is item %d", v, taken)
-				}
-				taken++
-			}
-			q.dropN(len(run))
-			left -= len(run)
-		}
-		q.settle()
-		if q.len() != published-taken {
-			t.Fatalf("%d items, want %d", q.len(), published-taken)
-		}
-	}
-	if taken == 0 || pushed-taken < chunkLen {
-		t.Fatalf("%d items pushed, %d taken", pushed, taken)
 	}
 }

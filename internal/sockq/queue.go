@@ -52,10 +52,10 @@ func (q *Queue) Push(f buf.Frag) {
 	q.pushed += uint64(f.Len())
 }
 
-// PushAll is Push of each of frags, none of which is empty, bytes long together.
-func (q *Queue) PushAll(frags []buf.Frag, bytes uint64) {
+// PushAll is Push for frags of together n bytes, none of them empty.
+func (q *Queue) PushAll(frags []buf.Frag, n int) {
 	q.frags.pushAll(frags)
-	q.pushed += bytes
+	q.pushed += uint64(n)
 }
 
 // End says that nothing follows: io.EOF for an orderly end, or the error. The
@@ -179,39 +179,15 @@ func (q *Queue) wait() error {
 func (q *Queue) pop(dst []buf.Iov, limit int) (n, bytes int, err error) {
 	// The end first: payload is published before it.
 	end := q.end.Load()
-	for n < len(dst) && bytes < limit {
-		if q.used == 0 {
-			k, b, e := q.popWhole(dst[n:], limit-bytes)
-			n, bytes, err = n+k, bytes+b, e
-			if k > 0 && err == nil {
-				continue
-			}
-			if err != nil {
-				break
-			}
-		}
-		f := q.frags.peek()
-		if f == nil {
+	for n < len(dst) && bytes < limit && err == nil {
+		run := q.frags.run()
+		if len(run) == 0 {
 			break
 		}
-		rest := f.Slice(q.used, f.Len())
-		if k := limit - bytes; k < rest.Len() {
-			// Resumed in mid-fragment next time: the queue keeps its reference.
-			if err = q.pool.GiveUser(rest.Slice(0, k), &dst[n]); err != nil {
-				break
-			}
-			q.used += k
-			bytes += k
-			n++
-			break
-		}
-		if err = q.pool.HandOver(rest, &dst[n]); err != nil {
-			break
-		}
-		bytes += rest.Len()
-		n++
-		q.used = 0
-		q.frags.drop()
+		var k, size int
+		k, size, err = q.hand(run, dst[n:], limit-bytes)
+		n += k
+		bytes += size
 	}
 	q.frags.settle()
 	q.outBytes.Add(uint64(bytes))
@@ -224,22 +200,41 @@ func (q *Queue) pop(dst []buf.Iov, limit int) (n, bytes int, err error) {
 	return 0, 0, err
 }
 
-// popWhole takes frags that lie together and are not longer than limit: none if the
-// oldest one is.
-func (q *Queue) popWhole(dst []buf.Iov, limit int) (n, bytes int, err error) {
-	run := q.frags.peekAll()
+// hand gives of run to dst, as much as both and limit allow, and drops it.
+func (q *Queue) hand(run []buf.Frag, dst []buf.Iov, limit int) (n, bytes int, err error) {
+	if q.used > 0 || run[0].Len() > limit {
+		return q.handPart(&run[0], &dst[0], limit)
+	}
 	run = run[:min(len(run), len(dst))]
-	whole := 0
-	for whole < len(run) && bytes+run[whole].Len() <= limit {
-		bytes += run[whole].Len()
-		whole++
+	for n < len(run) && run[n].Len() <= limit-bytes {
+		bytes += run[n].Len()
+		n++
 	}
-	n, err = q.pool.HandOverAll(run[:whole], dst)
-	for i := n; i < whole; i++ {
-		bytes -= run[i].Len()
+	done, err := q.pool.HandOverAll(run[:n], dst)
+	for _, f := range run[done:n] {
+		bytes -= f.Len()
 	}
-	q.frags.dropN(n)
-	return n, bytes, err
+	q.frags.dropN(done)
+	return done, bytes, err
+}
+
+// handPart gives to v what is left of f, as far as limit allows.
+func (q *Queue) handPart(f *buf.Frag, v *buf.Iov, limit int) (n, bytes int, err error) {
+	rest := f.Slice(q.used, f.Len())
+	if rest.Len() > limit {
+		// Resumed in mid-fragment next time: the queue keeps its reference.
+		if err := q.pool.GiveUser(rest.Slice(0, limit), v); err != nil {
+			return 0, 0, err
+		}
+		q.used += limit
+		return 1, limit, nil
+	}
+	if err := q.pool.HandOver(rest, v); err != nil {
+		return 0, 0, err
+	}
+	q.used = 0
+	q.frags.drop()
+	return 1, rest.Len(), nil
 }
 
 // Close ends the consumer's side: whoever waits or comes later gets

@@ -47,7 +47,7 @@ func TestLabZCRXWrongEntries(t *testing.T) {
 			token + 1<<zcrxAreaShift, // of an area that is not there
 			1<<64 - 1,
 		} {
-			if !rq.Put(wrong) {
+			if rq.Put(wrong) == 0 {
 				t.Fatal("full")
 			}
 		}

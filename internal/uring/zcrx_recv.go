@@ -41,13 +41,16 @@ func (d ZCData) Offset() int { return int(d.Token & (1<<zcrxAreaShift - 1)) }
 // Data takes payload from a completion of RecvZC on q. It returns false if there is none in it, which is so for those
 // without More, and also if what the kernel says can't be, because the place is outside of every area: Res is greater than
 // 0 then.
-func (q *IFQ) Data(c *CQE) (ZCData, bool) {
-	if c.Res <= 0 || !c.More() || q.mixed && c.Flags&CQE32 == 0 {
-		return ZCData{}, false
-	}
-	d := ZCData{Token: c.Extra[0], Len: int(c.Res)}
-	if a := d.Area(); a >= len(q.areas) || d.Offset() > q.areas[a]-d.Len {
+func (q *IFQ) Data(c *CQE) (d ZCData, ok bool) {
+	d = ZCData{Token: c.Extra[0], Len: int(c.Res)}
+	if c.Res <= 0 || !c.More() || q.mixed && c.Flags&CQE32 == 0 || !q.within(d) {
 		return ZCData{}, false
 	}
 	return d, true
+}
+
+// within reports whether d lies in an area.
+func (q *IFQ) within(d ZCData) bool {
+	a := d.Area()
+	return a < len(q.areas) && d.Offset() <= q.areas[a]-d.Len
 }

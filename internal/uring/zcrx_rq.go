@@ -32,24 +32,26 @@ type RQ struct {
 // Capacity returns how many entries the ring holds.
 func (q *RQ) Capacity() int { return len(q.entries) }
 
-// Put writes an entry: the token of a completion (ZCData.Token), or any place in the same buffer. The kernel sees it at
-// the next Publish. It returns false, and changes nothing, if the ring is full: then Flush, or keep the token until the
-// kernel has consumed.
+// Put writes an entry for each token of a completion (ZCData.Token), or any place in the same buffer, as far as the ring has
+// room, and returns how many. The kernel sees them at the next Publish. If the ring is full Flush, or keep the tokens that
+// are left until the kernel has consumed.
 //
 // The kernel takes one reference from the buffer for each entry, and skips entries without a word that are wrong: outside
 // of every area, or of a buffer that the application does not have. A buffer given back twice while others are still in
 // use would go to the NIC too early, so the caller counts.
-func (q *RQ) Put(token uint64) bool {
-	if q.p == nil {
-		return false
+func (q *RQ) Put(tokens ...uint64) int {
+	n := q.Space(len(tokens))
+	if n == 0 {
+		return 0
 	}
-	start, got := q.p.Reserve(q.pending + 1)
-	if got <= q.pending {
-		return false
+	start, _ := q.p.Reserve(0)
+	start += q.pending
+	mask := q.p.Mask()
+	for i, token := range tokens[:n] {
+		q.entries[(start+uint32(i))&mask] = RefillEntry{Token: token}
 	}
-	q.entries[(start+q.pending)&q.p.Mask()] = RefillEntry{Token: token}
-	q.pending++
-	return true
+	q.pending += uint32(n)
+	return n
 }
 
 // Publish shows the kernel what was Put since the last Publish. Once a batch is enough.

@@ -138,7 +138,7 @@ func TestRefillRing(t *testing.T) {
 		next := uint64(0)
 		for round := range 5 {
 			put := 0
-			for q.Put(next) {
+			for q.Put(next) == 1 {
 				next++
 				put++
 			}
@@ -196,7 +196,7 @@ func TestRefillRingConcurrent(t *testing.T) {
 	})
 	for next := uint64(0); next < total; {
 		for range min(7, total-next) {
-			if !q.Put(next) {
+			if q.Put(next) == 0 {
 				break
 			}
 			next++
@@ -216,7 +216,7 @@ func TestZCRXHotPathAllocates(t *testing.T) {
 	cqe := CQE{Res: 10, Flags: CQEMore, Extra: [2]uint64{page + 5}}
 	if n := testing.AllocsPerRun(100, func() {
 		d, ok := ifq.Data(&cqe)
-		if !ok || !q.Put(d.Token) {
+		if !ok || q.Put(d.Token) == 0 {
 			t.Error("refused")
 		}
 		q.Publish()

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/zctap/zctap/internal/buf"
 	"github.com/zctap/zctap/internal/uring"
 )
 
@@ -37,9 +38,9 @@ type zcrx struct {
 	areaBytes int // if there are several
 
 	records records
-	settled func(*record) // settle
 	dues    dues
 	ids     [256]uint16
+	frags   [256]buf.Frag // land
 
 	canFlush bool             // the kernel looks into the refill ring when told
 	flush    bool             // and is to be told in the next round
@@ -83,7 +84,6 @@ func openZCRX(l *loop, o ZCRXOptions) (backend, error) {
 	z.total = p.lent * z.per
 	z.areaBytes = p.lent / p.areas * l.pool.Region().BufferSize()
 	z.shift = uint(bits.TrailingZeros(uint(l.pool.Region().BufferSize())))
-	z.settled = z.settle
 	z.largest = largestWindow()
 	can, err := o.probe()
 	if err != nil {

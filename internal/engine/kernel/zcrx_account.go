@@ -40,6 +40,14 @@ func (r *zcrxBatch) begin(free int) {
 	*r = zcrxBatch{free: free, debt: r.debt, seen: r.seen}
 }
 
+// owed reports whether the kernel has copied bytes that were not told yet.
+func (z *zcrx) owed() bool {
+	if !z.batch.fresh {
+		z.readCopies()
+	}
+	return z.batch.debt > 0
+}
+
 // copied decides whether n bytes at off in their buffer were copied. Of those
 // that the kernel counts it does not say which; but what it copies starts at a
 // buffer's beginning.
@@ -48,10 +56,7 @@ func (z *zcrx) copied(s *socket, off, n int) bool {
 	if z.o.NoDevice {
 		return true
 	}
-	if !r.fresh {
-		z.readCopies()
-	}
-	if r.debt > 0 && !s.zc.elsewhere && s.zc.located != z.rounds {
+	if z.owed() && !s.zc.elsewhere && s.zc.located != z.rounds {
 		z.locate(s)
 	}
 	if s.zc.elsewhere {
@@ -114,13 +119,19 @@ func (z *zcrx) askNAPI(now time.Time) {
 // known, until it is looked whether it still does.
 const locateEvery = 256 << 10
 
-// followUp looks where payload of n bytes for s came in, if that is not known any
-// more: the first, and that after locateEvery bytes, or after a while elsewhere.
-func (z *zcrx) followUp(s *socket, n int) {
-	c := &s.zc
-	if c.unlocated -= n; (c.unlocated < 0 || c.elsewhere) && c.located != z.rounds {
+// followUp looks where payload for s comes in, if that is not known any more.
+func (z *zcrx) followUp(s *socket) {
+	if z.astray(s) {
 		z.locate(s)
 	}
+}
+
+// astray reports whether it is not known where payload for s comes in: of the
+// first, of that after locateEvery bytes, and in each round while it comes in
+// elsewhere.
+func (z *zcrx) astray(s *socket) bool {
+	c := &s.zc
+	return (c.unlocated <= 0 || c.elsewhere) && c.located != z.rounds
 }
 
 // locate finds out whether s comes in by our queue. There is payload: before, the

@@ -149,14 +149,14 @@ func TestZCRXMovesWithCopies(t *testing.T) {
 	var s socket
 	s.zc.unlocated = locateEvery
 	z.batch.begin(100)
-	z.followUp(&s, 4096)
+	z.followUp(&s)
 	if z.copied(&s, 0, 4096) || s.zc.elsewhere {
 		t.Error("it counts as copied without a sign of it")
 	}
 	*kernel = 1000
 	z.rounds++
 	z.batch.begin(100)
-	z.followUp(&s, 4096)
+	z.followUp(&s)
 	if !z.copied(&s, 0, 4096) || !s.zc.elsewhere || z.stats.elsewhere.Load() != 1 {
 		t.Errorf("it counts as not copied, elsewhere %v", s.zc.elsewhere)
 	}
@@ -209,7 +209,7 @@ func TestZCRXEvents(t *testing.T) {
 	z.records.init(4, 12)
 	cfg.Pool.Lend(4)
 	for b := range uint16(3) {
-		if err := cfg.Pool.Land(b); err != nil {
+		if _, err := cfg.Pool.Land([]buf.Frag{buf.Landed(b, 0, 1)}); err != nil {
 			t.Fatal(err)
 		}
 		z.records.add(b, uint64(b)<<12, token{})
@@ -237,7 +237,6 @@ func TestZCRXEvents(t *testing.T) {
 	z.batch.copied = 0
 	rearm(uring.ZCRXCopied)
 	rearm()
-	z.settled = z.settle
 	for b := range uint16(3) {
 		cfg.Pool.Put(b)
 	}

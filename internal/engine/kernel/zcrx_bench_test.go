@@ -3,14 +3,9 @@
 package kernel
 
 import (
-	"net/netip"
-	"sync/atomic"
 	"testing"
 
 	"github.com/zctap/zctap/internal/buf"
-	"github.com/zctap/zctap/internal/engine"
-	"github.com/zctap/zctap/internal/ksock"
-	"github.com/zctap/zctap/internal/sockq"
 	"github.com/zctap/zctap/internal/uring"
 )
 
@@ -19,33 +14,7 @@ import (
 // ring. Each operation is one.
 func BenchmarkZCRXCompletion(b *testing.B) {
 	const buffers, batch = 8192, 64
-	region, err := buf.NewRegion(buf.RegionConfig{Buffers: buffers + 64})
-	if err != nil {
-		b.Fatal(err)
-	}
-	cfg := engine.Config{Pool: buf.NewPool(region), CQ: sockq.NewCQ()}
-	parts := uring.IFQParts{Areas: []int{buffers * 4096}, BufferSize: 4096, Refill: make([]uring.RefillEntry, buffers)}
-	ring := &parts.Words
-	ring.Producer, ring.Consumer, ring.Size = new(uint32), new(uint32), buffers
-	q, err := uring.NewIFQ(parts)
-	if err != nil {
-		b.Fatal(err)
-	}
-	z := &zcrx{ifq: q, unit: 4096, per: 1, total: buffers, shift: 12, areaBytes: buffers * 4096, o: noDevice, rq: q.Refill()}
-	z.l = newLoop(cfg, defaults(cfg, Options{}))
-	z.l.back, z.recv = z, z
-	z.settled = z.settle
-	z.records.init(buffers, 12)
-	cfg.Pool.Lend(buffers)
-	sock, err := ksock.Packet("udp", netip.AddrPortFrom(loopback4, 0), netip.AddrPort{}, false)
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer sock.Close()
-	c := newConn(z.l, sock)
-	z.l.table.add(&c.socket)
-	z.begin(&c.socket)
-
+	z, c, consumed := alone(b, buffers)
 	cqes := make([]uring.CQE, batch)
 	iovs := make([]buf.Iov, batch)
 	next := uint64(0)
@@ -63,11 +32,11 @@ func BenchmarkZCRXCompletion(b *testing.B) {
 		if got != batch || err != nil {
 			b.Fatal(got, err)
 		}
-		if _, err := cfg.Pool.Return(iovs[:got]); err != nil {
+		if _, err := z.l.pool.Return(iovs[:got]); err != nil {
 			b.Fatal(err)
 		}
 		z.collect()
 		z.dues.move(z.rq)
-		atomic.StoreUint32(ring.Consumer, atomic.LoadUint32(ring.Producer)) // as the kernel does
+		consumed()
 	}
 }

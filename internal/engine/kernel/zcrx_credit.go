@@ -166,6 +166,7 @@ func (z *zcrx) arm(s *socket) {
 // short says nothing of what others will bring.
 func (c *zcState) note(n int) {
 	c.got += uint64(n)
+	c.unlocated -= n
 	c.tries = 0
 	if n > c.mean || !c.usedUp() {
 		c.mean = max(c.mean+(n-c.mean)/8, 1)

@@ -3,9 +3,16 @@
 package kernel
 
 import (
+	"net/netip"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/zctap/zctap/internal/buf"
+	"github.com/zctap/zctap/internal/engine"
+	"github.com/zctap/zctap/internal/ksock"
+	"github.com/zctap/zctap/internal/sockq"
+	"github.com/zctap/zctap/internal/uring"
 	"github.com/zctap/zctap/internal/uring/uringtest"
 )
 
@@ -50,4 +57,37 @@ func (w *world) poke() {
 	w.loop.returned.Store(true)
 	w.loop.wake()
 	time.Sleep(time.Millisecond)
+}
+
+// alone is a backend with an area of so many buffers, no device and no kernel,
+// and a connection that payload may come for. consumed plays the kernel that takes
+// all of the refill ring.
+func alone(tb testing.TB, buffers int) (z *zcrx, c *conn, consumed func()) {
+	tb.Helper()
+	region, err := buf.NewRegion(buf.RegionConfig{Buffers: buffers + 64})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	cfg := engine.Config{Pool: buf.NewPool(region), CQ: sockq.NewCQ()}
+	parts := uring.IFQParts{Areas: []int{buffers * 4096}, BufferSize: 4096, Refill: make([]uring.RefillEntry, buffers)}
+	ring := &parts.Words
+	ring.Producer, ring.Consumer, ring.Size = new(uint32), new(uint32), uint32(buffers)
+	q, err := uring.NewIFQ(parts)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	z = &zcrx{ifq: q, unit: 4096, per: 1, total: buffers, shift: 12, areaBytes: buffers * 4096, o: noDevice, rq: q.Refill()}
+	z.l = newLoop(cfg, defaults(cfg, Options{}))
+	z.l.back, z.recv = z, z
+	z.records.init(buffers, 12)
+	cfg.Pool.Lend(buffers)
+	sock, err := ksock.Packet("udp", netip.AddrPortFrom(loopback4, 0), netip.AddrPort{}, false)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { sock.Close() })
+	c = newConn(z.l, sock)
+	z.l.table.add(&c.socket)
+	z.begin(&c.socket)
+	return z, c, func() { atomic.StoreUint32(ring.Consumer, atomic.LoadUint32(ring.Producer)) }
 }

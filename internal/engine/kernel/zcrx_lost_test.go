@@ -29,7 +29,7 @@ func TestZCRXCountedOut(t *testing.T) {
 		z.records.init(1, 12)
 		cfg.Pool.Lend(1)
 		for range most {
-			if err := cfg.Pool.Land(0); err != nil {
+			if _, err := cfg.Pool.Land([]buf.Frag{buf.Landed(0, 0, 1)}); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -37,12 +37,11 @@ func (p *promises) make(s *socket, n int) {
 	}
 }
 
-// use notes that s has taken one.
-func (p *promises) use(s *socket) {
-	if s.zc.promise.left > 0 {
-		s.zc.promise.left--
-		p.sum--
-	}
+// use notes that s has taken n.
+func (p *promises) use(s *socket, n int) {
+	n = min(n, s.zc.promise.left)
+	s.zc.promise.left -= n
+	p.sum -= n
 }
 
 // drop notes that s has no request any more, and returns what it has left.

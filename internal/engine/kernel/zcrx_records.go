@@ -49,39 +49,52 @@ func (r *records) add(b uint16, place uint64, owner token) (pays bool, joined *r
 	} else {
 		r.spare = r.all[i].next
 	}
-	e := record{token: place, owner: owner, next: r.first[b], first: i, pays: true, alone: true}
-	if last := &r.all[e.next]; e.next != 0 && last.token>>r.shift == place>>r.shift {
-		e.first, e.alone = last.first, false
-		if e.pays = last.owner != owner; !e.pays {
-			e.run = (last.run + 1) % maxShares
-			e.pays = e.run == 0
-		}
-		if first := &r.all[e.first]; e.pays && first.alone && first.owner != owner {
-			first.alone, joined = false, first
-		}
+	before := r.first[b]
+	r.first[b] = i
+	e := &r.all[i]
+	// One by one: a literal is made elsewhere first, and this is done for each
+	// completion.
+	e.token, e.owner, e.next, e.first = place, owner, before, i
+	e.run, e.pays, e.alone = 0, true, true
+	if before != 0 {
+		joined = r.behind(e, &r.all[before])
 	}
 	if e.first == i {
 		r.out++
 	}
-	r.shared = r.shared || joined != nil
-	r.all[i] = e
-	r.first[b] = i
 	return e.pays, joined
 }
 
-// take removes the records of buffer b and calls f for each, the newest first.
-// There are none if b was given back before, and not filled since.
-func (r *records) take(b uint16, f func(*record)) {
-	i := r.first[b]
-	r.first[b] = 0
-	for i != 0 {
-		e := &r.all[i]
-		f(e)
-		if e.first == i {
-			r.out--
-		}
-		next := e.next
-		e.next = r.spare
-		r.spare, i = i, next
+// behind notes that e came after last in one buffer of the region.
+func (r *records) behind(e, last *record) (joined *record) {
+	if last.token>>r.shift != e.token>>r.shift {
+		return nil // another of the kernel's
 	}
+	e.first, e.alone = last.first, false
+	if e.pays = last.owner != e.owner; !e.pays {
+		e.run = (last.run + 1) % maxShares
+		e.pays = e.run == 0
+	}
+	if first := &r.all[e.first]; e.pays && first.alone && first.owner != e.owner {
+		first.alone, joined = false, first
+		r.shared = true
+	}
+	return joined
+}
+
+// take removes the records of buffer b, the newest first: each call returns one,
+// which holds until the next, nil if there are none any more, or were none: it
+// was given back before, and not filled since.
+func (r *records) take(b uint16) *record {
+	i := r.first[b]
+	if i == 0 {
+		return nil
+	}
+	e := &r.all[i]
+	r.first[b] = e.next
+	if e.first == i {
+		r.out--
+	}
+	e.next, r.spare = r.spare, i
+	return e
 }

@@ -16,10 +16,10 @@ func TestRecords(t *testing.T) {
 	const area = 5 << 48
 	add := func(buffer uint16, off uint64, who token) { r.add(buffer, area|uint64(buffer)<<12|off, who) }
 	take := func(buffer uint16) (tokens []uint64, owners []token) {
-		r.take(buffer, func(e *record) {
+		for e := r.take(buffer); e != nil; e = r.take(buffer) {
 			tokens = append(tokens, e.token)
 			owners = append(owners, e.owner)
-		})
+		}
 		return tokens, owners
 	}
 	add(0, 0, a)
@@ -91,11 +91,11 @@ func TestRecordsPay(t *testing.T) {
 		t.Errorf("%d buffers of the kernel are out", r.out)
 	}
 	alone := 0
-	r.take(0, func(e *record) {
+	for e := r.take(0); e != nil; e = r.take(0) {
 		if e.alone {
 			alone++
 		}
-	})
+	}
 	if alone != 1 || r.out != 0 {
 		t.Errorf("%d buffers had one owner, %d are out", alone, r.out)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"syscall"
 
+	"github.com/zctap/zctap/internal/buf"
 	"github.com/zctap/zctap/internal/uring"
 )
 
@@ -21,22 +22,38 @@ var errMissteered = fmt.Errorf("recv: %w: payload lies in buffers of another zer
 var errNotCopied = fmt.Errorf("recv: %w: the NIC did not put the payload into the DMA buffer, and the kernel can't copy it there:"+
 	" the flow is not steered to the queue, or its headers are not split off", syscall.ENOMEM)
 
-// handle handles completions. Almost all bring payload, and are told apart here.
+// handle handles completions. Almost all bring payload, many in a row for one
+// connection.
 func (z *zcrx) handle(cqes []uring.CQE) {
-	for i := range cqes {
-		c := &cqes[i]
-		if opMask(c.UserData>>opShift) == reqRecv {
-			if d, ok := z.ifq.Data(c); ok {
-				if s := z.l.table.find(tokenOf(c.UserData)); s != nil {
-					z.deliver(s.conn, d)
-				} else {
-					z.dues.add(d.Token) // after the request's end: not that we know
-				}
+	for len(cqes) > 0 {
+		c := &cqes[0]
+		s, isData := z.receiver(c)
+		if s != nil {
+			if n := z.land(s, cqes); n > 0 {
+				cqes = cqes[n:]
 				continue
 			}
 		}
-		z.completion(c)
+		cqes = cqes[1:]
+		d, ok := z.ifq.Data(c)
+		switch {
+		case !isData || !ok:
+			z.completion(c)
+		case s == nil:
+			z.dues.add(d.Token) // after the request's end: not that we know
+		default:
+			z.deliver(s.conn, d)
+		}
 	}
+}
+
+// receiver is the connection that c brings payload for, if it does; nil if that
+// is gone.
+func (z *zcrx) receiver(c *uring.CQE) (s *socket, isData bool) {
+	if opMask(c.UserData>>opShift) != reqRecv {
+		return nil, false
+	}
+	return z.l.table.find(tokenOf(c.UserData)), true
 }
 
 // received implements receiver: why there is no more payload.
@@ -102,12 +119,88 @@ func (z *zcrx) dry(s *socket) {
 	z.armLater(s)
 }
 
+// land pushes payload where it lies, of the completions in a row that are for s,
+// as long as nothing is to be decided of a single one, and returns how many they
+// were. What is the same for all is done once: this is most of the engine's work.
+func (z *zcrx) land(s *socket, cqes []uring.CQE) (n int) {
+	r := &z.batch
+	if free := r.free - len(cqes); s.ending || z.mayReserve(s, free) && z.creditOf(s, free) < len(cqes) {
+		return 0 // tight, before they are through
+	}
+	z.followUp(s)
+	copied := z.o.NoDevice || s.zc.elsewhere
+	if !copied && z.owed() {
+		return 0
+	}
+	frags := z.frags[:z.places(s, cqes)]
+	n, _ = z.l.pool.Land(frags) // deliver sees what could not be counted
+	if n == 0 {
+		return 0
+	}
+	out, pays, bytes := z.records.out, 0, 0
+	for i := range frags[:n] {
+		f := &frags[i]
+		paid, joined := z.records.add(f.Buffer(), cqes[i].Extra[0], s.token)
+		if paid {
+			pays++
+		}
+		if joined != nil {
+			z.share(joined)
+		}
+		s.zc.note(f.Len())
+		bytes += f.Len()
+		if copied {
+			*f = f.AsCopied()
+		}
+	}
+	out = z.records.out - out
+	s.zc.held += pays
+	s.zc.alone += out
+	z.promises.use(s, pays)
+	r.free -= out
+	r.frames += n
+	if copied {
+		r.copied += bytes
+		if !z.o.NoDevice {
+			r.debt = max(r.debt-bytes, 0)
+		}
+	} else {
+		r.zeroCopy += bytes
+	}
+	z.last = s
+	s.conn.queue.PushAll(frags[:n], bytes)
+	z.l.touch(s)
+	return n
+}
+
+// places fills z.frags with the places of payload, of the completions in a row that
+// are for s, and returns how many they are: not more than until it is not known
+// any more where it comes in.
+func (z *zcrx) places(s *socket, cqes []uring.CQE) (n int) {
+	like, known := cqes[0].UserData, locateEvery
+	if s.zc.located != z.rounds {
+		known = s.zc.unlocated
+	}
+	for i := range cqes {
+		c := &cqes[i]
+		d, ok := z.ifq.Data(c)
+		if !ok || c.UserData != like || known <= 0 {
+			break
+		}
+		known -= d.Len
+		b, off := z.place(d)
+		z.frags[i] = buf.Landed(b, off, d.Len)
+		n++
+	}
+	return n
+}
+
 // deliver pushes payload: where it lies, or when others need the buffers more
 // than we the CPU, moved to the reserve.
 func (z *zcrx) deliver(c *conn, d uring.ZCData) {
-	l, s := z.l, &c.socket
+	s := &c.socket
 	z.batch.frames++
-	z.followUp(s, d.Len)
+	z.followUp(s)
 	s.zc.note(d.Len)
 	z.last = s
 	if s.ending {
@@ -117,29 +210,23 @@ func (z *zcrx) deliver(c *conn, d uring.ZCData) {
 		z.stats.lost.Add(uint64(d.Len))
 		return
 	}
-	at := d.Area()*z.areaBytes + d.Offset()
-	b, off := uint16(at>>z.shift), at&(1<<z.shift-1)
+	b, off := z.place(d)
 	if z.tight(s) && z.copyOut(c, b, off, d.Len) {
 		z.dues.add(d.Token)
-		z.stats.copiedOut.Add(1)
 		return
 	}
-	if err := l.pool.Land(b); err != nil {
+	frags := z.frags[:1]
+	frags[0] = buf.Landed(b, off, d.Len)
+	if _, err := z.l.pool.Land(frags); err != nil {
 		// The buffer has as many references as it can count.
 		z.dues.add(d.Token)
 		if !z.copyOut(c, b, off, d.Len) {
-			z.stats.lost.Add(uint64(d.Len))
-			c.fail(syscall.ENOBUFS, fmt.Errorf("recv: %w: %w", syscall.ENOBUFS, err))
-			if !s.cancelling {
-				z.halt(s)
-			}
-			return
+			z.lose(c, d.Len, err)
 		}
-		z.stats.copiedOut.Add(1)
 		return
 	}
+	f := frags[0]
 	z.charge(s, b, d.Token)
-	f := l.pool.Frag(b, off, d.Len)
 	if z.copied(s, off, d.Len) {
 		f = f.AsCopied()
 		z.batch.copied += d.Len
@@ -147,7 +234,22 @@ func (z *zcrx) deliver(c *conn, d uring.ZCData) {
 		z.batch.zeroCopy += d.Len
 	}
 	c.queue.Push(f)
-	l.touch(s)
+	z.l.touch(s)
+}
+
+// place is the buffer of the region, and where in it, that payload lies in.
+func (z *zcrx) place(d uring.ZCData) (b uint16, off int) {
+	at := d.Area()*z.areaBytes + d.Offset()
+	return uint16(at >> z.shift), at & (1<<z.shift - 1)
+}
+
+// lose ends c, for n bytes of its payload have no place.
+func (z *zcrx) lose(c *conn, n int, err error) {
+	z.stats.lost.Add(uint64(n))
+	c.fail(syscall.ENOBUFS, fmt.Errorf("recv: %w: %w", syscall.ENOBUFS, err))
+	if !c.cancelling {
+		z.halt(&c.socket)
+	}
 }
 
 // charge notes that s has payload in buffer b.
@@ -156,16 +258,22 @@ func (z *zcrx) charge(s *socket, b uint16, place uint64) {
 	pays, joined := z.records.add(b, place, s.token)
 	if pays {
 		s.zc.held++
-		z.promises.use(s)
+		z.promises.use(s, 1)
 	}
 	if z.records.out > out {
 		s.zc.alone++
 		z.batch.free--
 	}
 	if joined != nil {
-		if o := z.l.table.find(joined.owner); o != nil {
-			o.zc.alone--
-		}
+		z.share(joined)
+	}
+}
+
+// share notes that the owner of first, the first payload in a buffer, is not
+// alone there any more.
+func (z *zcrx) share(first *record) {
+	if o := z.l.table.find(first.owner); o != nil {
+		o.zc.alone--
 	}
 }
 
@@ -207,6 +315,7 @@ func (z *zcrx) copyOut(c *conn, b uint16, off, n int) bool {
 		c.queue.Push(f)
 	}
 	z.batch.copied += n
+	z.stats.copiedOut.Add(1)
 	l.touch(s)
 	return true
 }

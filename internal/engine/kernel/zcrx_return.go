@@ -20,9 +20,7 @@ func (d *dues) len() int         { return len(d.tokens) - d.head }
 
 // move puts tokens into the refill ring as far as there is room.
 func (d *dues) move(rq *uring.RQ) {
-	for d.head < len(d.tokens) && rq.Put(d.tokens[d.head]) {
-		d.head++
-	}
+	d.head += rq.Put(d.tokens[d.head:]...)
 	rq.Publish()
 	if d.head == len(d.tokens) {
 		d.tokens, d.head = d.tokens[:0], 0
@@ -35,10 +33,19 @@ func (d *dues) move(rq *uring.RQ) {
 // collect takes in what the application has given back: its tokens are due, and
 // its connections hold less.
 func (z *zcrx) collect() {
+	var (
+		s     *socket // of owner; nil if that is not there
+		owner token
+	)
 	for {
 		n := z.l.pool.TakeBack(z.ids[:])
 		for _, b := range z.ids[:n] {
-			z.records.take(b, z.settled)
+			for r := z.records.take(b); r != nil; r = z.records.take(b) {
+				if r.owner != owner || s == nil {
+					owner, s = r.owner, z.l.table.find(r.owner)
+				}
+				z.settle(r, s)
+			}
 		}
 		if n < len(z.ids) {
 			return
@@ -46,10 +53,9 @@ func (z *zcrx) collect() {
 	}
 }
 
-// settle is called with each record that is due.
-func (z *zcrx) settle(r *record) {
+// settle is called with each record that is due; s is its owner, or nil.
+func (z *zcrx) settle(r *record, s *socket) {
 	z.dues.add(r.token)
-	s := z.l.table.find(r.owner)
 	if s == nil {
 		return
 	}

@@ -202,7 +202,7 @@ func TestZCRXDrainsPaused(t *testing.T) {
 	held := 0
 	hold := func(n int) {
 		for ; held < n; held++ {
-			if err := cfg.Pool.Land(uint16(held)); err != nil {
+			if _, err := cfg.Pool.Land([]buf.Frag{buf.Landed(uint16(held), 0, 1)}); err != nil {
 				t.Fatal(err)
 			}
 			z.charge(s, uint16(held), uint64(held)<<12)

@@ -164,7 +164,7 @@ func (c *Conn) push(frags []buf.Frag) {
 			n++
 		}
 		c.sh.Pool.ChargeFrags(frags[:n], c.account)
-		c.Recv.PushAll(frags[:n], bytes)
+		c.Recv.PushAll(frags[:n], int(bytes))
 		c.rcv.total += bytes
 		c.sh.Stats.ZeroCopyBytes += bytes
 		if frags = frags[n:]; len(frags) == 0 {

@@ -176,7 +176,7 @@ func (p *peer) next() uring.CQE {
 func (p *peer) giveBack(token uint64) {
 	p.t.Helper()
 	rq := p.q.Refill()
-	for deadline := time.Now().Add(20 * time.Second); !rq.Put(token); {
+	for deadline := time.Now().Add(20 * time.Second); rq.Put(token) == 0; {
 		rq.Publish()
 		p.flush()
 		if time.Now().After(deadline) {

@@ -75,8 +75,9 @@ func (z *zcrx) received(c *conn, cqe *uring.CQE) {
 	case cqe.Res >= 0:
 		c.end(0)
 	case errno == syscall.ENOMEM:
-		z.dry(s)
-		return
+		if !z.dry(s) {
+			return
+		}
 	case errno == syscall.ENOSPC:
 		z.stats.queueFull.Add(1)
 	case errno == syscall.ECANCELED, errno == syscall.EAGAIN, errno == syscall.EINTR:
@@ -97,8 +98,9 @@ func (z *zcrx) received(c *conn, cqe *uring.CQE) {
 
 // dry is the end of a request for which the kernel found no buffer to copy to.
 // Those that wait to be returned may help; else those that the application
-// returns, or the NIC.
-func (z *zcrx) dry(s *socket) {
+// returns, or the NIC. It reports whether s goes on, or ends, now; else it is tried
+// again after a while.
+func (z *zcrx) dry(s *socket) bool {
 	z.stats.exhausted.Add(1)
 	z.flush = true
 	z.doubt(z.last)
@@ -106,17 +108,17 @@ func (z *zcrx) dry(s *socket) {
 		z.l.pool.Starved()
 	}
 	if s.detaching || s.ending {
-		return
+		return true
 	}
 	if z.o.DMABuf != 0 {
 		s.conn.fail(syscall.ENOMEM, errNotCopied)
-		return
+		return true
 	}
 	if s.zc.tries++; s.zc.tries > 1 {
 		z.l.starved = append(z.l.starved, s)
-		return
+		return false
 	}
-	z.armLater(s)
+	return true
 }
 
 // land pushes payload where it lies, of the completions in a row that are for s,

@@ -5,6 +5,7 @@ package kernel
 import (
 	"net"
 	"net/netip"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -13,6 +14,7 @@ import (
 	"github.com/zctap/zctap/internal/engine"
 	"github.com/zctap/zctap/internal/ksock"
 	"github.com/zctap/zctap/internal/sockq"
+	"github.com/zctap/zctap/internal/uring"
 	"github.com/zctap/zctap/internal/uring/uringtest"
 )
 
@@ -234,5 +236,32 @@ func TestZCRXDrainsPaused(t *testing.T) {
 	}
 	for b := range held {
 		cfg.Pool.Put(uint16(b))
+	}
+}
+
+// The receive buffer of a connection that has ended is off the books with its last
+// request, whatever that ended with.
+func TestZCRXEndedIsUnbound(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		errno  syscall.Errno
+		dmabuf int
+		ended  bool // before
+	}{
+		{"cancelled", syscall.ECANCELED, 0, true},
+		{"no buffer to copy to", syscall.ENOMEM, 0, true},
+		{"not copied to a DMA buffer", syscall.ENOMEM, 3, false},
+	} {
+		z, c, _ := alone(t, 64)
+		z.o = ZCRXOptions{Interface: 1, Queue: 1, DMABuf: tc.dmabuf}
+		c.zc.window = window{size: 1 << 16, risk: 16}
+		z.windows = 16
+		if tc.ended {
+			c.end(0)
+		}
+		z.received(c, &uring.CQE{Res: -int32(tc.errno)})
+		if !c.ending || z.windows != 0 || len(z.idle) != 0 {
+			t.Errorf("%s: ended %v, %d buffers at risk, %d to be armed", tc.name, c.ending, z.windows, len(z.idle))
+		}
 	}
 }

@@ -43,26 +43,7 @@ func TestNSXDPBatches(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer c.Close()
-			var off int64
-			iovs := make([]zctap.Iov, 64)
-			for {
-				n, err := c.RecvZC(iovs)
-				if err == io.EOF {
-					break
-				}
-				if err != nil {
-					t.Fatal(err)
-				}
-				for i := range iovs[:n] {
-					if m := pat.Mismatches(iovs[i].Bytes(), off); m != 0 {
-						t.Fatalf("%d wrong bytes from %d on", m, off)
-					}
-					off += int64(len(iovs[i].Bytes()))
-				}
-				if _, err := q.Release(iovs[:n]); err != nil {
-					t.Fatal(err)
-				}
-			}
+			off := recvPattern(t, q, c, pat)
 			if err := <-sent; err != nil || off != size {
 				t.Fatalf("%d of %d bytes, %v", off, size, err)
 			}
@@ -86,5 +67,31 @@ func TestNSXDPBatches(t *testing.T) {
 				t.Logf("%+v", s)
 			}
 		})
+	}
+}
+
+// recvPattern receives c to its end, compares it with pat, gives everything back,
+// and returns how many bytes came.
+func recvPattern(t *testing.T, q *zctap.Queue, c *zctap.Conn, pat *pattern.Pattern) (got int64) {
+	t.Helper()
+	iovs := make([]zctap.Iov, 64)
+	for {
+		n, err := c.RecvZC(iovs)
+		if err == io.EOF {
+			return got
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range iovs[:n] {
+			b := iovs[i].Bytes()
+			if bad := pat.Mismatches(b, got); bad != 0 {
+				t.Fatalf("%d of %d bytes are wrong at %d", bad, len(b), got)
+			}
+			got += int64(len(b))
+		}
+		if _, err := q.Release(iovs[:n]); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

@@ -3,7 +3,6 @@
 package zctap_test
 
 import (
-	"io"
 	"net"
 	"testing"
 	"time"
@@ -57,27 +56,7 @@ func TestLabDMABuf(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	got := int64(0)
-	iovs := make([]zctap.Iov, 64)
-	for {
-		n, err := c.RecvZC(iovs)
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i := range iovs[:n] {
-			b := iovs[i].Bytes()
-			if bad := pat.Mismatches(b, got); bad != 0 {
-				t.Errorf("%d of %d bytes are wrong at %d", bad, len(b), got)
-			}
-			got += int64(len(b))
-		}
-		if _, err := q.Release(iovs[:n]); err != nil {
-			t.Fatal(err)
-		}
-	}
+	got := recvPattern(t, q, c, pat)
 	if err := <-sent; err != nil {
 		t.Error(err)
 	}

@@ -5,7 +5,6 @@ import (
 	"math"
 	"net"
 	"os"
-	"syscall"
 )
 
 // RecvZC receives without a copy: it fills iovs with views of payload where it
@@ -74,48 +73,10 @@ func (c *Conn) WriteTo(w io.Writer) (total int64, err error) {
 }
 
 // writeViews writes all views. net.Buffers knows writev for connections of
-// package net only; a file has it through its raw descriptor.
+// package net only.
 func writeViews(w io.Writer, views net.Buffers) (int64, error) {
-	f, ok := w.(*os.File)
-	if !ok {
-		return views.WriteTo(w)
+	if f, ok := w.(*os.File); ok {
+		return writeFile(f, views)
 	}
-	raw, err := f.SyscallConn()
-	if err != nil {
-		return 0, err
-	}
-	var total int64
-	for len(views) > 0 {
-		var n int
-		var werr error
-		err := raw.Write(func(fd uintptr) bool {
-			for {
-				n, werr = writev(int(fd), views)
-				if werr != syscall.EINTR {
-					return werr != syscall.EAGAIN
-				}
-			}
-		})
-		if err == nil {
-			err = werr
-		}
-		if err != nil {
-			return total, &os.PathError{Op: "writev", Path: f.Name(), Err: err}
-		}
-		total += int64(n)
-		views = consumeViews(views, n)
-	}
-	return total, nil
-}
-
-// consumeViews drops the first n bytes of views.
-func consumeViews(views net.Buffers, n int) net.Buffers {
-	for len(views) > 0 && n >= len(views[0]) {
-		n -= len(views[0])
-		views = views[1:]
-	}
-	if n > 0 {
-		views[0] = views[0][n:]
-	}
-	return views
+	return views.WriteTo(w)
 }

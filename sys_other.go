@@ -2,10 +2,12 @@
 
 package zctap
 
-import "syscall"
+import (
+	"net"
+	"os"
+)
 
-// writev without the call: one write a time is allowed to be short.
-func writev(fd int, views [][]byte) (int, error) { return syscall.Write(fd, views[0]) }
+func writeFile(f *os.File, views net.Buffers) (int64, error) { return views.WriteTo(f) }
 
 // dropCapabilities: there are none.
 func dropCapabilities() error { return ErrNotSupported }

@@ -3,12 +3,9 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // A progress shows how far long work is, on a terminal; elsewhere it shows
@@ -60,15 +57,6 @@ func (p *progress) show() {
 		}
 		fmt.Fprintf(p.w, "\r\x1b[K%s", line)
 	}
-}
-
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
-	return err == nil
 }
 
 // humanBytes is n in the binary unit that suits it.

@@ -8,16 +8,11 @@ import (
 	"fmt"
 	"net"
 	"syscall"
-
-	"golang.org/x/sys/unix"
 )
 
 // maxSegments is what Linux takes of a datagram to be cut up (UDP_MAX_SEGMENTS of
 // Linux before 6.9; later 128).
 const maxSegments = 64
-
-// udpSegment is the socket option UDP_SEGMENT (linux/udp.h).
-const udpSegment = 103
 
 // A datagramFlags is what send has for UDP.
 type datagramFlags struct {
@@ -81,24 +76,6 @@ func sendDatagrams(ctx context.Context, addr string, d *datagramFlags) error {
 			return fmt.Errorf("after %d datagrams: %w", sent, err)
 		}
 		sent += n
-	}
-	return nil
-}
-
-// setSegment has the kernel cut what is written into datagrams of size bytes.
-func setSegment(c *net.UDPConn, size int) error {
-	raw, err := c.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var set error
-	if err := raw.Control(func(fd uintptr) {
-		set = unix.SetsockoptInt(int(fd), unix.IPPROTO_UDP, udpSegment, size)
-	}); err != nil {
-		return err
-	}
-	if set != nil {
-		return fmt.Errorf("send datagrams in one piece (UDP_SEGMENT, Linux 4.18): %w", set)
 	}
 	return nil
 }

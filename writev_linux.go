@@ -1,0 +1,51 @@
+package zctap
+
+import (
+	"net"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// writeFile writes views to a file by writev.
+func writeFile(f *os.File, views net.Buffers) (int64, error) {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var total int64
+	for len(views) > 0 {
+		var n int
+		var werr error
+		err := raw.Write(func(fd uintptr) bool {
+			for {
+				n, werr = unix.Writev(int(fd), views)
+				if werr != syscall.EINTR {
+					return werr != syscall.EAGAIN
+				}
+			}
+		})
+		if err == nil {
+			err = werr
+		}
+		if err != nil {
+			return total, &os.PathError{Op: "writev", Path: f.Name(), Err: err}
+		}
+		total += int64(n)
+		views = consumeViews(views, n)
+	}
+	return total, nil
+}
+
+// consumeViews drops the first n bytes of views.
+func consumeViews(views net.Buffers, n int) net.Buffers {
+	for len(views) > 0 && n >= len(views[0]) {
+		n -= len(views[0])
+		views = views[1:]
+	}
+	if n > 0 {
+		views[0] = views[0][n:]
+	}
+	return views
+}

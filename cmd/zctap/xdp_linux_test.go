@@ -25,7 +25,7 @@ func TestNSRecvDropsCapabilities(t *testing.T) {
 	testenv.NeedRoot(t)
 	goCommand := testenv.NeedCommand(t, "go")
 	zctap := filepath.Join(testenv.PublicDir(t), "zctap")
-	build := exec.Command(goCommand, "build", "-buildvcs=false", "-o", zctap, ".")
+	build := exec.Command(goCommand, "build", "-buildvcs=false", "-ldflags=-s -w", "-o", zctap, ".")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v: %s", err, out)

@@ -129,7 +129,7 @@ func TestSlowReader(t *testing.T) {
 		if n := w.held(slow); n > most {
 			w.Errorf("the slow connection holds %d of 256 buffers", n)
 		}
-		const size = 32 << 20
+		const size = 8 << 20
 		for range 2 {
 			fast, pf := w.connect()
 			wait := w.sender(pf, size)
@@ -147,7 +147,7 @@ func TestSlowReader(t *testing.T) {
 // Many greedy connections have filled the region when their readers begin, one
 // after the other: each gets all in the end.
 func TestGreedyCrowd(t *testing.T) {
-	const conns, size = 20, 2 << 20
+	const conns, size = 20, 1 << 20
 	each(t, options{buffers: 128}, func(w *world) {
 		var all []engine.Conn
 		var waits []func()

@@ -25,14 +25,15 @@ func (c *Conn) acknowledged(now mono.Time, s *Segment, seq wire.Seq, flags wire.
 		c.echoed()
 		most = c.cc.cwnd // it does not grow by this ACK
 	}
-	// RFC 5681 section 2.
-	duplicate := ack == c.snd.una && c.snd.nxt != ack && s.Len == 0 && !flags.Has(wire.FIN) && wnd == c.snd.wnd
+	plain := ack == c.snd.una && s.Len == 0 && !flags.Has(wire.FIN) && wnd == c.snd.wnd
 	switch {
-	case c.opt.sack && (c.snd.una.LessThan(ack) || !c.board.empty()):
-		c.ackedSelectively(now, h, duplicate)
+	case c.opt.sack && (c.snd.una.LessThan(ack) || !c.board.empty() || h.Options.SACKCount > 0 || c.tlp.open):
+		// Also with nothing under way: what was sent again for nothing, a tail loss
+		// probe above all, is reported when all has arrived.
+		c.ackedSelectively(now, h, plain)
 	case c.snd.una.LessThan(ack):
 		c.ackedNew(now, h)
-	case duplicate:
+	case plain && c.snd.nxt != ack: // RFC 5681 section 2
 		c.duplicateAck()
 	}
 	c.cc.cwnd = min(c.cc.cwnd, most)

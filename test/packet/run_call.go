@@ -77,8 +77,8 @@ func (r *Runner) invoke(c *Call) (result string, err error) {
 	case "recv":
 		return r.recv(s, c)
 	}
-	if u, ok := s.udp.(Datagrams); ok {
-		return r.invokeUDP(u, c)
+	if s.udp != nil {
+		return r.invokeUDP(s.udp, c)
 	}
 	if s.conn == nil {
 		return "", broken("%s is no connection", c.Socket)

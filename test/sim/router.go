@@ -110,5 +110,6 @@ func (r *router) tell(now mono.Time, head []byte, p *wire.Packet, mtu int) {
 	if err := wire.FillChecksum(message, ip.Proto, pseudo); err != nil {
 		return
 	}
-	r.back.Send(now, []driver.TxFrame{{Head: append(b, message...), IPv6: p.Version == 6}})
+	// Lost where there is no room for it, or nobody, as in any network.
+	_, _ = r.back.Send(now, []driver.TxFrame{{Head: append(b, message...), IPv6: p.Version == 6}})
 }

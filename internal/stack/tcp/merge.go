@@ -22,7 +22,7 @@ func (c *Conn) Mergeable(h *wire.TCP) int {
 	o := &h.Options
 	switch {
 	case h.Seq != c.rcv.nxt, h.Ack != c.snd.una, h.Flags&^wire.PSH != wire.ACK, o.SACKCount > 0,
-		c.orphan, c.rcv.finSeen, !c.ooo.empty(), c.loss.active, c.loss.timedOut,
+		c.orphan, c.rcv.finSeen, !c.ooo.empty(), c.loss.active, c.loss.timedOut, c.tlp.open,
 		c.opt.timestamps && (!o.HasTimestamps || int32(o.TSVal-c.opt.tsRecent) < 0),
 		c.judge() != plenty:
 		return 0

@@ -69,6 +69,9 @@ func (p *Pool) PutFrags(frags []Frag) {
 	}
 }
 
+// InUse reports whether the application has a reference to buffer b. Any goroutine.
+func (p *Pool) InUse(b uint16) bool { return userRefs(p.words[b].Load()) > 0 }
+
 // HandOver turns the kernel reference that f stands for into a user reference,
 // and fills v with f and its view. On ErrOverflow nothing changed.
 func (p *Pool) HandOver(f Frag, v *Iov) error {

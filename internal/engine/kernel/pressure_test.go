@@ -145,9 +145,10 @@ func TestSlowReader(t *testing.T) {
 }
 
 // Many greedy connections have filled the region when their readers begin, one
-// after the other: each gets all in the end.
+// after the other: each gets all in the end. With zcrx on a NIC that packs, the first
+// one's payload lies in buffers that others share, who are not read yet.
 func TestGreedyCrowd(t *testing.T) {
-	const conns, size = 20, 2 << 20
+	const conns, size = 20, 1 << 20
 	each(t, options{buffers: 128}, func(w *world) {
 		var all []engine.Conn
 		var waits []func()

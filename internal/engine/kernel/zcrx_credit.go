@@ -73,7 +73,10 @@ func (z *zcrx) allowance(s *socket) (n int, reserve bool) {
 	// Not what others are to be copied to already; and as it lies in the area until
 	// it is copied, not much at a time.
 	left := z.l.pool.Free() + len(z.l.stock) - (z.reserved - s.zc.reserved)
-	return min(z.l.credit(s), left, firstGrant/4), true
+	if n = min(z.l.credit(s), left, firstGrant/4); n <= 0 && free > 0 && z.holdsNothing(s) {
+		return 1, false
+	}
+	return n, true
 }
 
 // mayReserve reports whether s, which holds as much as it may of the area, goes
@@ -88,6 +91,18 @@ func (z *zcrx) mayReserve(s *socket, free int) bool {
 	c := &s.zc
 	return free < z.total/4 || c.window.drain || c.mean > 0 && c.mean <= z.unit/4 ||
 		z.records.shared && s.conn.queue.Buffered() < z.unit
+}
+
+// holdsNothing reports whether the application has given back all that came for s: what
+// s is charged for lies in buffers that others share, whom nobody reads. If it waited
+// for them it could wait for ever. It takes a look at all buffers, where there is
+// nothing else to give: for s to have one of the last.
+func (z *zcrx) holdsNothing(s *socket) bool {
+	if s.zc.alone > 0 || s.account.Held() > 0 || s.dirty || s.conn.queue.Buffered() > 0 {
+		return false
+	}
+	// Nothing waits in the queue: what the application took has its references by now.
+	return !z.records.any(s.token, z.l.pool.InUse)
 }
 
 // unreserve notes that s needs n buffers of the reserve less.

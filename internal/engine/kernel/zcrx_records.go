@@ -98,3 +98,15 @@ func (r *records) take(b uint16) *record {
 	e.next, r.spare = r.spare, i
 	return e
 }
+
+// any reports whether there is a record of owner in a buffer of which is says so.
+func (r *records) any(owner token, is func(b uint16) bool) bool {
+	for b, i := range r.first {
+		for ; i != 0; i = r.all[i].next {
+			if r.all[i].owner == owner && is(uint16(b)) {
+				return true
+			}
+		}
+	}
+	return false
+}

@@ -29,6 +29,15 @@ func TestRecords(t *testing.T) {
 	if r.out != 2 || !r.shared {
 		t.Errorf("%d buffers are out, shared %v", r.out, r.shared)
 	}
+	for _, c := range []struct {
+		who    token
+		buffer uint16
+		want   bool
+	}{{a, 0, true}, {b, 0, false}, {a, 3, true}, {b, 3, true}, {b, 1, false}, {token{slot: 2}, 3, false}} {
+		if got := r.any(c.who, func(b uint16) bool { return b == c.buffer }); got != c.want {
+			t.Errorf("any of %v in buffer %d: %v", c.who, c.buffer, got)
+		}
+	}
 	got, owners := take(3)
 	if want := []uint64{area | 3<<12 | 3000, area | 3<<12 | 2000, area | 3<<12 | 100}; !slices.Equal(got, want) {
 		t.Errorf("tokens %#x, want %#x", got, want)

@@ -4,8 +4,6 @@ import (
 	"net/netip"
 	"testing"
 
-	"github.com/vishvananda/netlink"
-
 	"github.com/zctap/zctap"
 	"github.com/zctap/zctap/internal/enginetest"
 	"github.com/zctap/zctap/internal/netns"
@@ -126,14 +124,7 @@ func newNS(t testing.TB) *netns.NS {
 // deletesLink deletes a link of ns when it is called.
 func deletesLink(ns *netns.NS, name string) func(testing.TB) {
 	return func(t testing.TB) {
-		err := ns.Do(func() error {
-			l, err := netlink.LinkByName(name)
-			if err != nil {
-				return err
-			}
-			return netlink.LinkDel(l)
-		})
-		if err != nil {
+		if err := ns.DeleteLink(name); err != nil {
 			t.Fatal(err)
 		}
 	}

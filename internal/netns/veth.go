@@ -41,7 +41,7 @@ func Veth(a, b *NS, o VethOptions) error {
 		return fmt.Errorf("netns: making the veth pair %s, %s: %w", o.NameA, o.NameB, err)
 	}
 	if err := setUpVeth(a, b, o); err != nil {
-		return errors.Join(err, a.delLink(o.NameA))
+		return errors.Join(err, a.DeleteLink(o.NameA))
 	}
 	return nil
 }
@@ -91,8 +91,8 @@ func setUpVeth(a, b *NS, o VethOptions) error {
 	return nil
 }
 
-// delLink removes a link of the namespace.
-func (n *NS) delLink(name string) error {
+// DeleteLink removes a link of the namespace.
+func (n *NS) DeleteLink(name string) error {
 	return n.Do(func() error {
 		link, err := netlink.LinkByName(name)
 		if err != nil {

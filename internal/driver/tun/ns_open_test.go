@@ -15,20 +15,6 @@ import (
 
 func unixIs(err error, errno unix.Errno) bool { return errors.Is(err, errno) }
 
-func deleteLink(t *testing.T, ns *netns.NS, name string) {
-	t.Helper()
-	err := ns.Do(func() error {
-		l, err := netlink.LinkByName(name)
-		if err != nil {
-			return err
-		}
-		return netlink.LinkDel(l)
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 // TestNSOpen: names, MTU, and that an interface that Open created goes away.
 func TestNSOpen(t *testing.T) {
 	ns := newNS(t)

@@ -281,7 +281,9 @@ func TestNSDelete(t *testing.T) {
 			put(d, b)
 		}
 	}()
-	deleteLink(t, ns, d.Name())
+	if err := ns.DeleteLink(d.Name()); err != nil {
+		t.Fatal(err)
+	}
 	select {
 	case err := <-waited:
 		if !unixIs(err, unix.EBADFD) {

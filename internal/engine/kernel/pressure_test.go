@@ -44,7 +44,7 @@ func (w *world) hoard(c engine.Conn, least int) (held []buf.Iov) {
 		case n > 0:
 			last, empty = time.Now(), 0
 		case more:
-			if empty++; empty > 2 {
+			if empty++; empty > 1 {
 				w.Fatal("the queue has more, and gives nothing")
 			}
 		case !w.isZCRX() && len(held) >= least && w.event("paused") > w.pauses && w.leaves(c):

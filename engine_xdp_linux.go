@@ -3,7 +3,6 @@ package zctap
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -84,11 +83,7 @@ func (e *xdpEngine) changed(ev hostnet.Event) {
 // follow takes over the addresses that the kernel has now.
 func (e *xdpEngine) follow() error {
 	prefixes := e.shared.prefixes()
-	var addrs []netip.Addr
-	for _, p := range prefixes {
-		addrs = append(addrs, p.Addr())
-	}
-	return errors.Join(e.shared.program.SetAddresses(addrs), e.SetPrefixes(prefixes))
+	return errors.Join(e.shared.program.SetPrefixes(prefixes), e.SetPrefixes(prefixes))
 }
 
 // Close stops the engine, and leaves the interface as it was.

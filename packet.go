@@ -28,7 +28,9 @@ var (
 )
 
 // ListenPacket makes a UDP socket on network "udp", "udp4" or "udp6"; address
-// as for net.ListenPacket.
+// as for net.ListenPacket. A socket on all addresses, or on that one, also receives
+// what is sent to all hosts of an IPv4 network, or of the wire (255.255.255.255); over
+// AF_XDP in one frame only.
 func (q *Queue) ListenPacket(network, address string) (*PacketConn, error) {
 	c, err := q.packetConn(context.Background(), network, address, "")
 	return c, q.opError("listen", err)

@@ -17,7 +17,8 @@ func (c *PacketConn) WriteTo(p []byte, addr net.Addr) (int, error) {
 }
 
 // WriteToAddrPort sends p as one datagram; it copies p before it returns. It blocks
-// while too much waits to be sent, up to the write deadline. Errors: EMSGSIZE for
+// while too much waits to be sent, up to the write deadline. As with package net it may
+// go to all hosts of a network, or of the wire. Errors: EMSGSIZE for
 // what does not fit one packet (nothing is sent in fragments by engine User),
 // EDESTADDRREQ without an address, EAFNOSUPPORT for one of the other IP version,
 // net.ErrWriteToConnected on a dialed socket.

@@ -77,7 +77,7 @@ var layers = []layer{
 	{"internal/uring/uringtest", []string{"internal/uring", "internal/shring"}},
 	{"internal/ksock", nil},
 	{"internal/nic", nil},
-	{"internal/steer", nil},
+	{"internal/steer", []string{"internal/wire"}},
 	{"internal/hostnet", nil},
 	{"internal/wire", nil},
 	{"internal/shring", nil},

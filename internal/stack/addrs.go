@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"slices"
 	"syscall"
+
+	"github.com/zctap/zctap/internal/wire"
 )
 
 // addrs is the addresses of the interface.
@@ -21,7 +23,7 @@ func newAddrs(prefixes []netip.Prefix) (a addrs, err error) {
 			return addrs{}, fmt.Errorf("stack: %v cannot be an interface's address: %w", p, syscall.EADDRNOTAVAIL)
 		}
 		a.prefixes = append(a.prefixes, p)
-		if b := broadcast(p); b.IsValid() {
+		if b := wire.Broadcast(p); b.IsValid() {
 			a.broadcasts = append(a.broadcasts, b)
 		}
 	}
@@ -103,15 +105,8 @@ func (a *addrs) martian(ip netip.Addr) bool {
 	return ip.IsUnspecified() || ip.IsLoopback() || a.own(ip) || slices.Contains(a.broadcasts, ip)
 }
 
-// broadcast is the address of all hosts in an IPv4 network. It is no valid
-// address if there is none: in IPv6, and for /31 (RFC 3021) and /32.
-func broadcast(p netip.Prefix) netip.Addr {
-	if !p.Addr().Is4() || p.Bits() > 30 {
-		return netip.Addr{}
-	}
-	b := p.Addr().As4()
-	for i := p.Bits(); i < 32; i++ {
-		b[i/8] |= 1 << (7 - i%8)
-	}
-	return netip.AddrFrom4(b)
+// everybody reports whether ip is the address of all hosts, on the wire or in one of
+// our networks (RFC 1122 section 3.2.1.3 (c) and (d)).
+func (a *addrs) everybody(ip netip.Addr) bool {
+	return ip == wire.LimitedBroadcast || slices.Contains(a.broadcasts, ip)
 }

@@ -10,7 +10,11 @@ import (
 // come whole: its payload lies in the buffers of its fragments.
 func (s *Stack) inputFragment(now mono.Time, f *driver.Frame) cause {
 	h := &s.rx
-	if c := s.stranger(&h.ip); c != accepted {
+	judge := s.stranger
+	if h.ip.Proto == wire.ProtoUDP && (s.joined[h.ip.Dst] > 0 || s.addrs.everybody(h.ip.Dst)) {
+		judge = s.toMany
+	}
+	if c := judge(&h.ip); c != accepted {
 		return c
 	}
 	if h.ip.FragOffset == 0 && !known(h.ip.Proto) {
@@ -55,6 +59,9 @@ func known(proto uint8) bool {
 // expireFragments drops fragments whose rest did not come in time, and says so.
 func (s *Stack) expireFragments(now mono.Time) {
 	s.fragments.Expire(now, func(p *wire.Packet, orig []byte) {
+		if !s.addrs.own(p.Dst) {
+			return // nothing is said of what was sent to many (RFC 1122 section 3.2.2)
+		}
 		if !s.unreachables.take(now) {
 			s.stats.UnreachablesSuppressed++
 			return

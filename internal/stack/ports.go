@@ -53,8 +53,9 @@ func (s *Stack) families(network, proto string, addr netip.Addr) (v4, v6 bool, e
 				return false, false, fmt.Errorf("address %v for network %q: %w", addr, network, syscall.EAFNOSUPPORT)
 			}
 		}
-		group := proto == "udp" && addr.IsMulticast() // to receive what is sent to it, once joined
-		if !addr.IsUnspecified() && !s.addrs.own(addr) && !group {
+		// To receive what is sent to a group, once joined, or to all hosts.
+		many := proto == "udp" && (addr.IsMulticast() || s.addrs.everybody(addr))
+		if !addr.IsUnspecified() && !s.addrs.own(addr) && !many {
 			return false, false, fmt.Errorf("address %v is not this interface's: %w", addr, syscall.EADDRNOTAVAIL)
 		}
 	}
@@ -103,10 +104,11 @@ func (s *Stack) local(network, proto string, local, remote netip.AddrPort, free 
 	if r.Is4() && !v4 || r.Is6() && !v6 {
 		return netip.AddrPort{}, fmt.Errorf("remote address %v for network %q from %v: %w", remote, network, local, syscall.EAFNOSUPPORT)
 	}
-	if l := local.Addr(); l.IsMulticast() {
-		return netip.AddrPort{}, fmt.Errorf("a flow from the group %v: %w", l, syscall.EADDRNOTAVAIL)
+	if l := local.Addr(); l.IsMulticast() || s.addrs.everybody(l) {
+		return netip.AddrPort{}, fmt.Errorf("a flow from %v, which is no host's address: %w", l, syscall.EADDRNOTAVAIL)
 	}
-	if r.IsMulticast() && proto != "udp" || s.addrs.martian(r) {
+	all := s.addrs.everybody(r)
+	if proto != "udp" && (all || r.IsMulticast()) || s.addrs.martian(r) && !all {
 		return netip.AddrPort{}, fmt.Errorf("remote address %v is no host's on this interface: %w", remote, syscall.ENETUNREACH)
 	}
 	a := local.Addr()

@@ -85,6 +85,7 @@ type Stack struct {
 	listeners table[Listener]
 	sockets   table[udp.Socket]
 	recent    recentSocket
+	joined    map[netip.Addr]int // groups: how many sockets have joined
 	timers    timers
 
 	// Of this round: sockets that received something, and that have something
@@ -129,6 +130,7 @@ func New(c Config) (*Stack, error) {
 
 		maxPending: c.MaxPending,
 		fragments:  ip.NewReassembler(c.Pool),
+		joined:     make(map[netip.Addr]int),
 
 		echoes:       newLimiter(answersPerSecond, answersBurst),
 		unreachables: newLimiter(answersPerSecond, answersBurst),

@@ -75,14 +75,13 @@ func (s *Stack) socket(key *wire.Tuple, p *wire.Packet) (*udp.Socket, cause) {
 	if u := s.sockets.get(key); u != nil {
 		return u, accepted
 	}
-	group := key.Local.Addr().IsMulticast()
-	switch {
-	case !group:
-		if c := s.stranger(p); c != accepted {
-			return nil, c
-		}
-	case s.addrs.martian(p.Src):
-		return nil, martian
+	group, all := key.Local.Addr().IsMulticast(), s.addrs.everybody(key.Local.Addr())
+	judge := s.stranger
+	if group || all {
+		judge = s.toMany
+	}
+	if c := judge(p); c != accepted {
+		return nil, c
 	}
 	k := wire.Tuple{Local: key.Local, Proto: key.Proto}
 	u := s.sockets.get(&k)
@@ -91,7 +90,7 @@ func (s *Stack) socket(key *wire.Tuple, p *wire.Packet) (*udp.Socket, cause) {
 		u = s.sockets.get(&k)
 	}
 	switch {
-	case group && (u == nil || !u.Joined(key.Local.Addr())):
+	case group && (u == nil || !u.Joined(key.Local.Addr())), all && u == nil:
 		return nil, notOurs // and nobody is told (RFC 1122 section 3.2.2)
 	case u == nil:
 		return nil, noSocket
@@ -175,6 +174,9 @@ func (s *Stack) CloseSocket(u *udp.Socket) {
 			s.sockets.remove(&u.Keys[i])
 		}
 	}
+	for _, g := range u.Groups {
+		s.left(g)
+	}
 	s.SendDatagrams(u)
 }
 
@@ -183,10 +185,27 @@ func (s *Stack) CloseSocket(u *udp.Socket) {
 func (s *Stack) SetEpoch(unixNano int64) { s.udp.Epoch = unixNano }
 
 // JoinGroup makes u receive what is sent to a multicast group; see udp.Socket.Join.
-func (s *Stack) JoinGroup(u *udp.Socket, group netip.Addr) error { return u.Join(group) }
+func (s *Stack) JoinGroup(u *udp.Socket, group netip.Addr) error {
+	err := u.Join(group)
+	if err == nil {
+		s.joined[group]++
+	}
+	return err
+}
 
 // LeaveGroup takes JoinGroup back.
 func (s *Stack) LeaveGroup(u *udp.Socket, group netip.Addr) error {
 	s.recent = recentSocket{}
-	return u.Leave(group)
+	err := u.Leave(group)
+	if err == nil {
+		s.left(group)
+	}
+	return err
+}
+
+// left notes that one socket less is in the group.
+func (s *Stack) left(group netip.Addr) {
+	if s.joined[group]--; s.joined[group] == 0 {
+		delete(s.joined, group)
+	}
 }

@@ -75,6 +75,8 @@ func TestUDPBinding(t *testing.T) {
 			{"udp", a4, netip.AddrPortFrom(peer4, 2), nil},
 			{"udp", a4, netip.AddrPortFrom(peer4, 1), syscall.EADDRINUSE},
 			{"udp", none, netip.MustParseAddrPort("224.0.0.1:1"), nil}, // to send to a group
+			{"udp", none, netip.MustParseAddrPort("192.0.2.255:1"), nil},
+			{"udp", none, netip.MustParseAddrPort("255.255.255.255:1"), nil},
 		}},
 		{"wrong arguments", []bind{
 			{"tcp", all, none, syscall.EAFNOSUPPORT},
@@ -85,7 +87,8 @@ func TestUDPBinding(t *testing.T) {
 			{"udp", a4, netip.AddrPortFrom(peer6, 1), syscall.EAFNOSUPPORT},
 			{"udp", a4, netip.AddrPortFrom(peer4, 0), syscall.EADDRNOTAVAIL},
 			{"udp", a4, netip.AddrPortFrom(us4.Addr(), 5), syscall.ENETUNREACH},
-			{"udp", none, netip.MustParseAddrPort("192.0.2.255:1"), syscall.ENETUNREACH},
+			{"udp", netip.MustParseAddrPort("192.0.2.255:1"), netip.AddrPortFrom(peer4, 1), syscall.EADDRNOTAVAIL},
+			{"udp6", netip.MustParseAddrPort("192.0.2.255:1"), none, syscall.EAFNOSUPPORT},
 			{"tcp", none, netip.MustParseAddrPort("224.0.0.1:1"), syscall.EAFNOSUPPORT},
 			{"udp", netip.MustParseAddrPort("224.0.0.1:1"), netip.AddrPortFrom(peer4, 1), syscall.EADDRNOTAVAIL},
 		}},

@@ -30,7 +30,7 @@ func (s *Stack) CheckDatagram(u *udp.Socket, to netip.AddrPort, n int) error {
 		return syscall.EINVAL
 	case !slices.ContainsFunc(u.Keys, sameVersion):
 		return syscall.EAFNOSUPPORT
-	case o.addrs.martian(a):
+	case o.addrs.martian(a) && !o.addrs.everybody(a):
 		return syscall.ENETUNREACH
 	}
 	most := o.maxUDP4
@@ -74,7 +74,7 @@ func (s *Stack) sendDatagram(u *udp.Socket, payload []byte, to netip.AddrPort, t
 		to = u.Remote
 	}
 	from := u.Local
-	if from.Addr().IsUnspecified() || from.Addr().IsMulticast() {
+	if f := from.Addr(); f.IsUnspecified() || f.IsMulticast() || s.addrs.everybody(f) {
 		a, _ := s.addrs.source(to.Addr())
 		from = netip.AddrPortFrom(a, from.Port())
 	}

@@ -10,6 +10,7 @@
 //   - TCP or UDP to a local address and port that somebody listens on
 //     ([Program.AddListener]),
 //   - UDP to a multicast group and port ([Program.AddGroup]),
+//   - UDP to all hosts and a port that somebody listens on at all addresses,
 //   - TCP or UDP of a known pair of address and port ([Program.AddFlow]), or
 //   - an ICMP error about a packet that went the other way: destination
 //     unreachable, time exceeded, packet too big.
@@ -18,7 +19,7 @@
 // why, the [Verdict] of each frame says; they are counted. Frames are passed
 // whenever there is doubt: fragments, which have no ports but in the first;
 // headers that the receiving stack would refuse; two VLAN tags; other frames sent to
-// a group, of which the kernel's own sockets may want a copy; queues without a
+// a group or to all stations, of which the kernel's own sockets may want a copy; queues without a
 // socket. One VLAN tag is looked through, whatever its number.
 //
 // # The program

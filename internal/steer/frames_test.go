@@ -21,6 +21,7 @@ const (
 
 // Addresses: ours, those of a peer, and those of somebody else.
 var (
+	all4                = netip.MustParseAddr("255.255.255.255")
 	group4, group6      = netip.MustParseAddr("239.1.2.3"), netip.MustParseAddr("ff05::1:2")
 	our4, peer4, other4 = netip.MustParseAddr("10.1.1.1"), netip.MustParseAddr("10.1.1.2"), netip.MustParseAddr("10.9.9.9")
 	our6, peer6, other6 = netip.MustParseAddr("fd01::1"), netip.MustParseAddr("fd01::2"), netip.MustParseAddr("fd09::9")

@@ -42,7 +42,7 @@ func (g generator) frame() []byte {
 
 // packet is an IP packet to us, or from us.
 func (g generator) packet(v6, inward bool) []byte {
-	src, dst := pick(g, peer4, peer4, other4), pick(g, our4, our4, other4, group4)
+	src, dst := pick(g, peer4, peer4, other4), pick(g, our4, our4, other4, group4, all4)
 	proto := pick[uint8](g, protoTCP, protoTCP, protoUDP, protoICMP4, uint8(g.Uint32()))
 	if v6 {
 		src, dst = pick(g, peer6, peer6, other6), pick(g, our6, our6, other6, group6, netip.AddrFrom16(our4.As16()))

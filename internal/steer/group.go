@@ -18,11 +18,12 @@ const (
 )
 
 // group is where frames go that are sent to a group of stations. Ours among them are
-// plain datagrams to a multicast group that was joined (AddGroup): unfragmented, and
-// without a tag, options or extension headers. All others the kernel gets, as ARP and
-// neighbor discovery, and what was sent to us alone but to all stations.
+// plain datagrams to a multicast group that was joined (AddGroup), or to all hosts and a
+// port that is listened on at all addresses: unfragmented, and without a tag, options or
+// extension headers. All others the kernel gets, as ARP and neighbor discovery, and what
+// was sent to us alone but to all stations.
 func group() asm.Instructions {
-	const ipv6, ports = "group-ipv6", "group-ports"
+	const ipv6, multicast, ports = "group-ipv6", "group-multicast", "group-ports"
 	kernel := PassGroup.label()
 	return join(
 		at(labelGroup, read16(asm.R1, scratch+etherTypeAt)),
@@ -39,14 +40,15 @@ func group() asm.Instructions {
 			asm.JNE.Imm(asm.R1, unix.IPPROTO_UDP, kernel),
 			asm.LoadMem(asm.R1, fp, scratch+ip4DestAt, asm.Byte),
 			asm.And.Imm(asm.R1, ip4GroupMask),
-			asm.JNE.Imm(asm.R1, ip4Group, kernel),
+			asm.StoreImm(fp, keyVersion, 4, asm.Byte),
+			asm.JEq.Imm(asm.R1, ip4Group, multicast),
+			asm.StoreImm(fp, keyVersion, versionBroadcast, asm.Byte),
 		},
-		read16(asm.R1, scratch+ip4FragmentAt),
+		at(multicast, read16(asm.R1, scratch+ip4FragmentAt)),
 		asm.Instructions{asm.JSet.Imm(asm.R1, ip4Fragment, kernel)},
 		mapped(remoteAddr, fp, scratch+ip4SourceAt),
 		mapped(localAddr, fp, scratch+ip4DestAt),
 		asm.Instructions{
-			asm.StoreImm(fp, keyVersion, 4, asm.Byte),
 			asm.Add.Imm(offset, ip4Len),
 			asm.Ja.Label(ports),
 		},

@@ -39,8 +39,12 @@ func (p Proto) check() error {
 
 // A listenerKey is a key of the map of listeners: the local address (an IPv4 one
 // mapped), its port in network order, the protocol, and the IP version, by which a
-// packet of IPv6 with a mapped address is told from one of IPv4.
+// packet of IPv6 with a mapped address is told from one of IPv4. Addresses of all hosts
+// have versionBroadcast instead: only frames to all stations are looked up by it, and by
+// no other, so that none of them passes for what was sent to us alone.
 type listenerKey [20]byte
+
+const versionBroadcast = 255
 
 // A flowKey is a key of the map of flows: the remote port in network order, two zero
 // bytes, the remote address, and the listenerKey of the local side.
@@ -54,6 +58,12 @@ func makeListenerKey(p Proto, local netip.AddrPort) (k listenerKey) {
 	if local.Addr().Is4() {
 		k[19] = 4
 	}
+	return k
+}
+
+func makeBroadcastKey(local netip.AddrPort) listenerKey {
+	k := makeListenerKey(UDP, local)
+	k[19] = versionBroadcast
 	return k
 }
 

@@ -10,6 +10,8 @@ import (
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
+
+	"github.com/zctap/zctap/internal/wire"
 )
 
 // A listener is what AddListener was asked for.
@@ -26,8 +28,19 @@ type listenerSet struct {
 	room  int // entries that the map can have
 	table table
 	asked map[listener]struct{}
-	addrs map[netip.Addr]struct{}
+	local locals
 	refs  map[listenerKey]int // how many of asked need each entry of the map
+}
+
+// locals are the addresses that a listener on any address stands for: our own, and for
+// UDP those of all hosts (RFC 1122 section 3.3.6).
+type locals struct{ own, broadcasts map[netip.Addr]struct{} }
+
+func newLocals() locals {
+	return locals{
+		own:        make(map[netip.Addr]struct{}),
+		broadcasts: map[netip.Addr]struct{}{wire.LimitedBroadcast: {}},
+	}
 }
 
 // A table is the map in the kernel.
@@ -41,15 +54,20 @@ func newListenerSet(room int, t table) listenerSet {
 		room:  room,
 		table: t,
 		asked: make(map[listener]struct{}),
-		addrs: make(map[netip.Addr]struct{}),
+		local: newLocals(),
 		refs:  make(map[listenerKey]int),
 	}
 }
 
 // AddListener steers what comes to a local address and port. The unspecified
 // address of a family, 0.0.0.0 or ::, stands for all of that family that
-// SetAddresses has named, and names later; :: does not include IPv4. IPv4-mapped
+// SetPrefixes has named, and names later; :: does not include IPv4. IPv4-mapped
 // addresses count as IPv4, zones are ignored.
+//
+// Datagrams to all hosts, on the wire (255.255.255.255) or in a network that SetPrefixes
+// has named, are steered to a UDP listener on 0.0.0.0, or on that address, as the kernel
+// gives them to such sockets. Nobody else on this machine can have the port then: claim
+// it. Those to other ports stay the kernel's.
 //
 // Errors, on which nothing changes: EINVAL, EPROTONOSUPPORT; EEXIST if it was added
 // already; ENOSPC if Options.Listeners is too small.
@@ -77,8 +95,8 @@ func (p *Program) RemoveListener(proto Proto, local netip.AddrPort) error {
 	return nil
 }
 
-// SetAddresses says which addresses are the interface's own: those that a listener
-// on any address stands for. It replaces what was set before, and is to be called
+// SetPrefixes says which addresses are the interface's own, each with its network:
+// those that a listener on any address stands for. It replaces what was set before, and is to be called
 // before the first such listener gets frames, and when the addresses change.
 //
 // A host forwards frames of others, between containers for example; they are for
@@ -87,12 +105,12 @@ func (p *Program) RemoveListener(proto Proto, local netip.AddrPort) error {
 //
 // Errors, on which nothing changes: ENOSPC if Options.Listeners is too small for
 // all addresses of all listeners.
-func (p *Program) SetAddresses(addrs []netip.Addr) error {
+func (p *Program) SetPrefixes(prefixes []netip.Prefix) error {
 	if err := p.use(); err != nil {
 		return fmt.Errorf("steer: setting the local addresses: %w", err)
 	}
 	defer p.mu.RUnlock()
-	if err := p.listening.setAddresses(addrs); err != nil {
+	if err := p.listening.setPrefixes(prefixes); err != nil {
 		return fmt.Errorf("steer: setting the local addresses: %w", err)
 	}
 	return nil
@@ -121,7 +139,7 @@ func (s *listenerSet) addChecked(l listener) error {
 		return fmt.Errorf("is there already: %w", unix.EEXIST)
 	}
 	d := make(delta)
-	l.expand(s.addrs, d, +1)
+	l.expand(s.local, d, +1)
 	if err := s.apply(d); err != nil {
 		return err
 	}
@@ -144,7 +162,7 @@ func (s *listenerSet) removeChecked(l listener) error {
 		return fmt.Errorf("is not there: %w", unix.ENOENT)
 	}
 	d := make(delta)
-	l.expand(s.addrs, d, -1)
+	l.expand(s.local, d, -1)
 	if err := s.apply(d); err != nil {
 		return err
 	}
@@ -152,27 +170,30 @@ func (s *listenerSet) removeChecked(l listener) error {
 	return nil
 }
 
-func (s *listenerSet) setAddresses(addrs []netip.Addr) error {
-	set := make(map[netip.Addr]struct{}, len(addrs))
-	for _, a := range addrs {
-		if !a.IsValid() {
+func (s *listenerSet) setPrefixes(prefixes []netip.Prefix) error {
+	l := newLocals()
+	for _, p := range prefixes {
+		if !p.IsValid() {
 			return fmt.Errorf("one is not set: %w", unix.EINVAL)
 		}
-		if a = canonical(a); !a.IsUnspecified() && !a.IsMulticast() {
-			set[a] = struct{}{}
+		if a := canonical(p.Addr()); !a.IsUnspecified() && !a.IsMulticast() {
+			l.own[a] = struct{}{}
+			if b := wire.Broadcast(p); b.IsValid() {
+				l.broadcasts[b] = struct{}{}
+			}
 		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	d := make(delta)
-	for l := range s.asked {
-		l.expand(s.addrs, d, -1)
-		l.expand(set, d, +1)
+	for asked := range s.asked {
+		asked.expand(s.local, d, -1)
+		asked.expand(l, d, +1)
 	}
 	if err := s.apply(d); err != nil {
 		return err
 	}
-	s.addrs = set
+	s.local = l
 	return nil
 }
 
@@ -180,14 +201,25 @@ func (s *listenerSet) setAddresses(addrs []netip.Addr) error {
 type delta map[listenerKey]int
 
 // expand adds n to each entry that the listener needs, given the local addresses.
-func (l listener) expand(addrs map[netip.Addr]struct{}, d delta, n int) {
-	if !l.local.Addr().IsUnspecified() {
+func (l listener) expand(local locals, d delta, n int) {
+	at, port := l.local.Addr(), l.local.Port()
+	_, all := local.broadcasts[at]
+	switch {
+	case l.proto == UDP && all:
+		d[makeBroadcastKey(l.local)] += n
+		return
+	case !at.IsUnspecified():
 		d[makeListenerKey(l.proto, l.local)] += n
 		return
 	}
-	for a := range addrs {
-		if a.Is4() == l.local.Addr().Is4() {
-			d[makeListenerKey(l.proto, netip.AddrPortFrom(a, l.local.Port()))] += n
+	for a := range local.own {
+		if a.Is4() == at.Is4() {
+			d[makeListenerKey(l.proto, netip.AddrPortFrom(a, port))] += n
+		}
+	}
+	if l.proto == UDP && at.Is4() {
+		for a := range local.broadcasts {
+			d[makeBroadcastKey(netip.AddrPortFrom(a, port))] += n
 		}
 	}
 }

@@ -74,6 +74,56 @@ func (f *fakeTable) has(locals ...string) bool {
 
 func ap(s string) netip.AddrPort { return netip.MustParseAddrPort(s) }
 
+// hosts parses addresses, each in a network of its own.
+func hosts(s ...string) []netip.Prefix { return hostsOf(addrs(s...)) }
+
+func hostsOf(addrs []netip.Addr) (p []netip.Prefix) {
+	for _, a := range addrs {
+		p = append(p, netip.PrefixFrom(a, a.BitLen()))
+	}
+	return p
+}
+
+// TestListenerBroadcast: UDP at all addresses is also what is sent to all hosts, and TCP
+// is not; and it follows the networks.
+func TestListenerBroadcast(t *testing.T) {
+	s, f := newFakeSet(100)
+	step := func(what string, err error, own, all string) {
+		t.Helper()
+		want := make(map[listenerKey]bool)
+		for a := range strings.FieldsSeq(own) {
+			want[makeListenerKey(UDP, ap(a))] = true
+		}
+		for a := range strings.FieldsSeq(all) {
+			want[makeBroadcastKey(ap(a))] = true
+		}
+		if err != nil || !maps.Equal(f.entries, want) {
+			t.Fatalf("%s: %v, steered: %v, want %v", what, err, f.entries, want)
+		}
+	}
+	in := func(p ...string) (l []netip.Prefix) {
+		for _, p := range p {
+			l = append(l, netip.MustParsePrefix(p))
+		}
+		return l
+	}
+	step("any", s.add(UDP, ap("0.0.0.0:53")), "", "255.255.255.255:53")
+	step("a network", s.setPrefixes(in("10.0.0.1/24", "fd00::1/64")), "10.0.0.1:53", "255.255.255.255:53 10.0.0.255:53")
+	step("an address", s.add(UDP, ap("10.0.0.1:54")), "10.0.0.1:53 10.0.0.1:54", "255.255.255.255:53 10.0.0.255:53")
+	step("without any", s.remove(UDP, ap("0.0.0.0:53")), "10.0.0.1:54", "")
+	step("at the network's", s.add(UDP, ap("10.0.0.255:55")), "10.0.0.1:54", "10.0.0.255:55")
+	step("at the wire's", s.add(UDP, ap("255.255.255.255:55")), "10.0.0.1:54", "10.0.0.255:55 255.255.255.255:55")
+	step("another network", s.setPrefixes(in("10.0.0.1/16")), "10.0.0.1:54 10.0.0.255:55", "255.255.255.255:55")
+	step("without", s.remove(UDP, ap("10.0.0.255:55")), "10.0.0.1:54", "255.255.255.255:55")
+	step("IPv6", s.add(UDP, ap("[::]:56")), "10.0.0.1:54", "255.255.255.255:55")
+	must(t, s.add(TCP, ap("0.0.0.0:80")))
+	for k := range f.entries {
+		if k[18] == byte(TCP) && k != makeListenerKey(TCP, ap("10.0.0.1:80")) {
+			t.Errorf("TCP: %v", k)
+		}
+	}
+}
+
 func TestListenerAny(t *testing.T) {
 	s, f := newFakeSet(100)
 	step := func(what string, err error, want ...string) {
@@ -83,20 +133,20 @@ func TestListenerAny(t *testing.T) {
 		}
 	}
 	step("any, no address", s.add(TCP, ap("0.0.0.0:80")))
-	step("addresses", s.setAddresses(addrs("10.0.0.1", "10.0.0.2", "fd00::1")), "10.0.0.1:80", "10.0.0.2:80")
+	step("addresses", s.setPrefixes(hosts("10.0.0.1", "10.0.0.2", "fd00::1")), "10.0.0.1:80", "10.0.0.2:80")
 	step("any of IPv6", s.add(TCP, ap("[::]:80")), "10.0.0.1:80", "10.0.0.2:80", "[fd00::1]:80")
 	step("one address more", s.add(TCP, ap("10.0.0.1:81")), "10.0.0.1:80", "10.0.0.2:80", "[fd00::1]:80", "10.0.0.1:81")
 	step("one that any has, too", s.add(TCP, ap("10.0.0.1:80")), "10.0.0.1:80", "10.0.0.2:80", "[fd00::1]:80", "10.0.0.1:81")
 	before := f.calls
-	step("the same addresses", s.setAddresses(addrs("fd00::1", "10.0.0.2", "10.0.0.1")), "10.0.0.1:80", "10.0.0.2:80", "[fd00::1]:80", "10.0.0.1:81")
+	step("the same addresses", s.setPrefixes(hosts("fd00::1", "10.0.0.2", "10.0.0.1")), "10.0.0.1:80", "10.0.0.2:80", "[fd00::1]:80", "10.0.0.1:81")
 	if f.calls != before {
 		t.Errorf("entries that stay were touched %d times", f.calls-before)
 	}
-	step("other addresses", s.setAddresses(addrs("10.0.0.3")), "10.0.0.3:80", "10.0.0.1:80", "10.0.0.1:81")
-	step("forms of one address", s.setAddresses(addrs("::ffff:10.0.0.1", "10.0.0.1", "fe80::1%eth0", "fe80::1%eth1")),
+	step("other addresses", s.setPrefixes(hosts("10.0.0.3")), "10.0.0.3:80", "10.0.0.1:80", "10.0.0.1:81")
+	step("forms of one address", s.setPrefixes(hosts("::ffff:10.0.0.1", "10.0.0.1", "fe80::1%eth0", "fe80::1%eth1")),
 		"10.0.0.1:80", "10.0.0.1:81", "[fe80::1]:80")
-	step("what is none", s.setAddresses(addrs("0.0.0.0", "::", "224.0.0.1", "ff02::1")), "10.0.0.1:80", "10.0.0.1:81")
-	step("addresses again", s.setAddresses(addrs("10.0.0.1", "fd00::1")), "10.0.0.1:80", "10.0.0.1:81", "[fd00::1]:80")
+	step("what is none", s.setPrefixes(hosts("0.0.0.0", "::", "224.0.0.1", "ff02::1")), "10.0.0.1:80", "10.0.0.1:81")
+	step("addresses again", s.setPrefixes(hosts("10.0.0.1", "fd00::1")), "10.0.0.1:80", "10.0.0.1:81", "[fd00::1]:80")
 	step("without any", s.remove(TCP, ap("0.0.0.0:80")), "10.0.0.1:80", "10.0.0.1:81", "[fd00::1]:80")
 	step("without one", s.remove(TCP, ap("[::ffff:10.0.0.1]:80")), "10.0.0.1:81", "[fd00::1]:80")
 	step("without any of IPv6", s.remove(TCP, ap("[::]:80")), "10.0.0.1:81")
@@ -116,7 +166,7 @@ func TestListenerErrors(t *testing.T) {
 		{"group", s.add(UDP, ap("224.0.0.251:5353")), unix.EINVAL, "group"},
 		{"protocol", s.add(Proto(1), ap("10.0.0.1:80")), unix.EPROTONOSUPPORT, "protocol 1"},
 		{"not there", s.remove(TCP, ap("10.0.0.1:80")), unix.ENOENT, "not there"},
-		{"invalid", s.setAddresses([]netip.Addr{{}}), unix.EINVAL, "not set"},
+		{"invalid", s.setPrefixes([]netip.Prefix{{}}), unix.EINVAL, "not set"},
 	} {
 		if !errors.Is(c.err, c.want) || !strings.Contains(c.err.Error(), c.says) {
 			t.Errorf("%s: %v, want %v that says %q", c.what, c.err, c.want, c.says)
@@ -139,14 +189,14 @@ func TestListenerErrors(t *testing.T) {
 		t.Errorf("too many: %v", err)
 	}
 	must(t, s.remove(TCP, ap("10.0.0.1:81")), s.add(TCP, ap("0.0.0.0:82")))
-	if err := s.setAddresses(addrs("10.0.0.1", "10.0.0.2")); !errors.Is(err, unix.ENOSPC) {
+	if err := s.setPrefixes(hosts("10.0.0.1", "10.0.0.2")); !errors.Is(err, unix.ENOSPC) {
 		t.Errorf("too many addresses: %v", err)
 	}
 	if !f.has("10.0.0.1:80") {
 		t.Errorf("after ENOSPC: %v", f.entries)
 	}
 	// Full, and all of it exchanged: out comes before in.
-	must(t, s.setAddresses(addrs("10.0.0.2")), s.setAddresses(addrs("10.0.0.3")))
+	must(t, s.setPrefixes(hosts("10.0.0.2")), s.setPrefixes(hosts("10.0.0.3")))
 	if !f.has("10.0.0.1:80", "10.0.0.3:82") {
 		t.Errorf("exchanged: %v", f.entries)
 	}
@@ -160,11 +210,11 @@ func TestListenerFailure(t *testing.T) {
 	}{
 		{"add", func(s *listenerSet) error { return s.add(TCP, ap("0.0.0.0:90")) }},
 		{"remove", func(s *listenerSet) error { return s.remove(TCP, ap("0.0.0.0:80")) }},
-		{"addresses", func(s *listenerSet) error { return s.setAddresses(addrs("10.0.0.3", "10.0.0.4", "10.0.0.5")) }},
+		{"addresses", func(s *listenerSet) error { return s.setPrefixes(hosts("10.0.0.3", "10.0.0.4", "10.0.0.5")) }},
 	} {
 		for n := 1; ; n++ {
 			s, f := newFakeSet(100)
-			must(t, s.setAddresses(addrs("10.0.0.1", "10.0.0.2", "10.0.0.3")), s.add(TCP, ap("0.0.0.0:80")))
+			must(t, s.setPrefixes(hosts("10.0.0.1", "10.0.0.2", "10.0.0.3")), s.add(TCP, ap("0.0.0.0:80")))
 			before, refs := maps.Clone(f.entries), maps.Clone(s.refs)
 			f.failIn = n
 			err := c.do(s)
@@ -187,7 +237,7 @@ func TestListenerFailure(t *testing.T) {
 func TestListenerModel(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	all := addrs("10.0.0.1", "10.0.0.2", "10.0.0.3", "fd00::1", "fd00::2")
-	hosts := append(addrs("0.0.0.0", "::"), all...)
+	at := append(addrs("0.0.0.0", "::"), all...)
 	for range 50 {
 		s, f := newFakeSet(12)
 		asked := make(map[netip.AddrPort]bool)
@@ -216,9 +266,9 @@ func TestListenerModel(t *testing.T) {
 						nextOwn = append(nextOwn, a)
 					}
 				}
-				err = s.setAddresses(nextOwn)
+				err = s.setPrefixes(hostsOf(nextOwn))
 			} else {
-				l := netip.AddrPortFrom(hosts[r.IntN(len(hosts))], uint16(80+r.IntN(3)))
+				l := netip.AddrPortFrom(at[r.IntN(len(at))], uint16(80+r.IntN(3)))
 				if asked[l] {
 					delete(next, l)
 					err = s.remove(TCP, l)

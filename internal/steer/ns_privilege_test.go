@@ -89,7 +89,7 @@ func roleUnprivileged() error {
 	}
 	if err := errors.Join(
 		p.SetSocket(0, x.fd),
-		p.SetAddresses(addrs("10.1.1.1")),
+		p.SetPrefixes(hosts("10.1.1.1")),
 		p.AddListener(UDP, claim.Addr()),
 		p.AddFlow(TCP, port(our4, 7000), port(peer4, 7000)),
 		p.RemoveFlow(TCP, port(our4, 7000), port(peer4, 7000)),

@@ -96,7 +96,7 @@ func TestNSClosed(t *testing.T) {
 		"ClearSocket":    p.ClearSocket(0),
 		"AddListener":    p.AddListener(TCP, port(our4, 1)),
 		"RemoveListener": p.RemoveListener(TCP, port(our4, 1)),
-		"SetAddresses":   p.SetAddresses(nil),
+		"SetPrefixes":    p.SetPrefixes(nil),
 		"AddFlow":        p.AddFlow(TCP, port(our4, 1), port(peer4, 1)),
 		"RemoveFlow":     p.RemoveFlow(TCP, port(our4, 1), port(peer4, 1)),
 	} {
@@ -117,7 +117,7 @@ func TestNSConcurrent(t *testing.T) {
 		func(n uint16) error {
 			return errors.Join(p.AddListener(UDP, port(netip.IPv4Unspecified(), n)), p.RemoveListener(UDP, port(netip.IPv4Unspecified(), n)))
 		},
-		func(n uint16) error { return p.SetAddresses(addrs("10.1.1.1", fmt.Sprintf("10.1.2.%d", n%256))) },
+		func(n uint16) error { return p.SetPrefixes(hosts("10.1.1.1", fmt.Sprintf("10.1.2.%d", n%256))) },
 		func(uint16) error { _, err := p.Counters(); return err },
 		func(uint16) error { return p.ClearSocket(0) },
 	}

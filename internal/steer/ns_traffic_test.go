@@ -29,7 +29,7 @@ func TestNSTraffic(t *testing.T) {
 		w.attach(t, p, mode)
 		x := w.socket(t, p, 0)
 		must(t,
-			p.SetAddresses(addrs("10.1.1.1", "fd01::1")),
+			p.SetPrefixes(hosts("10.1.1.1", "fd01::1")),
 			p.AddListener(UDP, netip.MustParseAddrPort("0.0.0.0:7000")),
 			p.AddListener(UDP, netip.MustParseAddrPort("[::]:7000")),
 			p.AddFlow(UDP, port(our4, 7001), port(peer4, 9000)),

@@ -82,6 +82,13 @@ var cases = []struct {
 	{"broadcast", with(udp4(port(peer4, 5), port(our4, 53)), 0, 0xff), PassGroup},
 	{"multicast", with(udp4(port(peer4, 5), port(our4, 53)), 0, 0x01), PassGroup},
 
+	{"to all hosts", toAll(udp4(port(peer4, 5), port(all4, 53))), RedirectListener},
+	{"to all hosts, another port", toAll(udp4(port(peer4, 5), port(all4, 54))), PassGroup},
+	{"to all hosts, TCP", toAll(tcp4(port(peer4, 5), port(all4, 53))), PassGroup},
+	{"to all hosts, sent to one station", udp4(port(peer4, 5), port(all4, 53)), PassUnmatched},
+	{"to all hosts of another network", toAll(udp4(port(peer4, 5), port(netip.MustParseAddr("10.1.1.255"), 53))), PassGroup},
+	{"to all hosts, in fragments", toAll(ether(typeIPv4, ip4{src: peer4, dst: all4, proto: protoUDP, fragment: 0x2000}.packet(transport(5, 53)))), PassGroup},
+
 	{"group", toAll(udp4(port(peer4, 5), port(group4, 53))), RedirectListener},
 	{"group, IPv6", toAll(udp6(port(peer6, 5), port(group6, 53))), RedirectListener},
 	{"group, sent to one station", udp4(port(peer4, 5), port(group4, 53)), RedirectListener},

@@ -11,8 +11,10 @@ import (
 // as addresses and not as keys.
 type rules struct {
 	listeners map[refListener]bool
-	flows     map[refFlow]bool
-	socket    bool // there is one
+	// broadcasts are the listeners at addresses of all hosts.
+	broadcasts map[refListener]bool
+	flows      map[refFlow]bool
+	socket     bool // there is one
 }
 
 type refListener struct {
@@ -63,8 +65,12 @@ func (r *rules) group(frame []byte) Verdict {
 	case kind == 0x86dd && len(packet) >= 40 && packet[0]/16 == 6 && packet[6] == 17:
 		dst, datagram = netip.AddrFrom16([16]byte(packet[24:40])), packet[40:]
 	}
-	if !dst.IsMulticast() || dst.Is4In6() || len(datagram) < 4 ||
-		!r.listeners[refListener{17, netip.AddrPortFrom(dst, binary.BigEndian.Uint16(datagram[2:4]))}] {
+	if len(datagram) < 4 {
+		return PassGroup
+	}
+	to := refListener{17, netip.AddrPortFrom(dst, binary.BigEndian.Uint16(datagram[2:4]))}
+	group := dst.IsMulticast() && !dst.Is4In6() && r.listeners[to]
+	if all := dst.Is4() && !dst.IsMulticast() && r.broadcasts[to]; !group && !all {
 		return PassGroup
 	}
 	if !r.socket {

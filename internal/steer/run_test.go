@@ -22,13 +22,13 @@ type bench struct {
 }
 
 // newBench listens on the ports 80 of our addresses (TCP) and 53 of our IPv4 address
-// (UDP), is in groups at port 53, and has flows from port 1000 of the peer to 2000 of ours.
+// (UDP) and of all hosts, is in groups at port 53, and has flows from port 1000 of the peer to 2000 of ours.
 func newBench(t testing.TB) *bench {
 	t.Helper()
 	needBPF(t)
 	b := &bench{
 		Program: loaded(t, Options{Queues: 1, Listeners: 16, Flows: 16}),
-		rules:   rules{listeners: make(map[refListener]bool), flows: make(map[refFlow]bool)},
+		rules:   rules{listeners: make(map[refListener]bool), broadcasts: make(map[refListener]bool), flows: make(map[refFlow]bool)},
 	}
 	b.walk = assembled(t, append(start(), walk(&b.bpfMaps)...))
 	for _, l := range []refListener{
@@ -39,6 +39,8 @@ func newBench(t testing.TB) *bench {
 		must(t, b.AddListener(Proto(l.proto), l.local))
 		b.rules.listeners[l] = true
 	}
+	must(t, b.AddListener(UDP, port(all4, 53)))
+	b.rules.broadcasts[refListener{protoUDP, port(all4, 53)}] = true
 	for _, g := range []netip.Addr{group4, group6} {
 		must(t, b.AddGroup(port(g, 53)))
 		b.rules.listeners[refListener{protoUDP, port(g, 53)}] = true

@@ -25,7 +25,8 @@ type Options struct {
 	// DefaultQueues.
 	Queues int
 	// Listeners is how many pairs of local address and port can be listened on; 0:
-	// DefaultListeners. A listener on any address needs one for each address.
+	// DefaultListeners. A listener on any address needs one for each address,
+	// and of UDP one for each broadcast address.
 	Listeners int
 	// Flows is how many flows there can be; 0: DefaultFlows.
 	Flows int

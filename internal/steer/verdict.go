@@ -34,7 +34,7 @@ const (
 	// PassVLAN: more than one VLAN tag, or one of a service provider (802.1ad).
 	PassVLAN
 	// PassGroup: sent to a group of stations, multicast or broadcast, and not a plain
-	// datagram to a group of AddGroup.
+	// datagram to a group of AddGroup, or to all hosts and a port of AddListener.
 	PassGroup
 	// PassMalformed: it ends within a header, or is not of the version that it
 	// says it is.

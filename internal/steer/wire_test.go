@@ -21,30 +21,30 @@ import (
 // patience is how long a test waits for what has to come.
 const patience = 30 * time.Second
 
-// A wire is a veth pair between two namespaces: ours, where the program is attached,
+// A cable is a veth pair between two namespaces: ours, where the program is attached,
 // and the peer's, where the kernel is alone.
-type wire struct {
+type cable struct {
 	ours, peer *netns.NS
 	ifindex    int // of ours
 }
 
-// addresses are those of the ends of a wire.
+// addresses are those of the ends of a cable.
 var ourAddresses, peerAddresses = []netip.Prefix{netip.PrefixFrom(our4, 24), netip.PrefixFrom(our6, 64)},
 	[]netip.Prefix{netip.PrefixFrom(peer4, 24), netip.PrefixFrom(peer6, 64)}
 
 // newWire makes a pair with one queue in each direction.
-func newWire(t testing.TB, mtu int) *wire {
+func newWire(t testing.TB, mtu int) *cable {
 	t.Helper()
-	w := &wire{ours: newNS(t), peer: newNS(t)}
+	w := &cable{ours: newNS(t), peer: newNS(t)}
 	must(t, netns.Veth(w.ours, w.peer, netns.VethOptions{AddrA: ourAddresses, AddrB: peerAddresses, MTU: mtu}))
 	w.await(t)
 	return w
 }
 
 // newWideWire makes a pair with several queues in each direction.
-func newWideWire(t testing.TB, queues int) *wire {
+func newWideWire(t testing.TB, queues int) *cable {
 	t.Helper()
-	w := &wire{ours: newNS(t), peer: newNS(t)}
+	w := &cable{ours: newNS(t), peer: newNS(t)}
 	var peer *os.File
 	must(t, w.peer.Do(func() (err error) { peer, err = os.Open("/proc/thread-self/ns/net"); return err }))
 	defer peer.Close()
@@ -67,7 +67,7 @@ func newWideWire(t testing.TB, queues int) *wire {
 }
 
 // await waits until both ends receive for their addresses.
-func (w *wire) await(t testing.TB) {
+func (w *cable) await(t testing.TB) {
 	t.Helper()
 	must(t,
 		w.ours.Do(func() error { return netns.WaitAddresses(ourAddresses, patience) }),
@@ -91,7 +91,7 @@ func newNS(t testing.TB) *netns.NS {
 }
 
 // attach attaches p to our end until the test's end.
-func (w *wire) attach(t testing.TB, p *Program, mode Mode) *Link {
+func (w *cable) attach(t testing.TB, p *Program, mode Mode) *Link {
 	t.Helper()
 	var l *Link
 	must(t, w.ours.Do(func() (err error) { l, err = p.Attach(w.ifindex, mode); return err }))
@@ -104,7 +104,7 @@ func (w *wire) attach(t testing.TB, p *Program, mode Mode) *Link {
 }
 
 // attached is what is attached to our end.
-func (w *wire) attached(t testing.TB) attachment {
+func (w *cable) attached(t testing.TB) attachment {
 	t.Helper()
 	var there attachment
 	must(t, w.ours.Do(func() (err error) { there, err = attachedTo(w.ifindex); return err }))
@@ -112,7 +112,7 @@ func (w *wire) attached(t testing.TB) attachment {
 }
 
 // socket is an AF_XDP socket on a queue of our end, and in the program.
-func (w *wire) socket(t testing.TB, p *Program, queue int) *xsk {
+func (w *cable) socket(t testing.TB, p *Program, queue int) *xsk {
 	t.Helper()
 	var x *xsk
 	must(t, w.ours.Do(func() (err error) { x, err = newXSK(w.ifindex, queue); return err }))
@@ -148,7 +148,7 @@ func receiveFrom(t testing.TB, c *net.UDPConn) []byte {
 }
 
 // ping has the peer ping us, and returns when the answer is there.
-func (w *wire) ping(t testing.TB, to netip.Addr) {
+func (w *cable) ping(t testing.TB, to netip.Addr) {
 	t.Helper()
 	must(t, w.peer.Do(func() error { return ping(to) }))
 }
@@ -188,7 +188,7 @@ func ping(to netip.Addr) error {
 }
 
 // exchange has the peer's kernel and ours exchange size bytes over TCP.
-func (w *wire) exchange(t testing.TB, to netip.AddrPort, size int) {
+func (w *cable) exchange(t testing.TB, to netip.AddrPort, size int) {
 	t.Helper()
 	var ln net.Listener
 	must(t, w.ours.Do(func() (err error) { ln, err = net.Listen("tcp", to.String()); return err }))
@@ -231,7 +231,7 @@ func (w *wire) exchange(t testing.TB, to netip.AddrPort, size int) {
 }
 
 // startConnect starts to connect from the peer, and returns the socket.
-func (w *wire) startConnect(t testing.TB, to netip.AddrPort) int {
+func (w *cable) startConnect(t testing.TB, to netip.AddrPort) int {
 	t.Helper()
 	fd := -1
 	must(t, w.peer.Do(func() error {
@@ -280,7 +280,7 @@ func eventually(t testing.TB, what string, holds func() bool) {
 }
 
 // setXDP attaches a program over netlink, without a link, or detaches it if fd is -1.
-func (w *wire) setXDP(t testing.TB, fd int, mode Mode) {
+func (w *cable) setXDP(t testing.TB, fd int, mode Mode) {
 	t.Helper()
 	flags := unix.XDP_FLAGS_DRV_MODE
 	if mode == Generic {

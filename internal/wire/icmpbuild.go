@@ -100,7 +100,7 @@ func mayDrawError(p *Packet) bool {
 	switch {
 	case p.FragOffset != 0, p.Proto == ProtoICMP, p.Proto == ProtoICMPv6:
 		return false
-	case p.Dst.IsMulticast(), p.Dst.Is4() && p.Dst.As4() == [4]byte{255, 255, 255, 255}:
+	case p.Dst.IsMulticast(), p.Dst == LimitedBroadcast:
 		return false
 	}
 	return !p.Src.IsUnspecified() && !p.Src.IsMulticast()

@@ -176,6 +176,12 @@ func (c *craft) String() string {
 	return b.String()
 }
 
+// destination reports whether c is no more than where the packet goes: what an expected
+// one may say.
+func (c *craft) destination() bool {
+	return c == nil || c.from == "" && c.headers == nil && c.options == nil && c.pokes == nil && c.cutOff == 0
+}
+
 // between is w with the addresses that c wants, from whose point of view checksums are
 // right.
 func (c *craft) between(w world) (world, error) {

@@ -50,6 +50,9 @@ func (c *Call) String() string {
 	if c.Option != "" {
 		s += " " + c.Option
 	}
+	if c.To != "" {
+		s += " to " + c.To
+	}
 	if c.Result != "ok" || form.result {
 		s += " -> " + c.Result
 	}

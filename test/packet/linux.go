@@ -150,7 +150,7 @@ func (l *linuxTarget) read(until time.Duration) error {
 	}
 }
 
-// ours reports whether a packet goes from the stack's address to the peer's: all
+// ours reports whether a packet goes from the stack's address to the peer's, or all hosts': all
 // else is what the kernel does by itself, such as multicast reports.
 func (l *linuxTarget) ours(b []byte) bool {
 	var src, dst netip.Addr
@@ -160,7 +160,7 @@ func (l *linuxTarget) ours(b []byte) bool {
 	case len(b) >= 40 && b[0]>>4 == 6:
 		src, dst = netip.AddrFrom16([16]byte(b[8:24])), netip.AddrFrom16([16]byte(b[24:40]))
 	}
-	return src == l.world.stack && dst == l.world.peer
+	return src == l.world.stack && (dst == l.world.peer || dst == unusuals["subnet"].v4)
 }
 
 // Inject writes a packet, which the kernel processes before write returns.

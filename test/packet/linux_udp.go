@@ -19,6 +19,10 @@ func (l *linuxTarget) OpenUDP(local, remote netip.AddrPort) (Datagrams, error) {
 	if err := u.tellTrafficClass(); err != nil {
 		return nil, err
 	}
+	// As in package net, and for the sockets of engine Copy.
+	if err := unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_BROADCAST, 1); err != nil {
+		return nil, err
+	}
 	if remote.IsValid() {
 		s.connected = true
 		return u, unix.Connect(s.fd, sockaddr(remote))

@@ -15,6 +15,7 @@ type verbForm struct {
 	option bool // a word, and behind it a value
 	lone   bool // the option has no value
 	group  bool // the name of an address, which is Option
+	to     bool // to, and the name of an address, may follow
 	result bool // it has to be said what it returns
 }
 
@@ -24,7 +25,7 @@ var verbs = map[string]verbForm{
 	"connect":   {},
 	"connected": {},
 	"udp":       {option: true, lone: true},
-	"send":      {number: true, result: true},
+	"send":      {number: true, to: true, result: true},
 	"recv":      {number: true, result: true},
 	"shutdown":  {},
 	"close":     {},
@@ -63,6 +64,11 @@ func parseCall(verb string, w *words) (*Call, error) {
 	if form.group {
 		if c.Option = w.next(); !unusuals[c.Option].v4.IsValid() {
 			return nil, fmt.Errorf("%s %q: no address is known by that name", verb, c.Option)
+		}
+	}
+	if form.to && w.take("to") {
+		if c.To = w.next(); !unusuals[c.To].v4.IsValid() {
+			return nil, fmt.Errorf("%s to %q: no address is known by that name", verb, c.To)
 		}
 	}
 	if form.option {

@@ -45,7 +45,7 @@ func parsePacket(w *words, expected bool) (*Packet, error) {
 	if !expected {
 		return p, p.checkExact()
 	}
-	if p.Garbage != nil || p.BadChecksum || p.Cut != nil || p.Craft != nil {
+	if p.Garbage != nil || p.BadChecksum || p.Cut != nil || !p.Craft.destination() {
 		return nil, errors.New("garbage, badsum, cut and what is wrong with a header are for packets that are injected")
 	}
 	return p, nil

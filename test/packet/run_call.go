@@ -174,7 +174,13 @@ func (r *Runner) send(s *socket, c *Call) (string, error) {
 		n, err = s.conn.Send(fillStream(stackStream, s.sent, int(want)))
 		s.sent += int64(n)
 	case s.udp != nil:
-		n, err = s.udp.Send(fillStream(stackStream, 0, int(want)), netip.AddrPortFrom(r.world.peer, r.flow.peer))
+		to := r.world.peer
+		if c.To != "" {
+			if to, err = unusualAddr(c.To, r.world); err != nil {
+				return "", broken("send: %w", err)
+			}
+		}
+		n, err = s.udp.Send(fillStream(stackStream, 0, int(want)), netip.AddrPortFrom(to, r.flow.peer))
 	default:
 		return "", broken("%s does not send", c.Socket)
 	}

@@ -62,6 +62,15 @@ func (r *Runner) compare(e *Event, p *Packet, got *received) error {
 		m.complain("another flow's ports, %d to %d, want %d to %d",
 			got.tcp.SrcPort+got.udp.SrcPort, got.tcp.DstPort+got.udp.DstPort, r.flow.stack, r.flow.peer)
 	}
+	if e.Packet.Craft != nil && e.Packet.Craft.to != "" {
+		to, err := unusualAddr(e.Packet.Craft.to, r.world)
+		if err != nil {
+			return err
+		}
+		if got.ip.Dst != to {
+			m.complain("it goes to %v, want %v", got.ip.Dst, to)
+		}
+	}
 	m.packet(e.Packet, p)
 	if e.Packet.ECN != nil {
 		m.value("ecn", *e.Packet.ECN, int64(got.ip.TrafficClass&3))

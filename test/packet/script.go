@@ -81,6 +81,7 @@ type Call struct {
 	Socket string // that it is made on
 	Made   string // accept: the socket that it makes
 	Option string // set, state: which
+	To     string // send: where a datagram goes, by the name of an address; "": to the peer
 	N      Value  // send, recv, listen: bytes, or connections
 	Result string // a word, or a number in decimal; "ok" if there is none to tell
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // What the wires alone cost, on which both stacks are measured: a frame is copied into
-// a buffer of the receiver's, and the buffer given back.
+// a buffer of the receiver's, or taken from a posted one, and the buffer given back.
 
 // oursLink is our wire without a stack.
 type oursLink struct{ *ours }
@@ -29,8 +29,8 @@ func (r oursLink) take(_, n int) int { return n * payloadLen }
 // theirsLink is a Link without a stack.
 type theirsLink struct{ *theirs }
 
-func newTheirsLink(tb testing.TB) theirsLink {
-	r := theirsLink{newTheirs(tb, false, false)}
+func newTheirsLink(tb testing.TB, w wireKind) theirsLink {
+	r := theirsLink{newTheirs(tb, w, false, false)}
 	r.link.Attach(devNull{})
 	return r
 }

@@ -6,7 +6,6 @@ import (
 
 	"github.com/zctap/zctap/internal/buf"
 	"github.com/zctap/zctap/internal/driver"
-	"github.com/zctap/zctap/internal/driver/mem"
 	"github.com/zctap/zctap/internal/mono"
 	"github.com/zctap/zctap/internal/sockq"
 	"github.com/zctap/zctap/internal/stack"
@@ -14,15 +13,14 @@ import (
 	"github.com/zctap/zctap/internal/stack/udp"
 )
 
-// ours is our stack behind internal/driver/mem, whose far end is the test's.
+// ours is our stack at the end of a wire.
 type ours struct {
-	tb        testing.TB
-	pool, far *buf.Pool
-	end, wire *mem.End
-	stack     *stack.Stack
-	batch     *driver.Batch
-	farBatch  *driver.Batch
-	tx        []driver.TxFrame
+	tb    testing.TB
+	pool  *buf.Pool
+	wire  driver.Driver
+	far   farEnd
+	stack *stack.Stack
+	batch *driver.Batch
 
 	listener *stack.Listener
 	accepted *tcp.Conn
@@ -32,19 +30,28 @@ type ours struct {
 	msgs     []sockq.Message
 }
 
+// A farEnd is the test's end of a wire.
+type farEnd interface {
+	// send puts frames on the wire.
+	send(frames [][]byte)
+	// answers takes what was sent, and calls f with each frame.
+	answers(f func([]byte))
+	// established says that from here on answers are of no interest.
+	established()
+	close()
+}
+
 // newOurs makes the receiver. With verify frames come with unverified checksums.
-func newOurs(tb testing.TB, verify bool) *ours {
-	r := &ours{tb: tb, batch: driver.NewBatch(batchLen, batchLen), farBatch: driver.NewBatch(batchLen, 16*batchLen),
+func newOurs(tb testing.TB, w wireKind, verify bool) *ours {
+	r := &ours{tb: tb, pool: testPool(tb, 4096), batch: driver.NewBatch(batchLen, batchLen),
 		iovs: make([]buf.Iov, 512), msgs: make([]sockq.Message, batchLen)}
-	r.pool, r.far = testPool(tb, 4096), testPool(tb, 256)
-	c := mem.Config{Pool: r.far, Offload: mem.Local, QueueFrames: 4096, QueueBytes: 4 << 20}
-	if verify {
-		c.Offload = mem.Plain
+	if w == posted {
+		p := newPostedWire(tb, r.pool, verify)
+		r.wire, r.far = p, p
+	} else {
+		r.wire, r.far = newCopyingWire(tb, r.pool, verify)
 	}
 	var err error
-	if r.end, r.wire, err = mem.Pipe(c, mem.Config{Pool: r.pool, Offload: mem.Plain, QueueFrames: 4096}); err != nil {
-		tb.Fatal(err)
-	}
 	r.stack, err = stack.New(stack.Config{
 		Pool: r.pool, Driver: r.wire, Prefixes: []netip.Prefix{usPrefix}, CQ: sockq.NewCQ(), Seed: [32]byte{1},
 	})
@@ -62,16 +69,7 @@ func testPool(tb testing.TB, buffers int) *buf.Pool {
 	return buf.NewPool(region)
 }
 
-// send puts frames on the wire.
-func (r *ours) send(frames [][]byte) {
-	r.tx = r.tx[:0]
-	for _, f := range frames {
-		r.tx = append(r.tx, driver.TxFrame{Head: f})
-	}
-	if n, err := r.end.Send(0, r.tx); n != len(frames) || err != nil {
-		r.tb.Fatalf("%d of %d frames sent, %v", n, len(frames), err)
-	}
-}
+func (r *ours) send(frames [][]byte) { r.far.send(frames) }
 
 // round is one of the engine's loop.
 func (r *ours) round() {
@@ -87,24 +85,6 @@ func (r *ours) round() {
 	}
 }
 
-// answers takes what was sent, and calls f with each frame.
-func (r *ours) answers(f func([]byte)) {
-	for {
-		if err := r.end.Poll(0, r.farBatch); err != nil {
-			r.tb.Fatal(err)
-		}
-		if len(r.farBatch.Frames) == 0 {
-			return
-		}
-		for i := range r.farBatch.Frames {
-			if f != nil {
-				f(r.farBatch.Frames[i].Head)
-			}
-			r.far.PutFrags(r.farBatch.Frames[i].Frags)
-		}
-	}
-}
-
 func (r *ours) connect(p *peer) {
 	var err error
 	r.listener, err = r.stack.Listen("tcp4", netip.AddrPortFrom(usPrefix.Addr(), port), func() bool { return false },
@@ -116,11 +96,12 @@ func (r *ours) connect(p *peer) {
 		r.send([][]byte{p.syn(i)})
 		r.round()
 		var ack []byte
-		r.answers(func(b []byte) { ack = p.established(i, b) })
+		r.far.answers(func(b []byte) { ack = p.established(i, b) })
 		r.send([][]byte{ack})
 		r.round()
 		r.conns = append(r.conns, r.accepted)
 	}
+	r.far.established()
 }
 
 func (r *ours) bind(*peer) {
@@ -164,7 +145,7 @@ func (r *ours) giveBack(n int) {
 	}
 }
 
-func (r *ours) after() { r.answers(nil) }
+func (r *ours) after() { r.far.answers(nil) }
 
 func (r *ours) close() {
 	for _, c := range r.conns {
@@ -177,16 +158,17 @@ func (r *ours) close() {
 		r.socket.Queue.Drain()
 	}
 	r.round()
-	for _, e := range []*mem.End{r.wire, r.end} {
-		if err := e.Close(); err != nil {
-			r.tb.Error(err)
-		}
+	if err := r.wire.Close(); err != nil {
+		r.tb.Error(err)
 	}
-	for _, p := range []*buf.Pool{r.pool, r.far} {
-		if c, err := p.Census(); err != nil || c.Out() != 0 {
-			r.tb.Errorf("buffers are left: %+v, %v", c, err)
-		}
-		p.Close()
-		p.Remove()
+	r.far.close()
+	closePool(r.tb, r.pool)
+}
+
+func closePool(tb testing.TB, p *buf.Pool) {
+	if c, err := p.Census(); err != nil || c.Out() != 0 {
+		tb.Errorf("buffers are left: %+v, %v", c, err)
 	}
+	p.Close()
+	p.Remove()
 }

@@ -20,7 +20,7 @@ const cacheLine = 64
 // for each buffer, and a buffer is in it at most once); a ring with fewer slots
 // than buffers must be filled with tryPush.
 type slotRing struct {
-	slots []atomic.Uint32 // lapBit and id; stored by producers only
+	slots []uint32 // lapBit and id; stored by producers only, see push
 	mask  uint64
 	shift uint8 // log2(len(slots))
 
@@ -37,7 +37,7 @@ const lapBit = 1 << 16
 
 func newSlotRing(n int) slotRing {
 	shift := bits.Len(uint(max(n, 1) - 1))
-	return slotRing{slots: make([]atomic.Uint32, 1<<shift), mask: 1<<shift - 1, shift: uint8(shift)}
+	return slotRing{slots: make([]uint32, 1<<shift), mask: 1<<shift - 1, shift: uint8(shift)}
 }
 
 // lap is the lapBit of position i.
@@ -47,21 +47,31 @@ func (r *slotRing) lap(i uint64) uint32 { return uint32(^i>>(r.shift&63)) << 16 
 // load in pop. What the producer did with the buffer happens before the
 // consumer's next use of it.
 func (r *slotRing) store(i uint64, id uint16) {
-	r.slots[i&r.mask].Store(r.lap(i) | uint32(id))
+	atomic.StoreUint32(&r.slots[i&r.mask], r.lap(i)|uint32(id))
 }
 
 // load is the id in slot i, if the slot is filled.
 func (r *slotRing) load(i uint64) (id uint16, ok bool) {
-	v := r.slots[i&r.mask].Load() // acquire: pairs with store
+	v := atomic.LoadUint32(&r.slots[i&r.mask]) // acquire: pairs with store
 	return uint16(v), v&lapBit == r.lap(i)
 }
 
 // push appends ids. The caller guarantees room (see slotRing).
+//
+// The store of the first publishes them all, and only that one is atomic: the
+// consumer, which comes to the others behind it, does not look at them before it has
+// seen the first. And what it read in their slots a lap ago it had read when it took
+// the id, one of these or those before, that has since gone round the ring.
 func (r *slotRing) push(ids []uint16) {
-	t := r.tail.Add(uint64(len(ids))) - uint64(len(ids))
-	for i, id := range ids {
-		r.store(t+uint64(i), id)
+	if len(ids) == 0 {
+		return
 	}
+	t := r.tail.Add(uint64(len(ids))) - uint64(len(ids))
+	for i, id := range ids[1:] {
+		at := t + 1 + uint64(i)
+		r.slots[at&r.mask] = r.lap(at) | uint32(id)
+	}
+	r.store(t, ids[0])
 }
 
 // tryPush appends one id, or reports that the ring is full.

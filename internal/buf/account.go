@@ -46,7 +46,7 @@ func (p *Pool) charge(b uint16, a *Account) {
 	if p.owners[b] != a {
 		p.owners[b] = a
 	}
-	w.Store(v | charged)
+	storeOwned(w, v, v|charged)
 }
 
 // kick is how the engine asks to be told that buffers came back, when it has

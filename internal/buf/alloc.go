@@ -17,10 +17,9 @@ func (p *Pool) Alloc(dst []uint16) int {
 	for n < len(dst) && (len(p.cache) > 0 || p.refill()) {
 		k := min(len(p.cache), len(dst)-n)
 		for _, b := range p.cache[len(p.cache)-k:] {
-			// No one else holds a reference, and a Return of a stale Iov fails
-			// on the user count: a plain store can't lose an update.
 			w := &p.words[b]
-			w.Store(w.Load() | kernelOne)
+			v := w.Load()
+			storeOwned(w, v, v|kernelOne)
 			p.debug.allocated(b)
 			dst[n] = b
 			n++

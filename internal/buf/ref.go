@@ -45,15 +45,12 @@ func (p *Pool) Put(b uint16) {
 			}
 			continue
 		}
-		// The last reference: nobody else may change the word but to fail on
-		// it, so what follows is ours alone.
+		// The last reference: what follows is ours alone.
 		if v&charged != 0 {
 			p.owners[b].uncharge(1)
 		}
 		p.debug.freed(b)
-		if !w.CompareAndSwap(v, freed(v)) {
-			panic("buf: a reference appeared while the last was put")
-		}
+		storeOwned(w, v, freed(v))
 		if !p.recycle.tryPush(b) {
 			p.free.push(b)
 		}
@@ -101,7 +98,7 @@ func (p *Pool) toUserOne(f Frag, v *Iov, delta word) error {
 }
 
 func (p *Pool) toUser(frags []Frag, dst []Iov, delta word) (n int, err error) {
-	words, region, last := p.words, p.region, false
+	words, region, last := p.words, p.region, -1
 	for i := range frags {
 		f, v := &frags[i], &dst[i]
 		w := &words[f.buffer]
@@ -114,8 +111,15 @@ func (p *Pool) toUser(frags []Frag, dst []Iov, delta word) (n int, err error) {
 				err = ErrOverflow
 				break
 			}
+			if o&refMask == kernelOne && delta == userOne-kernelOne && !p.isLent(f.buffer) {
+				storeOwned(w, o, o+delta)
+				last = int(f.buffer)
+				break
+			}
 			if w.CompareAndSwap(o, o+delta) {
-				last = last || kernelRefs(o+delta) == 0
+				if kernelRefs(o+delta) == 0 {
+					last = int(f.buffer)
+				}
 				break
 			}
 		}
@@ -127,7 +131,11 @@ func (p *Pool) toUser(frags []Frag, dst []Iov, delta word) (n int, err error) {
 		p.debug.given(v)
 		n++
 	}
-	if last {
+	if last >= 0 {
+		// Sequentially consistent with Close and Remove, which storeOwned is not:
+		// either kernelDone sees that the pool is closed, or Remove sees all of the
+		// words above.
+		words[last].Add(0)
 		p.kernelDone()
 	}
 	return n, err

@@ -21,8 +21,8 @@ import (
 type flows struct {
 	r      *rig
 	conns  []*tcp.Conn
-	heads  [][]byte // IPv6 and TCP header of each one's next segment
-	seqs   []uint32
+	heads  []byte // IPv6 and TCP header of each one's next segment, side by side: what the test touches is few lines, in order
+	head   int    // length of one
 	next   int
 	burst  int // segments of a flow in a batch
 	size   int // segments of a batch
@@ -57,8 +57,8 @@ func newFlows(t testing.TB, n, burst int) *flows {
 		h.Options = wire.TCPOptions{HasTimestamps: true, TSVal: 1, TSEcr: answer.Options.TSVal}
 		f.r.deliver(tcpPacket(t, peer6, us6.Addr(), h, nil), whole)
 		p := tcpPacket(t, peer6, us6.Addr(), h, make([]byte, flowPayload))
-		f.heads = append(f.heads, p[:len(p)-flowPayload])
-		f.seqs = append(f.seqs, 1001)
+		f.head = len(p) - flowPayload
+		f.heads = append(f.heads, p[:f.head]...)
 	}
 	if len(f.conns) != n {
 		t.Fatalf("%d connections, want %d", len(f.conns), n)
@@ -82,10 +82,11 @@ func (f *flows) round(t testing.TB) {
 			f.next = (f.next + 1) % len(f.conns)
 		}
 		at := len(f.buf)
-		f.buf = append(f.buf, f.heads[k]...)
+		its := f.heads[k*f.head:][:f.head]
+		f.buf = append(f.buf, its...)
 		head := f.buf[at:len(f.buf):len(f.buf)]
-		binary.BigEndian.PutUint32(head[44:], f.seqs[k])
-		f.seqs[k] += flowPayload
+		seq := its[wire.IPv6HeaderLen+4:]
+		binary.BigEndian.PutUint32(seq, binary.BigEndian.Uint32(seq)+flowPayload)
 		f.frags[i] = f.r.pool.Frag(ids[i], 0, flowPayload)
 		f.frames = append(f.frames, driver.Frame{Head: head, Frags: f.frags[i : i+1], Len: len(head) + flowPayload, Checksum: driver.Vouched})
 	}

@@ -26,7 +26,7 @@ type Backlog[T any] struct {
 // NewBacklog makes an empty backlog.
 func NewBacklog[T any]() *Backlog[T] {
 	b := &Backlog[T]{}
-	b.items.chunks = new(reuse.Pool[chunk[T]])
+	b.items.init(new(reuse.Pool[chunk[T]]))
 	b.Init(b.Ready)
 	return b
 }

@@ -15,10 +15,10 @@ type Source struct {
 	// source is armed, then read-only.
 	Owner any
 
-	cq       atomic.Pointer[CQ]
+	next     *Source // while linked
 	userData atomic.Uint64
-	queued   atomic.Bool // linked, or in the consumer's hands and not yet looked at
-	next     *Source     // while linked
+	queued   atomic.Bool        // linked, or in the consumer's hands and not yet looked at
+	cq       atomic.Pointer[CQ] // last: see Queue
 }
 
 // Arm makes s complete on cq with userData, from now on and until Disarm. The

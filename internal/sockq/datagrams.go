@@ -52,8 +52,8 @@ type Datagrams struct {
 // NewDatagrams makes the queue of a UDP socket whose payload lies in p's region.
 func NewDatagrams(p *buf.Pool) *Datagrams {
 	q := &Datagrams{pool: p}
-	q.frags.chunks = &fragChunks
-	q.msgs.chunks = &messageChunks
+	q.frags.init(&fragChunks)
+	q.msgs.init(&messageChunks)
 	q.Init(q.Ready)
 	return q
 }

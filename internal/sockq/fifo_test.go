@@ -8,7 +8,11 @@ import (
 	"github.com/zctap/zctap/internal/reuse"
 )
 
-func newFIFO() *fifo[int] { return &fifo[int]{chunks: new(reuse.Pool[chunk[int]])} }
+func newFIFO() *fifo[int] {
+	q := new(fifo[int])
+	q.init(new(reuse.Pool[chunk[int]]))
+	return q
+}
 
 // TestFIFOOrder pushes and takes runs of all lengths around the chunks' edges.
 func TestFIFOOrder(t *testing.T) {
@@ -129,7 +133,7 @@ func TestFIFOConcurrent(t *testing.T) {
 		}
 	})
 	others.Go(func() {
-		for q.taken.Load() < uint64(n) {
+		for q.taken.Load() < uint32(n) {
 			if l := q.len(); l < 0 || l > n {
 				t.Errorf("length %d", l)
 				return
@@ -167,5 +171,43 @@ func TestFIFOReusesChunks(t *testing.T) {
 		}
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+// TestFIFORestarts: a queue that was emptied goes on where it began, and has given
+// back all other chunks.
+func TestFIFORestarts(t *testing.T) {
+	q := newFIFO()
+	next := 0
+	for _, n := range []int{1, 1, chunkLen, 2, 4*chunkLen + 1, 3, chunkLen + 1, chunkLen + 1, 1} {
+		for range n {
+			q.push(next)
+			next++
+		}
+		q.publish()
+		if q.own.items[0] != next-n {
+			t.Fatalf("the first of %d does not lie in front", n)
+		}
+		for want := next - n; want < next; want++ {
+			if p := q.peek(); p == nil || *p != want {
+				t.Fatalf("peeked %v, want %d", p, want)
+			}
+			q.drop()
+		}
+		if q.peek() != nil {
+			t.Fatal("an item is left")
+		}
+		q.push(next) // nobody was told of what was taken
+		if q.own.items[0] == next {
+			t.Fatal("an item was overwritten that the consumer may read")
+		}
+		q.publish()
+		next++
+		q.peek()
+		q.drop()
+		q.settle()
+	}
+	if q.tail != &q.own || q.head != &q.own || q.own.next != nil {
+		t.Error("another chunk is kept")
 	}
 }

@@ -15,28 +15,38 @@ var fragChunks reuse.Pool[chunk[buf.Frag]]
 
 // A Queue is the receive queue of one stream socket: payload in order, then one
 // end.
+//
+// What a batch needs is in four cache lines: what the producer writes, what the consumer
+// writes, and in the latter and the one behind it the frags; with the consumer's other
+// half at the end. With thousands of connections each of them is a miss.
 type Queue struct {
+	// Line 0: seldom used, but for the CQ, with which the next line begins.
+	ending error       // what End was told; producer
+	quit   atomic.Bool // no consumer will touch the queue any more
 	Source
-	frags fifo[buf.Frag]
-	sleeper
-	pool *buf.Pool
 
+	// Line 1: the producer's, with the first part of frags.
+	pool    *buf.Pool
 	end     atomic.Pointer[error] // why nothing will follow; producer, once, in Publish
 	inBytes atomic.Uint64         // bytes published; producer
+	pushed  uint64                // bytes pushed; producer
 
-	ending error       // what End was told; producer
-	pushed uint64      // bytes pushed; producer
-	quit   atomic.Bool // no consumer will touch the queue any more
+	// Line 2: the consumer's, and the first frags; those that follow to line 6.
+	frags fifo[buf.Frag]
 
+	_ [8]byte
+
+	// Line 7: the consumer's.
 	mu       sync.Mutex    // consumers
 	used     int           // bytes already taken of the oldest frag; consumer
 	outBytes atomic.Uint64 // bytes taken; consumer
+	sleeper
 }
 
 // NewQueue makes the queue of a connection whose payload lies in p's region.
 func NewQueue(p *buf.Pool) *Queue {
 	q := &Queue{pool: p}
-	q.frags.chunks = &fragChunks
+	q.frags.init(&fragChunks)
 	q.Init(func() bool { return q.frags.len() > 0 || q.Ended() })
 	return q
 }

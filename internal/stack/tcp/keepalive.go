@@ -16,8 +16,8 @@ const (
 )
 
 type keepAlive struct {
-	idle   time.Duration // 0: off
 	heard  mono.Time     // when an acceptable segment last came
+	idle   time.Duration // 0: off
 	probed mono.Time     // when the last probe was due
 	probes uint8         // sent without an answer
 	probe  bool          // one is to be sent

@@ -100,7 +100,7 @@ func New(c engine.Config, o Options) (*Engine, error) {
 		done:      make(chan struct{}),
 	}
 	e.batch.MaxBytes = batchBytes
-	e.gathering.wire, _ = o.Driver.(driver.Lingerer)
+	e.gathering.init(o.Driver)
 	congestion, err := tcp.ParseCongestion(c.Congestion)
 	if err != nil {
 		return nil, fmt.Errorf("user: %w", err)

@@ -2,64 +2,58 @@ package user
 
 import (
 	"github.com/zctap/zctap/internal/driver"
+	"github.com/zctap/zctap/internal/engine"
 	"github.com/zctap/zctap/internal/mono"
 	"github.com/zctap/zctap/internal/stack"
 )
 
-// Who receives datagrams one by one as they come sleeps and wakes for each, and that
-// costs more than all else. When they come fast enough the engine lets them gather
-// instead, as a NIC that moderates its interrupts. Only where nothing is sent: who
-// waits for an answer, or an ACK, sends no more until it comes.
-const (
-	// gatherTime is how long datagrams may gather: no longer than a wake may be late.
-	gatherTime = wakeDelay
-	// gatherFrames is how many have to come in that time.
-	gatherFrames = 8
-)
+// gatherTarget is how many datagrams are to come while they gather: for so many the
+// sleeps and wakes of two threads cost little each, and it is a part only of what
+// drivers have room for.
+const gatherTarget = 128
 
-// gathering watches how fast datagrams come. The loop's.
+// A gathering lets datagrams gather in the driver, where nothing but datagrams comes,
+// and only where nothing is sent: who waits for an answer, or an ACK, sends no more
+// until it comes. The loop's.
 type gathering struct {
-	wire driver.Lingerer // nil: it cannot
-
+	engine.Gathering
+	wire   driver.Lingerer // nil: it cannot
 	before stack.Traffic
-	since  mono.Time // when frames began to be counted; 0: they are not
-	frames uint64
-	dense  bool // so many came that more may gather, once
+}
+
+func (g *gathering) init(d driver.Driver) {
+	g.wire, _ = d.(driver.Lingerer)
+	if g.wire == nil {
+		return
+	}
+	g.Target = gatherTarget
+	if posted := d.Caps().RxPosted; posted > 0 {
+		g.Target = min(g.Target, posted/4)
+	}
 }
 
 // received notes what the stack has taken in and sent by now, after a batch.
 func (g *gathering) received(now mono.Time, t stack.Traffic) {
-	n := t.Frames - g.before.Frames
-	others := t.Datagrams-g.before.Datagrams < n || t.Sent != g.before.Sent
+	n := t.Datagrams - g.before.Datagrams
+	others := n < t.Frames-g.before.Frames || t.Sent != g.before.Sent
 	g.before = t
 	if others {
-		g.since, g.frames, g.dense = 0, 0, false
+		g.Interrupt()
 		return
 	}
-	if g.since == 0 || now.Sub(g.since) > gatherTime {
-		g.since, g.frames, g.dense = now, 0, false
-	}
-	if g.frames += n; g.frames >= gatherFrames {
-		g.since, g.frames, g.dense = now, 0, true
-	}
-}
-
-// take reports whether to let datagrams gather now. It takes a batch to do so again.
-func (g *gathering) take() bool {
-	dense := g.dense && g.wire != nil
-	g.dense = false
-	return dense
+	g.Received(now, int(n))
 }
 
 // wait sleeps until there is something to do or, where datagrams may gather, for a
 // moment.
 func (e *Engine) wait(now mono.Time) error {
 	until := e.stack.Next()
-	if !e.gathering.take() || e.stack.Stalled() {
+	gather := e.gathering.Take(now)
+	if gather == 0 || e.stack.Stalled() {
 		return e.driver.Wait(until)
 	}
 	e.rounds.lingers++
-	if end := now.Add(gatherTime); until == 0 || end.Before(until) {
+	if end := now.Add(gather); until == 0 || end.Before(until) {
 		until = end
 	}
 	return e.gathering.wire.Linger(until)

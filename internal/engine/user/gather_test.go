@@ -15,41 +15,52 @@ import (
 	"github.com/zctap/zctap/internal/stack"
 )
 
-// TestGathering: what comes fast, and is nothing but datagrams, may gather, and once for
-// each batch that shows it.
+// TestGathering: only where nothing but datagrams comes, and nothing is sent, may they
+// gather.
 func TestGathering(t *testing.T) {
-	const us = time.Microsecond
 	type batch struct {
-		after                   time.Duration
 		frames, datagrams, sent uint64
-		dense                   bool
+		gather                  bool
 	}
 	for name, batches := range map[string][]batch{
-		"at once":           {{0, 64, 64, 0, true}, {10 * us, 64, 64, 0, true}},
-		"one by one, fast":  {{0, 1, 1, 0, false}, {25 * us, 1, 1, 0, false}, {25 * us, 2, 2, 0, false}, {100 * us, 4, 4, 0, true}, {250 * us, 8, 8, 0, true}},
-		"too slow":          {{0, 4, 4, 0, false}, {201 * us, 4, 4, 0, false}, {201 * us, 7, 7, 0, false}},
-		"slower in the end": {{0, 8, 8, 0, true}, {250 * us, 7, 7, 0, false}, {250 * us, 1, 1, 0, false}},
-		"merged":            {{0, 8, 80, 0, true}},
-		"TCP among them":    {{0, 64, 63, 0, false}, {10 * us, 64, 64, 0, true}},
-		"answered":          {{0, 64, 64, 0, true}, {10 * us, 64, 64, 1, false}, {10 * us, 7, 7, 0, false}, {10 * us, 7, 7, 1, false}},
+		"datagrams":     {{4, 4, 0, false}, {4, 4, 0, true}, {8, 8, 0, true}, {1, 1, 0, false}},
+		"merged":        {{1, 4, 0, false}, {1, 4, 0, true}},
+		"TCP among":     {{64, 63, 0, false}, {4, 4, 0, false}, {4, 4, 0, true}},
+		"answered":      {{64, 64, 0, false}, {64, 64, 1, false}, {7, 7, 0, false}, {7, 7, 1, false}},
+		"sent, no more": {{4, 4, 1, false}, {4, 4, 0, false}, {4, 4, 0, true}},
 	} {
-		g := gathering{wire: lingerer{}}
+		var g gathering
+		g.init(lingerer{posted: 4 * 64})
 		now, total := mono.Time(1e9), stack.Traffic{}
 		for i, b := range batches {
-			now = now.Add(b.after)
+			now = now.Add(100 * time.Microsecond)
 			total.Frames += b.frames
 			total.Datagrams += b.datagrams
 			total.Sent += b.sent
 			g.received(now, total)
-			if got := g.take(); got != b.dense || g.take() {
-				t.Errorf("%s: batch %d: dense %v, want %v, once", name, i, got, b.dense)
+			if got := g.Take(now) > 0; got != b.gather {
+				t.Errorf("%s: batch %d: gather %v, want %v", name, i, got, b.gather)
 			}
 		}
 	}
-	g := gathering{}
-	g.received(1e9, stack.Traffic{Frames: 100, Datagrams: 100})
-	if g.take() {
-		t.Error("a driver that cannot is to let frames gather")
+}
+
+// TestGatherTarget: no more are to come than a quarter of what there is room for.
+func TestGatherTarget(t *testing.T) {
+	for _, c := range []struct {
+		wire driver.Driver
+		want int
+	}{
+		{lingerer{}, gatherTarget},
+		{lingerer{posted: 4096}, gatherTarget},
+		{lingerer{posted: 64}, 16},
+		{struct{ driver.Driver }{}, 0}, // cannot
+	} {
+		var g gathering
+		g.init(c.wire)
+		if g.Target != c.want {
+			t.Errorf("%+v: target %d, want %d", c.wire, g.Target, c.want)
+		}
 	}
 }
 
@@ -57,6 +68,14 @@ func TestGathering(t *testing.T) {
 type lingerer struct {
 	driver.Driver
 	lingers *atomic.Int64
+	posted  int // of a wire without a driver
+}
+
+func (l lingerer) Caps() driver.Caps {
+	if l.Driver == nil {
+		return driver.Caps{RxPosted: l.posted}
+	}
+	return l.Driver.Caps()
 }
 
 func (l lingerer) Linger(until mono.Time) error {
@@ -67,7 +86,7 @@ func (l lingerer) Linger(until mono.Time) error {
 // TestGathers: an engine lets a stream of datagrams gather, and receives all of it.
 func TestGathers(t *testing.T) {
 	var lingers atomic.Int64
-	us, them := newHosts(t, options{wrap: func(d driver.Driver, _ *buf.Pool) driver.Driver { return lingerer{d, &lingers} }})
+	us, them := newHosts(t, options{wrap: func(d driver.Driver, _ *buf.Pool) driver.Driver { return lingerer{Driver: d, lingers: &lingers} }})
 	in, err := us.ListenPacket("udp4", netip.AddrPort{}, netip.AddrPort{})
 	if err != nil {
 		t.Fatal(err)

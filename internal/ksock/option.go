@@ -97,6 +97,16 @@ func (s *Socket) Waiting() (n int, err error) {
 	return n, err
 }
 
+// ReceiveBuffer is how many bytes of memory the kernel may be charged for what waits to
+// be received (socket(7), SO_RCVBUF): of buffers, not of payload.
+func (s *Socket) ReceiveBuffer() (n int, err error) {
+	err = s.use(func(fd int) (err error) {
+		n, err = unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF)
+		return os.NewSyscallError("getsockopt SO_RCVBUF", err)
+	})
+	return n, err
+}
+
 // KernelDrops is how many datagrams the kernel dropped at this socket, above all
 // for want of room in its receive buffer, since it was made. It wraps at 2^32.
 func (s *Socket) KernelDrops() (n uint32, err error) {

@@ -36,14 +36,22 @@ func (r *datagramReader) init(t tuning) {
 	r.frags = make([]buf.Frag, 0, t.perMsg)
 }
 
-// readDatagrams makes one call for s. It reports whether more may wait in the
-// kernel; it has paused s if that was for want of buffers.
-func (l *loop) readDatagrams(s *socket) (more bool) {
+// What is next after a call that received.
+type turn uint8
+
+const (
+	again   turn = iota // more may wait in the kernel
+	drained             // nothing waits there
+	held                // not now: the loop will have s received from again
+)
+
+// readDatagrams makes one call for s. It has paused s if buffers lack.
+func (l *loop) readDatagrams(s *socket) turn {
 	r := &l.packets
 	credit := l.credit(s)
 	if credit <= 0 {
 		l.pause(s)
-		return false
+		return held
 	}
 	// Room for a large datagram in each message, though most will be small: what
 	// is not filled stays in stock.
@@ -52,14 +60,14 @@ func (l *loop) readDatagrams(s *socket) (more bool) {
 	have := l.stockUp(ask * per)
 	if have == 0 {
 		l.pause(s)
-		return false
+		return held
 	}
 	if ask = have / per; ask == 0 {
 		// Nearly dry: a large datagram may be cut, explicitly. But where the kernel
 		// puts datagrams together whole ones would be lost.
 		if n, err := s.sock.NextLen(); s.packet.merges && err == nil && n > have*l.pool.Region().BufferSize() {
 			l.pause(s)
-			return false
+			return held
 		}
 		ask, per = 1, have
 	}
@@ -75,16 +83,19 @@ func (l *loop) readDatagrams(s *socket) (more bool) {
 	switch {
 	case ksock.IsWouldBlock(err):
 		s.burst, s.erred = minBurst, false
-		return false
+		return drained
 	case err != nil:
 		// What an ICMP message said of something that we sent, told once; datagrams
-		// may wait behind it. An error that stays is not worth a loop.
+		// may wait behind it. One that stays is not worth a loop.
 		l.stats.socketErrors.Add(1)
 		if errno, ok := err.(syscall.Errno); ok && s.sock.RemoteAddr().IsValid() {
 			s.packet.queue.Fail(errno)
 		}
-		s.erred = !s.erred
-		return s.erred
+		if s.erred = !s.erred; s.erred {
+			return again
+		}
+		l.starved = append(l.starved, s)
+		return held
 	}
 	s.erred = false
 	l.stats.frames.Add(1)
@@ -95,10 +106,10 @@ func (l *loop) readDatagrams(s *socket) (more bool) {
 	l.restock(r.slots[got*per : ask*per])
 	if got < ask {
 		s.burst = max(got, minBurst)
-		return false
+		return drained
 	}
 	s.burst = min(2*s.burst, r.msgs.Cap())
-	return true
+	return again
 }
 
 // takeDatagram pushes message i, which lies in bufs, and puts the buffers that
@@ -117,6 +128,7 @@ func (l *loop) takeDatagram(p *packetConn, i int, bufs []uint16) {
 	if info.Dst.IsValid() {
 		m.Dst = netip.AddrPortFrom(info.Dst, m.Dst.Port())
 	}
+	p.gathering.took(m.Len)
 	n := min(m.Len, len(bufs)*size)
 	waiting := p.queue.Len()
 	if n == 0 && waiting >= maxEmpty || waiting >= maxQueued {

@@ -36,6 +36,7 @@ type loop struct {
 	dirty    []*socket // something was pushed to their queues
 	wakes    moderation
 	paused   []*socket // may not receive for want of buffers; oldest first
+	gathers  []*socket // let datagrams gather
 	wanting  bool      // the pool was asked to tell when buffers come back
 	starved  []*socket // to be tried again after a while
 	tails    tails
@@ -71,6 +72,7 @@ func (l *loop) run(open func() error) {
 	for !l.stopping || l.table.used > 0 {
 		l.runCommands()
 		l.resumePaused()
+		l.resumeGathered()
 		if err := l.round(); err != nil {
 			l.fail(err)
 			break
@@ -114,10 +116,12 @@ func (l *loop) patience() time.Duration {
 	switch {
 	case l.back.busy(), l.stopping && l.table.used == 0:
 		return 0
-	case len(l.starved) > 0:
-		return retryAfter
 	}
-	return -1
+	wait := l.gatherPatience()
+	if len(l.starved) > 0 && (wait < 0 || wait > retryAfter) {
+		wait = retryAfter
+	}
+	return wait
 }
 
 // wake makes the loop look at what was posted. Any goroutine.

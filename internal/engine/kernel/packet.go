@@ -16,6 +16,8 @@ type packetConn struct {
 	queue  *sockq.Datagrams
 	merges bool // the kernel may put datagrams together
 	iface  string
+
+	gathering gathering
 }
 
 var _ engine.PacketConn = (*packetConn)(nil)
@@ -30,6 +32,9 @@ func (e *Engine) ListenPacket(network string, local, remote netip.AddrPort) (eng
 	p := &packetConn{queue: sockq.NewDatagrams(e.loop.pool), merges: merges, iface: e.iface}
 	p.init(e.loop, sock)
 	p.packet = p
+	if room, err := sock.ReceiveBuffer(); err == nil {
+		p.gathering.init(room)
+	}
 	if err := e.loop.attach(&p.socket); err != nil {
 		sock.Close()
 		return nil, err

@@ -184,7 +184,7 @@ func (r *readv) serve(s *socket) {
 	case s.conn != nil:
 		more = r.l.readStream(s.conn)
 	case s.packet != nil:
-		more = r.l.readDatagrams(s)
+		more = r.l.readDatagrams(s) == again
 	default:
 		more = r.accept(s.listener)
 	}

@@ -228,9 +228,6 @@ func (r *requests) receive(s *socket) {
 	case s.conn != nil:
 		r.armLater(s)
 	case s.packet != nil:
-		if s.ops&reqPollIn == 0 {
-			r.request(reqPollIn, s, uring.PollAdd(s.fd, unix.POLLIN, uring.PollMultishot, userData(reqPollIn, s)))
-		}
 		r.enqueue(s)
 	default:
 		if s.ops&reqAccept == 0 {
@@ -363,9 +360,6 @@ func (r *requests) readable(s *socket, c *uring.CQE) {
 	case c.Res < 0:
 		r.l.stats.socketErrors.Add(1)
 		r.l.starved = append(r.l.starved, s)
-	case !c.More():
-		r.l.stats.rearmed.Add(1)
-		r.receive(s)
 	default:
 		r.enqueue(s)
 	}
@@ -388,8 +382,22 @@ func (r *requests) serveReady() {
 		case s.detaching:
 		case s.packet == nil:
 			r.recv.serve(s)
-		case r.l.readDatagrams(s):
-			r.enqueue(s)
+		default:
+			r.serveDatagrams(s)
+		}
+	}
+}
+
+// serveDatagrams makes one call for s. When nothing is left the kernel is asked to tell of
+// the next datagram, once: of each that comes while we receive, or let them gather, it
+// would tell in vain, and end our sleep.
+func (r *requests) serveDatagrams(s *socket) {
+	switch r.l.readDatagrams(s) {
+	case again:
+		r.enqueue(s)
+	case drained:
+		if s.ops&reqPollIn == 0 && !r.l.gather(s) {
+			r.request(reqPollIn, s, uring.PollAdd(s.fd, unix.POLLIN, 0, userData(reqPollIn, s)))
 		}
 	}
 }

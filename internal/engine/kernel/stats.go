@@ -29,6 +29,7 @@ type counters struct {
 	unreadBytes               atomic.Uint64 // bytes dropped when their connection was closed
 	overflows                 atomic.Uint64 // times that completions waited for room in their queue
 	unsteered                 atomic.Uint64 // dialed connections that could not be steered to the queue
+	gathered                  atomic.Uint64 // times that datagrams were let gather
 	rearmed                   atomic.Uint64 // multishot requests that ended by themselves and were made again
 
 	zcrx atomic.Pointer[zcrxCounters] // of that backend, if it runs
@@ -90,6 +91,7 @@ func (e *Engine) Stats(s *engine.Stats) {
 
 	s.Event("datagrams-received", c.datagrams.Load())
 	s.Event("datagrams-merged", c.merged.Load())
+	s.Event("lingers", c.gathered.Load())
 	s.Event("datagram-truncated", c.truncated.Load())
 	s.Event("compacted", c.compacted.Load())
 	s.Event("paused", c.pauses.Load())

@@ -18,9 +18,11 @@
 // Everything else takes the way that it would take without us. What that is and
 // why, the [Verdict] of each frame says; they are counted. Frames are passed
 // whenever there is doubt: fragments, which have no ports but in the first;
-// headers that the receiving stack would refuse; two VLAN tags; other frames sent to
+// headers that the receiving stack would refuse; frames of a VLAN, which belong to
+// another interface of the host, be its addresses ours; two tags; other frames sent to
 // a group or to all stations, of which the kernel's own sockets may want a copy; queues without a
-// socket. One VLAN tag is looked through, whatever its number.
+// socket. A tag that has a priority only (VLAN 0) is looked through. Tags that the driver
+// has taken off before XDP (ethtool -K: rxvlan) are not seen.
 //
 // # The program
 //

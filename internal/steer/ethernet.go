@@ -8,12 +8,13 @@ import (
 )
 
 // Lengths in bytes and places within the Ethernet header and an IEEE 802.1Q tag,
-// which is a number and the EtherType of what follows.
+// which is a priority, the number of a VLAN, and the EtherType of what follows.
 const (
 	etherLen    = 14
 	etherTypeAt = 12
 	tagLen      = 4
 	tagTypeAt   = 2
+	vlanID      = 0xfff // of the tag's first 16 bits; 0: there is only a priority
 )
 
 // Labels of the parts of the program.
@@ -62,6 +63,8 @@ func ethernet() asm.Instructions {
 		asm.Instructions{asm.JNE.Imm(proto, unix.ETH_P_8021Q, labelEtherType)},
 		load(scratch, tagLen),
 		asm.Instructions{asm.Add.Imm(offset, tagLen)},
+		read16(proto, scratch),
+		asm.Instructions{asm.JSet.Imm(proto, vlanID, PassVLAN.label())}, // another interface's
 		read16(proto, scratch+tagTypeAt),
 		at(labelEtherType, asm.Instructions{
 			asm.JEq.Imm(proto, unix.ETH_P_IP, labelIPv4),

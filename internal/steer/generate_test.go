@@ -30,7 +30,7 @@ func (g generator) frame() []byte {
 		kind = pick[uint16](g, typeIPv4, typeIPv6, typeARP, 46, typeVLAN, typeService)
 	}
 	for g.oneIn(6) {
-		packet = tag(uint16(g.Uint32()), kind, packet)
+		packet = tag(pick(g, 0, 0x8000, uint16(g.Uint32())), kind, packet)
 		kind = pick[uint16](g, typeVLAN, typeVLAN, typeVLAN, typeService)
 	}
 	b := ether(kind, packet)

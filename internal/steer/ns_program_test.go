@@ -211,7 +211,7 @@ func BenchmarkVerdict(b *testing.B) {
 		{"listener", tcp4(port(peer4, 5), port(our4, 80))},
 		{"flow", tcp4(port(peer4, 1000), port(our4, 2000))},
 		{"flow6", tcp6(port(peer6, 1000), port(our6, 2000))},
-		{"walk", ether(typeVLAN, tag(7, typeIPv4, tcp4(port(peer4, 5), port(our4, 80))[14:]))},
+		{"walk", ether(typeVLAN, tag(0, typeIPv4, tcp4(port(peer4, 5), port(our4, 80))[14:]))},
 		{"unmatched", tcp4(port(peer4, 5), port(our4, 81))},
 		{"arp", ether(typeARP, make([]byte, 46))},
 	} {

@@ -41,6 +41,9 @@ func (r *rules) verdict(frame []byte) Verdict {
 		if len(packet) < 4 {
 			return PassMalformed
 		}
+		if binary.BigEndian.Uint16(packet)%4096 != 0 {
+			return PassVLAN
+		}
 		kind, packet = binary.BigEndian.Uint16(packet[2:4]), packet[4:]
 	}
 	switch kind {

@@ -31,7 +31,8 @@ const (
 	// PassExtension: IPv6 with more extension headers than are walked, or with a
 	// routing header that is not at its end.
 	PassExtension
-	// PassVLAN: more than one VLAN tag, or one of a service provider (802.1ad).
+	// PassVLAN: of a VLAN, and so another interface's, with a tag of a service
+	// provider (802.1ad), or with more than one tag.
 	PassVLAN
 	// PassGroup: sent to a group of stations, multicast or broadcast, and not a plain
 	// datagram to a group of AddGroup, or to all hosts and a port of AddListener.

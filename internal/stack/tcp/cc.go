@@ -68,10 +68,17 @@ type congestion struct {
 	cwnd     uint32
 	ssthresh uint32
 
-	// reduced: the peer was not told of the last reduction; with ECN it is.
-	reduced bool
 	// As they were before the last reduction, for undo.
 	priorCwnd, priorSsthresh uint32
+
+	// Of the last reduction, with SACK; see undo.go.
+	again     uint32 // bytes sent again since that the peer has not reported twice
+	undoable  bool   // it may have been for nothing
+	sentAgain bool   // something was sent again since
+	frto      uint8  // where F-RTO stands
+
+	// reduced: the peer was not told of the last reduction; with ECN it is.
+	reduced bool
 }
 
 // start is the state of a new connection.

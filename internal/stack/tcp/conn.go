@@ -67,6 +67,7 @@ type Conn struct {
 	listener    *Listener     // until the handshake is complete; nil if we opened
 	closedAt    mono.Time     // when it became an orphan
 	userTimeout time.Duration // 0: the stack's
+	doubted     wire.Seq      // SND.UNA when cwnd was last reduced; see undo.go
 
 	rtt    rttEstimator
 	cc     congestion
@@ -184,6 +185,7 @@ func (c *Conn) connect(now mono.Time) {
 	c.cc.start(c.sh.Congestion, c.snd.mss)
 	c.snd.lastData = now
 	c.rack.fack = c.snd.una
+	c.rack.minRTT, c.rack.minRTTAt = c.rtt.srtt, now
 	c.rtt.afterHandshake()
 	if c.orphan {
 		c.Recv.Close()

@@ -14,6 +14,7 @@ type delivery struct {
 
 	bytes, sacked uint32 // news; and what of it the SACK blocks brought
 	reordered     bool   // something sent once came after what was sent later
+	original      bool   // something came that was sent once, before the last loss
 	highest       wire.Seq
 
 	// The news that was sent last: RACK's xmit_ts and end_seq. Copies that the ACK
@@ -21,6 +22,9 @@ type delivery struct {
 	any    bool
 	newest mono.Time
 	end    wire.Seq
+	// The same of what was sent only once.
+	onceNewest mono.Time
+	onceEnd    wire.Seq
 	// rtt is a round trip, of what was sent only once; 0: none.
 	rtt time.Duration
 
@@ -29,10 +33,11 @@ type delivery struct {
 	twice wire.SACKBlock
 
 	// To judge with.
-	fack   wire.Seq      // the highest that had arrived before
-	minRTT time.Duration // 0: unknown
-	echoes bool          // echo is valid
-	echo   uint32        // the peer's timestamp echo, as our clock had it
+	fack    wire.Seq      // the highest that had arrived before
+	recover wire.Seq      // SND.MAX at the last loss
+	minRTT  time.Duration // 0: unknown
+	echoes  bool          // echo is valid
+	echo    uint32        // the peer's timestamp echo, as our clock had it
 }
 
 // take notes that r has arrived.
@@ -46,6 +51,10 @@ func (d *delivery) take(r *txRecord) {
 		}
 	} else {
 		d.reordered = d.reordered || r.end.LessThan(d.fack)
+		d.original = d.original || r.end.LessEq(d.recover)
+		if sentAfter(r.sent, r.end, d.onceNewest, d.onceEnd) {
+			d.onceNewest, d.onceEnd = r.sent, r.end
+		}
 		if d.rtt == 0 || rtt < d.rtt {
 			d.rtt = max(rtt, 1)
 		}

@@ -73,6 +73,7 @@ func (c *Conn) echoed() {
 	}
 	c.cc.reduce(min(c.cc.cwnd, uint32(c.snd.nxt-c.snd.una)), c.snd.mss, false)
 	c.cc.cwnd = c.cc.ssthresh
+	c.certain()
 	e.held, e.round = true, c.snd.nxt
 	c.sh.Stats.MarksEchoed++
 }

@@ -103,6 +103,9 @@ func TestECNIsOfNewDataOnly(t *testing.T) {
 		s := withECN(t, 4, sack)
 		again := s.advance(time.Second)
 		again = append(again, s.inOut(1, s.at(1), wire.ACK, nil)...)
+		if sack {
+			again = append(again, s.sack(1, 4, 5)...) // what F-RTO has sent
+		}
 		n := 0
 		for _, o := range again {
 			if o.Seq.LessThan(s.c.snd.iss.Add(uint32(s.at(4)))) {

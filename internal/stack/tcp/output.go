@@ -55,6 +55,9 @@ func (c *Conn) sendAll(now mono.Time) {
 	c.acks.dups = 0
 	switch {
 	case c.opt.sack:
+		if c.sendForward(now) {
+			break
+		}
 		if c.sendLost(now) {
 			c.sendNew(now)
 		}

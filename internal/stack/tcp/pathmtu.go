@@ -155,6 +155,7 @@ func (c *Conn) resendLong(now mono.Time) {
 	// An ACK of something sent before is no sign that this was needless: nothing
 	// that a peer echoes is older than this.
 	l.stamped, l.stamp = true, milliseconds(now)-1<<30
+	c.certain()
 	c.tlp.open, c.tlp.due = false, false
 	c.timeReordering(now, 0)
 }

@@ -282,7 +282,10 @@ func TestTimeoutSelective(t *testing.T) {
 		t.Errorf("%+v", b)
 	}
 	s.advance(testRTT)
-	s.expect("slow start", s.sack(1, 2, 3), seg(s.at(1), 1, wire.ACK, testMSS))
+	s.expect("new data, for F-RTO", s.sack(1, 2, 3), seg(s.at(6), 1, wire.ACK, testMSS))
+	s.advance(testRTT)
+	s.expect("slow start", s.sack(1, 2, 3, 6, 7), seg(s.at(1), 1, wire.ACK, testMSS),
+		seg(s.at(3), 1, wire.ACK, testMSS), seg(s.at(4), 1, wire.ACK, testMSS))
 	s.advance(testRTT)
 	s.inOut(1, int(s.c.snd.nxt.Sub(s.c.snd.iss)), wire.ACK, nil)
 	if s.c.loss.timedOut {

@@ -15,7 +15,7 @@ import (
 // it has neither data nor anything new but SACK blocks.
 func (c *Conn) ackedSelectively(now mono.Time, h *wire.TCP, plain bool) {
 	l, before := &c.loss, c.flight()
-	d := delivery{now: now, fack: c.rack.fack, highest: c.rack.fack, minRTT: c.rack.minRTT}
+	d := delivery{now: now, fack: c.rack.fack, highest: c.rack.fack, minRTT: c.rack.minRTT, recover: l.recover}
 	if c.opt.timestamps && h.Options.TSEcr != 0 {
 		d.echoes, d.echo = true, h.Options.TSEcr-c.opt.tsOffset
 	}
@@ -45,9 +45,10 @@ func (c *Conn) ackedSelectively(now mono.Time, h *wire.TCP, plain bool) {
 		// since the ACK may be for either copy.
 		c.rack.reordering = true
 	}
-	if progress {
-		c.undoSpurious(&d)
+	if d.dsack {
+		c.cameTwice(d.twice)
 	}
+	c.undoSpurious(&d, progress)
 	repairing := l.active
 	if l.timedOut {
 		grown = d.bytes // the others are counted when they arrive, not when a hole before them is filled
@@ -76,6 +77,7 @@ func (c *Conn) repair(d *delivery) {
 		c.prr.begin(sent - (c.board.sacked - d.sacked))
 		l.active, l.dupAcks, l.stamped = true, 0, false
 		l.recover = c.snd.nxt
+		c.doubt()
 		c.tlp.open = false
 		c.sh.Stats.FastRetransmits++
 	}
@@ -89,9 +91,16 @@ func (c *Conn) repair(d *delivery) {
 func (c *Conn) repairTimeout(now mono.Time) {
 	l := &c.loss
 	c.sh.Stats.Timeouts++
+	switch {
+	case !l.active && !l.timedOut:
+		c.cc.frto = frtoFirst
+	case c.cc.frto != frtoFirst: // unless nothing was heard since the timeout before
+		c.cc.frto = frtoOff
+	}
 	if !l.active && c.rtt.backoff == 0 {
 		// Once for what was under way; see retransmitTimeout.
 		c.cc.reduce(min(c.cc.cwnd, uint32(c.snd.nxt-c.snd.una)), c.snd.mss, true)
+		c.doubt()
 	}
 	if !l.active && !l.timedOut {
 		l.stamped = false
@@ -120,21 +129,6 @@ func (c *Conn) reopened() {
 	c.loss.resend = true
 	c.timers.stop(timerRetransmit)
 	c.rtt.backoff = 0
-}
-
-// undoSpurious takes the reduction of the window back if what has arrived is what
-// was sent first, not what was sent again: it was late, and nothing was lost. The
-// peer's timestamp echo tells (RFC 3522, Eifel; RFC 4015).
-func (c *Conn) undoSpurious(d *delivery) {
-	l := &c.loss
-	if !l.stamped || !d.echoes || int32(d.echo-l.stamp) >= 0 || !l.active && !l.timedOut {
-		return
-	}
-	c.rack.reordering = c.rack.reordering || l.active
-	l.active, l.timedOut, l.stamped, l.resend = false, false, false, false
-	c.board.forgive()
-	c.cc.undo()
-	c.sh.Recovery.Undone++
 }
 
 // sendLost sends again what is lost, as far as the congestion window allows, and
@@ -172,6 +166,7 @@ func (c *Conn) sendLost(now mono.Time) bool {
 			l.stamped, l.stamp = true, milliseconds(now)
 		}
 		c.sendRecord(now, i, lost|resent|again)
+		c.repeated(b.list[i].len())
 	}
 	return !b.unrepaired()
 }

@@ -123,6 +123,7 @@ func (c *Conn) probeAcked(h *wire.TCP, d *delivery, plain bool) {
 		if !c.loss.active && !c.loss.timedOut {
 			c.cc.reduce(min(c.cc.cwnd, d.bytes+uint32(c.snd.nxt-c.snd.una)), c.snd.mss, false)
 			c.cc.cwnd = min(c.cc.cwnd, c.cc.ssthresh)
+			c.certain()
 			c.sh.Recovery.TailLosses++
 		}
 	case plain && h.Options.SACKCount == 0:

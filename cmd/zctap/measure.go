@@ -35,8 +35,15 @@ func (m meter) stop() cost {
 }
 
 func processTimes() (user, sys time.Duration) {
-	var r unix.Rusage
+	r := resources()
+	return time.Duration(r.Utime.Nano()), time.Duration(r.Stime.Nano())
+}
+
+// peakResident is the most memory that this process has had resident, in bytes.
+func peakResident() int64 { return resources().Maxrss << 10 }
+
+func resources() (r unix.Rusage) {
 	// RUSAGE_SELF can't fail with a valid pointer.
 	_ = unix.Getrusage(unix.RUSAGE_SELF, &r)
-	return time.Duration(r.Utime.Nano()), time.Duration(r.Stime.Nano())
+	return r
 }

@@ -29,6 +29,7 @@ type report struct {
 	UserSeconds   float64           `json:"cpu_user_seconds"`
 	SystemSeconds float64           `json:"cpu_system_seconds"`
 	SenderSeconds float64           `json:"sender_cpu_seconds,omitempty"` // of the sending process, where we started one
+	PeakMemory    int64             `json:"peak_resident_bytes"`          // of this process, since it began
 	RecvCalls     uint64            `json:"recv_calls"`
 	Verified      bool              `json:"verified"`
 	Mismatches    int64             `json:"mismatches"`
@@ -56,6 +57,7 @@ func reasons(why []zctap.Reason) (out []reason) {
 func (r *report) took(c cost) {
 	r.Seconds = c.wall.Seconds()
 	r.CPUSeconds, r.UserSeconds, r.SystemSeconds = c.cpu().Seconds(), c.user.Seconds(), c.sys.Seconds()
+	r.PeakMemory = peakResident()
 	if r.Seconds > 0 {
 		r.GBPerSecond = float64(r.Bytes) / 1e9 / r.Seconds
 	}

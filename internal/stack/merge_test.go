@@ -10,6 +10,7 @@ import (
 
 	"github.com/zctap/zctap/internal/driver"
 	"github.com/zctap/zctap/internal/stack/tcp"
+	"github.com/zctap/zctap/internal/testenv"
 	"github.com/zctap/zctap/internal/wire"
 )
 
@@ -249,10 +250,10 @@ func (w *twins) take() {
 }
 
 // TestMergedAsSingle: a batch does to a connection just what its frames do one by one,
-// to what is sent, received and counted, whatever is among them. ZCTAP_ATTACKS: longer.
+// to what is sent, received and counted, whatever is among them. ZCTAP_SCALE: longer.
 func TestMergedAsSingle(t *testing.T) {
 	var merged uint64
-	for seed := range uint64(full(640, 96)) {
+	for seed := range uint64(testenv.Scale("ZCTAP_SCALE", 640, 96)) {
 		w := newTwins(t, seed)
 		for range 40 {
 			w.round(time.Duration(w.rand.IntN(60))*time.Millisecond, w.segments())

@@ -43,13 +43,14 @@ type Conn struct {
 	// 3.7.4): the opposite of TCP_NODELAY, and off as Go has it.
 	Nagle bool
 
-	ecn    ecnState
-	acks   ackPolicy
-	opt    options
-	snd    sendState
-	rcv    recvState
-	timers timers
-	keep   keepAlive
+	ecn     ecnState
+	doubted wire.Seq // SND.UNA when cwnd was last reduced; see undo.go. Here it fills a gap
+	acks    ackPolicy
+	opt     options
+	snd     sendState
+	rcv     recvState
+	timers  timers
+	keep    keepAlive
 
 	// What follows is of senders, of repair, and of the beginning and the end.
 
@@ -67,7 +68,6 @@ type Conn struct {
 	listener    *Listener     // until the handshake is complete; nil if we opened
 	closedAt    mono.Time     // when it became an orphan
 	userTimeout time.Duration // 0: the stack's
-	doubted     wire.Seq      // SND.UNA when cwnd was last reduced; see undo.go
 
 	rtt    rttEstimator
 	cc     congestion

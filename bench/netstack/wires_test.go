@@ -146,7 +146,7 @@ func (w *postedWire) Poll(_ mono.Time, b *driver.Batch) error {
 	done := 0
 	for ; done < w.filled && !b.Full(); done++ {
 		p := &w.ring[done]
-		b.Frags = append(b.Frags, w.pool.Frag(p.id, 0, p.len))
+		b.Frags = w.pool.AppendFrag(b.Frags, p.id, 0, p.len)
 		n := len(b.Frags)
 		b.Add(driver.Frame{Frags: b.Frags[n-1 : n : n], Len: p.len, Checksum: w.checksum})
 		w.stats.RxFrames++

@@ -55,6 +55,15 @@ func (f Frag) Slice(from, to int) Frag {
 	return f
 }
 
+// TrimFront makes f what Slice(n, Len()) would return, in place: see AppendFrag.
+func (f *Frag) TrimFront(n int) {
+	if n < 0 || n > int(f.len) {
+		panic("buf: Frag.TrimFront out of range")
+	}
+	f.off += uint32(n)
+	f.len -= uint32(n)
+}
+
 // An Iov is a Frag in the application's hands: it holds one user reference,
 // and a view of the bytes. The zero Iov names nothing.
 type Iov struct {

@@ -74,3 +74,27 @@ func TestWord(t *testing.T) {
 		}
 	}
 }
+
+// TestFragInPlace: AppendFrag and TrimFront make what Frag and Slice return.
+func TestFragInPlace(t *testing.T) {
+	p := newPool(t, 4)
+	id := alloc(t, p, 1)[0]
+	want := p.Frag(id, 100, 900)
+	frags := p.AppendFrag(p.AppendFrag(nil, id, 1, 2), id, 100, 900)
+	if len(frags) != 2 || frags[0] != p.Frag(id, 1, 2) || frags[1] != want {
+		t.Fatalf("%+v, want %+v", frags, want)
+	}
+	for _, n := range []int{0, 1, 900} {
+		f := want.AsCopied()
+		if f.TrimFront(n); f != want.AsCopied().Slice(n, 900) {
+			t.Errorf("without its first %d bytes: %+v", n, f)
+		}
+	}
+	for _, n := range []int{-1, 901} {
+		wantPanic(t, "TrimFront out of range", func() { f := want; f.TrimFront(n) })
+	}
+	for _, c := range [][2]int{{-1, 1}, {0, -1}, {4000, 97}} {
+		wantPanic(t, "beyond the buffer", func() { p.AppendFrag(nil, id, c[0], c[1]) })
+	}
+	p.Put(id)
+}

@@ -97,6 +97,21 @@ func (p *Pool) Frag(b uint16, off, n int) Frag {
 	return Frag{off: uint32(off), len: uint32(n), region: p.region.id, buffer: b, gen: generation(p.words[b].Load())}
 }
 
+// AppendFrag appends to frags what Frag returns. Its fields are stored where they are to
+// lie: a Frag that is made and then copied, by one load that must wait for the stores
+// of all fields, takes 5 to 7 ns more.
+func (p *Pool) AppendFrag(frags []Frag, b uint16, off, n int) []Frag {
+	if off < 0 || n < 0 || off+n > int(p.region.bufSize) {
+		panic("buf: Frag beyond the buffer")
+	}
+	i := len(frags)
+	frags = append(frags, Frag{})
+	f := &frags[i]
+	f.off, f.len = uint32(off), uint32(n)
+	f.region, f.buffer, f.gen = p.region.id, b, generation(p.words[b].Load())
+	return frags
+}
+
 // ours reports whether f can be a frag of p: all that is looked up by what it
 // names is there. Region ids begin with 1.
 func (p *Pool) ours(f *Frag) bool {

@@ -48,13 +48,16 @@ func (s *Stack) merge(f *driver.Frame, conn *tcp.Conn) {
 		if f.Checksum != driver.Vouched && h.ip.VerifyL4(b[h.link:], s.bytes(f, len(b))...) != wire.OK {
 			return // it is counted when it is looked at by itself
 		}
-		if !inHead {
-			f.Frags[0] = f.Frags[0].Slice(headers, len(b))
-		}
 		if g.Count == 1 {
 			s.merged = append(s.merged[:0], g.Frags...)
 		}
-		s.merged = append(s.merged, f.Frags...)
+		at := len(s.merged)
+		for i := range f.Frags {
+			s.merged = append(s.merged, f.Frags[i])
+		}
+		if !inHead {
+			s.merged[at].TrimFront(headers)
+		}
 		g.Frags = s.merged
 		g.Len += each
 		g.Count++

@@ -76,7 +76,7 @@ func (r *receiver) take(q *queue, s *slot, b *driver.Batch) outcome {
 		r.spare = r.spare[:len(r.spare)-1]
 		n := min(s.len-off, r.bufSize)
 		q.read(s, off, r.pool.Region().Buffer(id)[:n])
-		b.Frags = append(b.Frags, r.pool.Frag(id, 0, n))
+		b.Frags = r.pool.AppendFrag(b.Frags, id, 0, n)
 		off += n
 	}
 	b.Add(driver.Frame{

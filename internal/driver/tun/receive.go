@@ -165,7 +165,7 @@ func (r *receiver) accept(slot []byte, n int, b *driver.Batch) bool {
 	off := max(len(head)-guess, 0) // of the first buffer, what went to the head
 	for left := length - len(head); left > 0; off = 0 {
 		n := min(left, r.size-off)
-		b.Frags = append(b.Frags, r.pool.Frag(r.bufs[r.missing], off, n))
+		b.Frags = r.pool.AppendFrag(b.Frags, r.bufs[r.missing], off, n)
 		r.missing++
 		left -= n
 	}

@@ -124,7 +124,7 @@ func (d *Driver) accept(q *queue, i, n uint32, b *driver.Batch) {
 		}
 		d.ledger.places[id] = elsewhere // the frame's
 		q.posted--
-		b.Frags = append(b.Frags, d.pool.Frag(id, off, int(desc.Len)))
+		b.Frags = d.pool.AppendFrag(b.Frags, id, off, int(desc.Len))
 		length += int(desc.Len)
 	}
 	if bad {

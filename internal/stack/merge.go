@@ -25,44 +25,50 @@ func (s *Stack) merge(f *driver.Frame, conn *tcp.Conn) {
 		return
 	}
 	room := -1 // unknown
-	for len(s.rest) > 0 && s.rest[0].Len == f.Len {
-		f := &s.rest[0]
+	length, taken, flags := g.Len, 0, h.tcp.Flags
+	merged := s.merged[:0]
+	for taken < len(s.rest) && s.rest[taken].Len == f.Len {
+		f := &s.rest[taken]
 		b := f.Head
 		inHead := len(b) == headers // split just there, as most drivers do
 		if !inHead {
 			if len(b) > 0 || len(f.Frags) == 0 || f.Frags[0].Len() <= headers {
-				return
+				break
 			}
 			b = s.pool.Region().View(f.Frags[0])
 		}
-		flags, ok := next.Next(b[h.link:], h.tcp.Seq.Add(uint32(g.Len)))
-		if !ok || string(b[:h.link]) != string(h.first[:h.link]) {
-			return
+		more, ok := next.Next(b[h.link:], h.tcp.Seq.Add(uint32(length)))
+		if !ok || h.link > 0 && string(b[:h.link]) != string(h.first[:h.link]) {
+			break
 		}
 		if room < 0 {
 			room = conn.Mergeable(&h.tcp)
 		}
-		if g.Len+each > room {
-			return
+		if length+each > room {
+			break
 		}
 		if f.Checksum != driver.Vouched && h.ip.VerifyL4(b[h.link:], s.bytes(f, len(b))...) != wire.OK {
-			return // it is counted when it is looked at by itself
+			break // it is counted when it is looked at by itself
 		}
-		if g.Count == 1 {
-			s.merged = append(s.merged[:0], g.Frags...)
+		if taken == 0 {
+			merged = append(merged, g.Frags...)
 		}
-		at := len(s.merged)
+		at := len(merged)
 		for i := range f.Frags {
-			s.merged = append(s.merged, f.Frags[i])
+			merged = append(merged, f.Frags[i])
 		}
 		if !inHead {
-			s.merged[at].TrimFront(headers)
+			merged[at].TrimFront(headers)
 		}
-		g.Frags = s.merged
-		g.Len += each
-		g.Count++
-		h.tcp.Flags |= flags
-		s.stats.Merged++
-		s.rest = s.rest[1:]
+		length += each
+		taken++
+		flags |= more
 	}
+	if taken == 0 {
+		return
+	}
+	s.merged, s.rest = merged, s.rest[taken:]
+	g.Frags, g.Len, g.Count = merged, length, g.Count+taken
+	h.tcp.Flags = flags
+	s.stats.Merged += uint64(taken)
 }

@@ -180,6 +180,7 @@ func (c *Conn) connect(now mono.Time) {
 	c.Send = NewSendBuffer(c.sh.SendSpace, c.sh.sendMemory)
 	c.synDue = false
 	c.timers.stop(timerRetransmit)
+	c.loss.stuck = 0 // was the handshake's
 	c.acks.start()
 	c.recallPath(now)
 	c.cc.start(c.sh.Congestion, c.snd.mss)

@@ -97,6 +97,21 @@ func TestNoGiveUpWithProgress(t *testing.T) {
 	s.state(Established)
 }
 
+// The clock of giving up does not begin with the handshake: what is written first, long
+// after it, is sent again as often as anything.
+func TestNoGiveUpAfterIdleness(t *testing.T) {
+	s := established(t, nil)
+	s.advance(2 * DefaultUserTimeout)
+	s.write(100)
+	s.flush()
+	for wait := handshakeRTO; wait < maxRTO; wait *= 2 {
+		s.advance(wait)
+	}
+	s.state(Established)
+	s.advance(2 * DefaultUserTimeout)
+	s.state(Closed)
+}
+
 // RFC 6298 section 5: the timer runs from the last ACK of something new, and not
 // when nothing is under way.
 func TestTimerRestart(t *testing.T) {

@@ -39,7 +39,7 @@ func (c *Conn) acknowledged(now mono.Time, s *Segment, seq wire.Seq, flags wire.
 	c.cc.cwnd = min(c.cc.cwnd, most)
 	// Only the newest segment tells the window (section 3.10.7.4).
 	seq = s.last(seq)
-	if c.snd.una.LessEq(ack) && (c.snd.wl1.LessThan(seq) || c.snd.wl1 == seq && c.snd.wl2.LessEq(ack)) {
+	if c.snd.una.LessEq(ack) && c.newerWindow(seq, ack) {
 		c.setSendWindow(seq, ack, wnd)
 	}
 	if c.finSet && c.snd.una == c.snd.fin.Add(1) {
@@ -89,14 +89,24 @@ func (c *Conn) setSendWindow(seq, ack wire.Seq, wnd uint32) {
 	if c.snd.wnd == 0 && wnd > 0 {
 		c.reopened()
 	}
-	c.snd.wl1, c.snd.wl2 = seq, ack
-	c.snd.wnd = wnd
-	c.snd.maxWnd = max(c.snd.maxWnd, wnd)
+	c.noteWindow(seq, ack, wnd)
 	if wnd == 0 && c.userTimeout == 0 {
 		// A peer that says so is alive (RFC 9293 section 3.8.6.1: the
 		// connection must stay open as long as probes are answered).
 		c.loss.stuck = 0
 	}
+}
+
+// newerWindow reports whether a segment with seq and ack is not older than the one
+// that has told the peer's window (RFC 9293 section 3.10.7.4, fifth step).
+func (c *Conn) newerWindow(seq, ack wire.Seq) bool {
+	return c.snd.wl1.LessThan(seq) || c.snd.wl1 == seq && c.snd.wl2.LessEq(ack)
+}
+
+func (c *Conn) noteWindow(seq, ack wire.Seq, wnd uint32) {
+	c.snd.wl1, c.snd.wl2 = seq, ack
+	c.snd.wnd = wnd
+	c.snd.maxWnd = max(c.snd.maxWnd, wnd)
 }
 
 // flight is the bytes sent and not acknowledged, as far as they count as still

@@ -50,6 +50,7 @@ func (c *Conn) compact(f buf.Frag) (piece buf.Frag, ok bool) {
 			return f, false
 		}
 		*p = compactor{buffer: c.sh.one[0], open: true}
+		c.calm = false // Output watches it
 		pool.Charge(p.buffer, c.account)
 		c.estimate(0, 1)
 	}

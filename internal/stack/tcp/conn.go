@@ -29,6 +29,7 @@ type Conn struct {
 
 	state      State
 	dirty      bool
+	calm       bool      // nothing has touched it since it was found at rest; see predict.go
 	accepted   bool      // the handshake was completed: failures are no failed opens
 	orphan     bool      // the application has closed: nobody will read
 	closing    bool      // a FIN is to be sent behind what is written

@@ -4,8 +4,14 @@ package tcp
 // each once, however many segments of a batch were theirs.
 type dirtyList struct{ first, last *Conn }
 
-// touch puts c into its stack's dirty list, if it is not there already.
+// touch has c looked at by Output: something of it has changed.
 func (c *Conn) touch() {
+	c.calm = false
+	c.enlist()
+}
+
+// enlist puts c into its stack's dirty list, if it is not there already.
+func (c *Conn) enlist() {
 	if c.dirty {
 		return
 	}

@@ -14,6 +14,9 @@ import "github.com/zctap/zctap/internal/wire"
 // section 4.3). As for the ACK: that one is due is decided by the sum of all lengths
 // and by whether any has PSH (inOrder), and it goes out after the batch.
 func (c *Conn) Mergeable(h *wire.TCP) int {
+	if c.calm && c.predicted(h) {
+		return int(c.offered())
+	}
 	switch c.state {
 	case Established, FinWait1, FinWait2:
 	default:

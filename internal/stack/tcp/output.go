@@ -9,6 +9,10 @@ import (
 // update; and shows what was received to the application. Once a batch for each
 // dirty connection.
 func (c *Conn) Output(now mono.Time) {
+	if c.calm {
+		c.outputPredicted(now)
+		return
+	}
 	switch {
 	case c.resetDue:
 		c.sendReset(now)
@@ -89,6 +93,7 @@ func (c *Conn) sendAll(now mono.Time) {
 			c.untrack()
 		}
 	}
+	c.calm = c.atRest()
 }
 
 // seal fixes where our FIN stands, when the application will write no more, and

@@ -134,10 +134,7 @@ func (c *Conn) payload(now mono.Time, seq wire.Seq, frags []buf.Frag, length, ea
 		c.acks.duplicate()
 		return
 	case c.ooo.empty():
-		c.push(frags)
-		c.rcv.nxt = c.rcv.nxt.Add(n)
-		c.inOrder(now, n, uint32(each), flags)
-		c.confirm(now)
+		c.continued(now, frags, n, uint32(each), flags)
 		return
 	case n <= uint32(c.ooo.first()-seq):
 		// The gap, or the first part of it.
@@ -149,6 +146,15 @@ func (c *Conn) payload(now mono.Time, seq wire.Seq, frags []buf.Frag, length, ea
 	c.drain()
 	c.acks.recovering() // RFC 5681 section 4.2: at once when a gap is filled
 	c.acks.received = now
+}
+
+// continued takes in n bytes, in segments of each, that continue the stream, when
+// nothing is held beyond a gap.
+func (c *Conn) continued(now mono.Time, frags []buf.Frag, n, each uint32, flags wire.Flags) {
+	c.push(frags)
+	c.rcv.nxt = c.rcv.nxt.Add(n)
+	c.inOrder(now, n, each, flags)
+	c.confirm(now)
 }
 
 // push takes in the frags that continue the stream: take and queue for each, but

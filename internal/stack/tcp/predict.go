@@ -1,0 +1,60 @@
+package tcp
+
+import (
+	"github.com/zctap/zctap/internal/mono"
+	"github.com/zctap/zctap/internal/wire"
+)
+
+// Header prediction, the receiver's half (Van Jacobson, "4BSD TCP header
+// prediction", Computer Communication Review, April 1990): a connection that only
+// receives gets one segment like the other, for each of which nearly all of RFC 9293
+// section 3.10.7 is known to come to nothing. Those are told by a few comparisons, and
+// what is left to do is what Input and Output would have done, and no more. It saves
+// work, and as much again in cache lines that are not looked at: what is used here is
+// the front of Conn.
+
+// atRest reports whether nothing but payload in order, in Established, concerns c:
+// nothing waits to be sent, is under way, is held, repaired, probed or being closed. It
+// holds until the next touch: whatever changes one of these has c looked at. What an
+// application writes does so by SendBuffer.Notify, since look was called before.
+func (c *Conn) atRest() bool {
+	l, p := &c.loss, &c.tlp
+	return c.state == Established && c.snd.nxt == c.snd.una && c.snd.max == c.snd.una && c.Send.Buffered() == 0 &&
+		!c.orphan && !c.closing && !c.rcv.finSeen && !c.ecn.echo &&
+		c.ooo.empty() && !c.report.due() && !c.pack.open && c.acks.dups == 0 &&
+		!l.active && !l.timedOut && !l.resend && !l.persisting && !l.probe && l.dupAcks == 0 && l.stuck == 0 &&
+		c.board.empty() && !p.open && !p.due && !p.timing && c.path.soft == 0 && !c.keep.probe &&
+		!c.timers.armed(timerRetransmit) && !c.timers.armed(timerHold) && !c.timers.armed(timerClose) && !c.timers.armed(timerLoss)
+}
+
+// predicted reports whether a segment with header h is the one that c, which is calm,
+// expects next. The peer's window is open, and was: who waits for it to open is not
+// calm.
+func (c *Conn) predicted(h *wire.TCP) bool {
+	o := &h.Options
+	return h.Seq == c.rcv.nxt && h.Ack == c.snd.una && h.Flags&^wire.PSH == wire.ACK && o.SACKCount == 0 &&
+		h.Window > 0 && c.snd.wnd > 0 &&
+		(!c.opt.timestamps || o.HasTimestamps && int32(o.TSVal-c.opt.tsRecent) >= 0) &&
+		c.judge() == plenty
+}
+
+// inputPredicted is Input of a segment that was predicted and has payload, all of it
+// in the window.
+func (c *Conn) inputPredicted(now mono.Time, s *Segment) {
+	c.enlist()
+	h := s.TCP
+	c.takeTimestamp(now, h, h.Seq)
+	c.keep.heard = now
+	if seq := s.last(h.Seq); c.newerWindow(seq, h.Ack) {
+		c.noteWindow(seq, h.Ack, uint32(h.Window)<<c.opt.sndShift)
+	}
+	c.continued(now, s.Frags, uint32(s.Len), uint32(s.Len/s.count()), h.Flags)
+}
+
+// outputPredicted is Output of a connection that is calm.
+func (c *Conn) outputPredicted(now mono.Time) {
+	if c.acks.now {
+		c.transmit(c.newHeader(now, c.bareSeq(), wire.ACK), [2][]byte{})
+	}
+	c.Publish()
+}

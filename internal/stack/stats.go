@@ -52,11 +52,18 @@ type Traffic struct {
 	Frames    uint64 // given to Deliver
 	Datagrams uint64 // queued, or dropped because their socket was full
 	Sent      uint64 // frames handed to the driver
+
+	StreamBytes uint64 // payload of TCP, taken in in order
+	SentBytes   uint64 // payload sent, of TCP and datagrams
 }
 
 // Traffic is these counters so far.
 func (s *Stack) Traffic() Traffic {
-	return Traffic{Frames: s.stats.Frames, Datagrams: s.udp.Stats.Datagrams + s.drops[socketFull], Sent: s.tx.Sent()}
+	t := &s.tcp.Stats
+	return Traffic{
+		Frames: s.stats.Frames, Datagrams: s.udp.Stats.Datagrams + s.drops[socketFull], Sent: s.tx.Sent(),
+		StreamBytes: t.ZeroCopyBytes + t.CopiedBytes, SentBytes: t.SentBytes + s.stats.DatagramBytesSent,
+	}
 }
 
 // Overrun is how many frames were dropped because their socket was full.

@@ -63,6 +63,7 @@ type Engine struct {
 	rounds      rounds
 	overrun     bool // a socket was full in this round
 	gathering   gathering
+	streaming   streaming
 	epochAt     mono.Time // when the stack was last told the time on the wall
 
 	commands commandQueue
@@ -109,6 +110,10 @@ func New(c engine.Config, o Options) (*Engine, error) {
 		Pool: c.Pool, CQ: c.CQ, Driver: o.Driver, Wakes: &e.wakes,
 		Prefixes: o.Prefixes, MaxHeld: c.MaxHeld, SendMemory: c.SendMemory, TimeWait: o.TimeWait, ECN: c.ECN, Gone: gone,
 		Congestion: congestion, Confirm: o.Confirm,
+	}
+	e.streaming.init(o.Driver)
+	if o.Driver.Caps().RxPosted > 0 {
+		sc.MaxRecvWindow = postedWindow
 	}
 	rand.Read(sc.Seed[:]) // never fails: see its documentation
 	if e.stack, err = stack.New(sc); err != nil {

@@ -26,6 +26,7 @@ type rounds struct {
 	kicks   uint64 // sleeps that another goroutine ended
 	yields  uint64 // see giveWay
 	lingers uint64 // sleeps that let datagrams gather
+	pauses  uint64 // sleeps while a stream is fast
 }
 
 // loop is the engine's goroutine. It keeps its thread: what it works on stays in
@@ -106,6 +107,7 @@ func (e *Engine) round(now mono.Time) (busy bool, err error) {
 		e.stack.Deliver(now, e.batch)
 		e.overrun = e.stack.Overrun() > overrun
 		e.gathering.received(now, e.stack.Traffic())
+		e.streaming.received(now, e.stack.Traffic())
 	}
 	if err != nil {
 		return false, err
@@ -154,7 +156,7 @@ func (e *Engine) sleep(now mono.Time) error {
 		return nil
 	}
 	e.rounds.sleeps++
-	err := e.wait(now)
+	err := e.rest(now)
 	if !e.sleeping.Swap(false) {
 		e.rounds.kicks++
 	}

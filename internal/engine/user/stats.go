@@ -58,6 +58,7 @@ func (e *Engine) stats(s *engine.Stats) {
 	s.Event("buffer-stalls", d.RxStalls)
 	s.Event("kicks", e.rounds.kicks)
 	s.Event("lingers", e.rounds.lingers)
+	s.Event("pauses", e.rounds.pauses)
 	s.Event("gave-way", e.rounds.yields)
 	if e.more != nil {
 		e.more(s)

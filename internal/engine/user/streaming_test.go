@@ -1,0 +1,127 @@
+package user
+
+import (
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/zctap/zctap/internal/driver"
+	"github.com/zctap/zctap/internal/mono"
+	"github.com/zctap/zctap/internal/stack"
+)
+
+// TestStreaming: a pause takes a stream that is fast, each pause anew, and nobody who is
+// spoken to.
+func TestStreaming(t *testing.T) {
+	const us, all = time.Microsecond, streamBytes
+	type batch struct {
+		after       time.Duration
+		bytes, sent uint64
+		fast        bool
+	}
+	for name, batches := range map[string][]batch{
+		"at once":           {{0, all, 0, true}, {250 * us, all, 0, true}},
+		"bit by bit":        {{0, all / 4, 0, false}, {50 * us, all / 4, 0, false}, {50 * us, all / 4, 0, false}, {100 * us, all / 4, 0, true}, {1 * us, 1, 0, false}},
+		"too little":        {{0, all - 1, 0, false}, {201 * us, all - 1, 0, false}},
+		"too slow":          {{0, all / 2, 0, false}, {201 * us, all / 2, 0, false}, {100 * us, all/2 - 1, 0, false}},
+		"slower in the end": {{0, all, 0, true}, {250 * us, all / 2, 0, false}, {250 * us, all / 2, 0, false}, {10 * us, all / 2, 0, true}},
+		"answered":          {{0, all, 1, false}, {10 * us, all - 1, 0, false}, {10 * us, all, 1, false}, {10 * us, all, 0, true}},
+		"sent only":         {{0, 0, all, false}, {10 * us, 0, all, false}},
+	} {
+		s := streaming{wire: &restingWire{}}
+		now, total := mono.Time(1e9), stack.Traffic{}
+		for i, b := range batches {
+			now = now.Add(b.after)
+			total.StreamBytes += b.bytes
+			total.SentBytes += b.sent
+			s.received(now, total)
+			if got := s.take(); got != b.fast || s.take() {
+				t.Errorf("%s: batch %d: fast %v, want %v, once", name, i, got, b.fast)
+			}
+		}
+	}
+}
+
+// A restingWire notes how it is told to sleep.
+type restingWire struct {
+	driver.Driver
+	posted int
+	slept  []string
+	until  mono.Time
+}
+
+func (w *restingWire) Caps() driver.Caps { return driver.Caps{RxPosted: w.posted} }
+
+func (w *restingWire) Wait(until mono.Time) error {
+	w.slept, w.until = append(w.slept, "wait"), until
+	return nil
+}
+
+func (w *restingWire) Linger(until mono.Time) error {
+	w.slept, w.until = append(w.slept, "linger"), until
+	return nil
+}
+
+// TestPauses: an engine looks at how fast streams come, and pauses for a moment, once,
+// if they are fast and the driver can.
+func TestPauses(t *testing.T) {
+	const n = 300_000
+	a, b := newHosts(t, options{})
+	client, server := connect(t, a, b)
+	await(t,
+		func() error { return errors.Join(send(client, 1, n), client.CloseWrite()) },
+		func() error { return receive(b.pool, server, 1, n) })
+	closeConn(t, client)
+	closeConn(t, server)
+	e := b.Engine
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	// Its goroutine has ended: what is its own is ours.
+	if got := e.streaming.before.StreamBytes; got != n {
+		t.Errorf("%d bytes of a stream of %d were seen", got, n)
+	}
+	if got := a.streamSent(t); got != n {
+		t.Errorf("%d bytes of a stream of %d were seen to be sent", got, n)
+	}
+	const now = mono.Time(1e9)
+	w := &restingWire{posted: 1}
+	e.driver = w
+	e.streaming.init(w)
+	rest := func(want string) {
+		t.Helper()
+		w.slept = nil
+		if err := e.rest(now); err != nil || !slices.Equal(w.slept, []string{want}) {
+			t.Errorf("rests by %v (%v), want %s", w.slept, err, want)
+		}
+	}
+	paused := e.rounds.pauses
+	rest("wait")
+	e.streaming.fast = true
+	rest("linger")
+	if w.until <= now || w.until > now.Add(streamPause) {
+		t.Errorf("rests for %v, want %v at most", w.until.Sub(now), streamPause)
+	}
+	rest("wait")
+	if got := e.rounds.pauses - paused; got != 1 {
+		t.Errorf("%d pauses counted, want 1", got)
+	}
+	for name, d := range map[string]driver.Driver{
+		"leaves frames where they are": &restingWire{}, "can't linger": struct{ driver.Driver }{&restingWire{posted: 1}},
+	} {
+		e.streaming = streaming{fast: true}
+		if e.streaming.init(d); e.streaming.take() {
+			t.Errorf("pauses over a driver that %s", name)
+		}
+	}
+}
+
+// streamSent closes h, and returns how many bytes its loop saw to be sent.
+func (h *host) streamSent(t *testing.T) uint64 {
+	t.Helper()
+	if err := h.Engine.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return h.Engine.streaming.before.SentBytes
+}

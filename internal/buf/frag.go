@@ -43,6 +43,9 @@ func (f Frag) AsCopied() Frag {
 	return f
 }
 
+// MarkCopied makes f what AsCopied returns, in place.
+func (f *Frag) MarkCopied() { f.off |= copiedBit }
+
 // Slice returns the part [from, to) of f, as bytes of the payload. Like a Go
 // slice expression it panics when the bounds are not 0 <= from <= to <= Len:
 // they come from our own arithmetic, never from the network.

@@ -72,9 +72,13 @@ func (r *Ring) Reap(dst []CQE) int {
 	for i := range got {
 		at := ((start + i) & mask) * stride
 		s := &r.cqes[at]
-		dst[i] = CQE{UserData: s.userData, Res: s.res, Flags: s.flags}
+		// Field by field: a literal is made elsewhere first, and copied.
+		c := &dst[i]
+		c.UserData, c.Res, c.Flags = s.userData, s.res, s.flags
 		if stride == 2 {
-			dst[i].Extra = r.cqes[at+1].words()
+			c.Extra = r.cqes[at+1].words()
+		} else {
+			c.Extra = [2]uint64{}
 		}
 	}
 	r.cq.Release(got)

@@ -55,7 +55,7 @@ type IFQParts struct {
 // NewIFQ makes an IFQ for an Instance that is not a Ring.
 func NewIFQ(p IFQParts) (*IFQ, error) {
 	q := &IFQ{
-		ops: p.Ops, id: p.ID, areas: p.Areas, bufSize: p.BufferSize, mixed: p.Mixed,
+		ops: p.Ops, id: p.ID, areas: p.Areas, bufSize: p.BufferSize, marks: dataMarks(p.Mixed),
 		copies: p.Copies, copiedBytes: p.CopiedBytes,
 	}
 	if p.Refill == nil {

@@ -19,7 +19,7 @@ type IFQ struct {
 	id      uint32
 	areas   []int // sizes, by area id
 	bufSize int
-	mixed   bool // data completions are those marked CQE32
+	marks   CQEFlags // that a completion with payload has: dataMarks
 	rq      *RQ
 	token   uint64
 	// The statistics: shared, written by the kernel; nil if not asked for.

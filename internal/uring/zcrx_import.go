@@ -25,7 +25,7 @@ func (r *Ring) ImportZCRX(fd int, of *IFQ) (*IFQ, error) {
 	q := &IFQ{
 		ops: (*zcrxControl)(r), id: reg.zcrxID, token: of.token,
 		areas: of.areas, bufSize: of.bufSize,
-		mixed: r.flags&SetupCQEMixed != 0,
+		marks: dataMarks(r.flags&SetupCQEMixed != 0),
 	}
 	r.ifqs = append(r.ifqs, q)
 	return q, nil

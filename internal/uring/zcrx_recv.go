@@ -42,11 +42,19 @@ func (d ZCData) Offset() int { return int(d.Token & (1<<zcrxAreaShift - 1)) }
 // without More, and also if what the kernel says can't be, because the place is outside of every area: Res is greater than
 // 0 then.
 func (q *IFQ) Data(c *CQE) (d ZCData, ok bool) {
-	d = ZCData{Token: c.Extra[0], Len: int(c.Res)}
-	if c.Res <= 0 || !c.More() || q.mixed && c.Flags&CQE32 == 0 || !q.within(d) {
+	d.Token, d.Len = c.Extra[0], int(c.Res)
+	if d.Len <= 0 || c.Flags&q.marks != q.marks || !q.within(d) {
 		return ZCData{}, false
 	}
 	return d, true
+}
+
+// dataMarks are the flags that a completion of RecvZC with payload has.
+func dataMarks(mixed bool) CQEFlags {
+	if mixed {
+		return CQEMore | CQE32
+	}
+	return CQEMore
 }
 
 // within reports whether d lies in an area.

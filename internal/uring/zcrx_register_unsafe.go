@@ -125,7 +125,7 @@ func (r *Ring) newIFQ(cfg *ZCRXConfig, s *zcrxScratch) (*IFQ, error) {
 	q := &IFQ{
 		ops: (*zcrxControl)(r), id: s.reg.zcrxID, token: s.area.token,
 		areas: []int{cfg.Area.Len()}, bufSize: cfg.BufferSize,
-		mixed: r.flags&SetupCQEMixed != 0,
+		marks: dataMarks(r.flags&SetupCQEMixed != 0),
 	}
 	if q.bufSize == 0 {
 		q.bufSize = os.Getpagesize()

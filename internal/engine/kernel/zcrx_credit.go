@@ -183,6 +183,9 @@ func (c *zcState) note(n int) {
 	c.got += uint64(n)
 	c.unlocated -= n
 	c.tries = 0
+	if uint(n-c.mean+7) <= 14 {
+		return // the mean stays
+	}
 	if n > c.mean || !c.usedUp() {
 		c.mean = max(c.mean+(n-c.mean)/8, 1)
 	}

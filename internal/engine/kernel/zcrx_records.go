@@ -56,9 +56,11 @@ func (r *records) add(b uint16, place uint64, owner token) (pays bool, joined *r
 	// completion.
 	e.token, e.owner, e.next, e.first = place, owner, before, i
 	e.run, e.pays, e.alone = 0, true, true
-	if before != 0 {
-		joined = r.behind(e, &r.all[before])
+	if before == 0 {
+		r.out++
+		return true, nil
 	}
+	joined = r.behind(e, &r.all[before])
 	if e.first == i {
 		r.out++
 	}
@@ -82,21 +84,24 @@ func (r *records) behind(e, last *record) (joined *record) {
 	return joined
 }
 
-// take removes the records of buffer b, the newest first: each call returns one,
-// which holds until the next, nil if there are none any more, or were none: it
-// was given back before, and not filled since.
-func (r *records) take(b uint16) *record {
-	i := r.first[b]
-	if i == 0 {
-		return nil
-	}
+// take removes the records of buffer b and returns the newest, with which drop
+// begins; 0 if there are none: it was given back before, and not filled since.
+func (r *records) take(b uint16) (newest int32) {
+	newest = r.first[b]
+	r.first[b] = 0
+	return newest
+}
+
+// drop forgets record i, that take removed, and returns the one before it in the same
+// buffer, 0 if it was the oldest.
+func (r *records) drop(i int32) (before int32) {
 	e := &r.all[i]
-	r.first[b] = e.next
 	if e.first == i {
 		r.out--
 	}
+	before = e.next
 	e.next, r.spare = r.spare, i
-	return e
+	return before
 }
 
 // any reports whether there is a record of owner in a buffer of which is says so.

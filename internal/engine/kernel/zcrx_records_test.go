@@ -16,9 +16,9 @@ func TestRecords(t *testing.T) {
 	const area = 5 << 48
 	add := func(buffer uint16, off uint64, who token) { r.add(buffer, area|uint64(buffer)<<12|off, who) }
 	take := func(buffer uint16) (tokens []uint64, owners []token) {
-		for e := r.take(buffer); e != nil; e = r.take(buffer) {
-			tokens = append(tokens, e.token)
-			owners = append(owners, e.owner)
+		for i := r.take(buffer); i != 0; i = r.drop(i) {
+			tokens = append(tokens, r.all[i].token)
+			owners = append(owners, r.all[i].owner)
 		}
 		return tokens, owners
 	}
@@ -100,8 +100,8 @@ func TestRecordsPay(t *testing.T) {
 		t.Errorf("%d buffers of the kernel are out", r.out)
 	}
 	alone := 0
-	for e := r.take(0); e != nil; e = r.take(0) {
-		if e.alone {
+	for i := r.take(0); i != 0; i = r.drop(i) {
+		if r.all[i].alone {
 			alone++
 		}
 	}

@@ -152,7 +152,7 @@ func (z *zcrx) land(s *socket, cqes []uring.CQE) (n int) {
 		s.zc.note(f.Len())
 		bytes += f.Len()
 		if copied {
-			*f = f.AsCopied()
+			f.MarkCopied()
 		}
 	}
 	out = z.records.out - out

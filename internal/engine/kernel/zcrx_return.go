@@ -40,11 +40,13 @@ func (z *zcrx) collect() {
 	for {
 		n := z.l.pool.TakeBack(z.ids[:])
 		for _, b := range z.ids[:n] {
-			for r := z.records.take(b); r != nil; r = z.records.take(b) {
+			for i := z.records.take(b); i != 0; {
+				r := &z.records.all[i]
 				if r.owner != owner || s == nil {
 					owner, s = r.owner, z.l.table.find(r.owner)
 				}
 				z.settle(r, s)
+				i = z.records.drop(i)
 			}
 		}
 		if n < len(z.ids) {

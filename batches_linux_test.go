@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/zctap/zctap"
+	"github.com/zctap/zctap/internal/enginetest"
 	"github.com/zctap/zctap/internal/pattern"
 )
 
@@ -18,35 +19,7 @@ func TestNSXDPBatches(t *testing.T) {
 			ours, theirs := newVeth(t, 1500)
 			q, peer := openXDP(ours, theirs, vethOurs4, vethPeer4, zctap.XDPConfig{Mode: mode})(t, zctap.Config{})
 			defer q.Close()
-			ln, err := q.Listen("tcp", ":0")
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer ln.Close()
-			_, port, err := net.SplitHostPort(ln.Addr().String())
-			if err != nil {
-				t.Fatal(err)
-			}
-			const size = 32 << 20
-			pat := pattern.New(9)
-			sent := make(chan error, 1)
-			go func() {
-				c, err := peer.Dial("tcp", net.JoinHostPort(peer.Host(), port))
-				if err == nil {
-					_, err = io.Copy(c, pat.Reader(size))
-					c.Close()
-				}
-				sent <- err
-			}()
-			c, err := ln.AcceptZC()
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer c.Close()
-			off := recvPattern(t, q, c, pat)
-			if err := <-sent; err != nil || off != size {
-				t.Fatalf("%d of %d bytes, %v", off, size, err)
-			}
+			wholeStream(t, q, peer, pattern.New(9), 32<<20)
 			s := q.Stats()
 			// Windows that open without a frame draw ACKs of their own, and each sleep
 			// is a call.
@@ -67,6 +40,39 @@ func TestNSXDPBatches(t *testing.T) {
 				t.Logf("%+v", s)
 			}
 		})
+	}
+}
+
+// wholeStream receives size bytes of pat that the peer sends in one connection, and
+// compares them.
+func wholeStream(t *testing.T, q *zctap.Queue, peer enginetest.Peer, pat *pattern.Pattern, size int64) {
+	t.Helper()
+	ln, err := q.Listen("tcp", ":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	_, port, err := net.SplitHostPort(ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	sent := make(chan error, 1)
+	go func() {
+		c, err := peer.Dial("tcp", net.JoinHostPort(peer.Host(), port))
+		if err == nil {
+			_, err = io.Copy(c, pat.Reader(size))
+			c.Close()
+		}
+		sent <- err
+	}()
+	c, err := ln.AcceptZC()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	off := recvPattern(t, q, c, pat)
+	if err := <-sent; err != nil || off != size {
+		t.Fatalf("%d of %d bytes, %v", off, size, err)
 	}
 }
 

@@ -59,7 +59,8 @@ type Plan struct {
 	Read    [2]int   // most bytes of a Read
 	Pause   [2]float64
 	PauseBy time.Duration
-	Keep    [2]float64 // probability that a Read keeps its views
+	Keep    [2]float64       // probability that a Read keeps its views
+	Stall   [2]time.Duration // until when a side keeps all views that it gets
 }
 
 // stream is what all flows send, each from another place on.
@@ -125,7 +126,7 @@ func (f *flow) next(now mono.Time) (t mono.Time) {
 		case now.Before(s.asleep):
 			t = earlier(t, s.asleep)
 		case s.kept:
-			t = earlier(t, now.Add(time.Millisecond))
+			t = earlier(t, max(now.Add(time.Millisecond), start.Add(f.plan.Stall[i])))
 		}
 	}
 	return t
@@ -269,7 +270,8 @@ func (f *flow) read(i int) (int, error) {
 		}
 		return nil
 	}
-	if s.kept && f.rand.IntN(4) == 0 {
+	stalled := f.world.now.Before(start.Add(f.plan.Stall[i]))
+	if s.kept && !stalled && f.rand.IntN(4) == 0 {
 		s.kept = false
 		if err := s.conn.Release(verify); err != nil {
 			return 0, fmt.Errorf("%w: %w", errWrong, err)
@@ -278,7 +280,7 @@ func (f *flow) read(i int) (int, error) {
 	if s.eof {
 		return 0, nil
 	}
-	keep := f.rand.Float64() < f.plan.Keep[i]
+	keep := stalled || f.rand.Float64() < f.plan.Keep[i]
 	n, err := s.conn.Read(1+f.rand.IntN(f.plan.Read[i]), keep, verify)
 	s.got += int64(n)
 	if n > 0 && s.got == f.plan.Bytes[1-i] && f.world.sc.Arrived != nil {

@@ -37,6 +37,7 @@ type loop struct {
 	wakes    moderation
 	paused   []*socket // may not receive for want of buffers; oldest first
 	gathers  []*socket // let datagrams gather
+	slice    engine.TimeSlice
 	wanting  bool      // the pool was asked to tell when buffers come back
 	starved  []*socket // to be tried again after a while
 	tails    tails
@@ -96,6 +97,7 @@ func (l *loop) round() error {
 	}
 	if timeout != 0 {
 		l.wakes.all()
+		l.renewSlice()
 	}
 	err := l.back.round(timeout)
 	if l.asleep.Load() {

@@ -17,6 +17,7 @@ const gatherTarget = 128
 // until it comes. The loop's.
 type gathering struct {
 	engine.Gathering
+	slice  engine.TimeSlice
 	wire   driver.Lingerer // nil: it cannot
 	before stack.Traffic
 }
@@ -53,6 +54,7 @@ func (e *Engine) wait(now mono.Time) error {
 		return e.driver.Wait(until)
 	}
 	e.rounds.lingers++
+	e.gathering.slice.Renew(now)
 	if end := now.Add(gather); until == 0 || end.Before(until) {
 		until = end
 	}

@@ -26,7 +26,7 @@ func xdpDevice(c *Config) *device {
 	d := &device{name: c.Interface}
 	d.start = func(e engine.Config) (engine.Engine, error) {
 		s := &shared{}
-		u, err := s.open(c.Interface, x, e)
+		u, err := s.open(c, x, e)
 		if err != nil {
 			return nil, errors.Join(err, s.close())
 		}
@@ -51,7 +51,7 @@ type shared struct {
 }
 
 // open takes the parts up in the order in which they need each other.
-func (s *shared) open(iface string, x *XDPConfig, e engine.Config) (_ *xdpEngine, err error) {
+func (s *shared) open(c *Config, x *XDPConfig, e engine.Config) (_ *xdpEngine, err error) {
 	mode, attach, err := x.modes()
 	if err != nil {
 		return nil, err
@@ -60,14 +60,14 @@ func (s *shared) open(iface string, x *XDPConfig, e engine.Config) (_ *xdpEngine
 	if s.ns, err = netns.Current(); err != nil {
 		return nil, err
 	}
-	if s.host, err = hostnet.Watch(iface); err != nil {
+	if s.host, err = hostnet.Watch(c.Interface); err != nil {
 		return nil, err
 	}
 	if s.program, err = steer.Load(steer.Options{Queues: steer.MaxQueues}); err != nil {
 		return nil, err
 	}
 	s.steered = attachment{program: s.program, ns: s.ns, index: s.host.Index(), fail: func(error) {}}
-	if x.Mode == "" && len(x.Queues) == 0 && xdp.Uncut(iface) {
+	if x.Mode == "" && len(x.Queues) == 0 && xdp.Uncut(c.Interface) {
 		attach, s.steered.forTCP = steer.Generic, made
 	}
 	if err := s.attach(attach, x.JournalDir); err != nil {
@@ -75,7 +75,7 @@ func (s *shared) open(iface string, x *XDPConfig, e engine.Config) (_ *xdpEngine
 	}
 	s.driver, err = xdp.Open(xdp.Config{
 		Index: s.host.Index(), Queues: x.Queues, Pool: e.Pool, Mode: mode, Resolver: s,
-		Register: s.program.SetSocket,
+		Register: s.program.SetSocket, CloseTimeout: c.closeTimeout(),
 		// It fails only when the program is gone, and with it the map.
 		Unregister: func(queue int) { _ = s.program.ClearSocket(queue) },
 	})

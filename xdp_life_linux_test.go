@@ -64,8 +64,14 @@ func (w *world) wantSays(what string, err error, want syscall.Errno, texts ...st
 // TestNSXDPDownUp: connections outlive that the interface goes down and comes up,
 // and that it gets another name meanwhile.
 func TestNSXDPDownUp(t *testing.T) {
+	for _, mode := range []string{zctap.XDPCopy, zctap.XDPGeneric} {
+		t.Run(mode, func(t *testing.T) { downUp(t, mode) })
+	}
+}
+
+func downUp(t *testing.T, mode string) {
 	w := newWorld(t, netns.VethOptions{})
-	q := w.open(zctap.XDPConfig{Mode: zctap.XDPCopy}, 1024)
+	q := w.open(zctap.XDPConfig{Mode: mode}, 1024)
 	ln := w.listen(q)
 	c, z := w.connect(ln)
 	w.exchange(c, z)
@@ -166,8 +172,14 @@ func TestNSXDPGone(t *testing.T) {
 
 // TestNSXDPMTU: a lower MTU is what new connections go by, and it comes back.
 func TestNSXDPMTU(t *testing.T) {
+	for _, mode := range []string{zctap.XDPCopy, zctap.XDPGeneric} {
+		t.Run(mode, func(t *testing.T) { changeMTU(t, mode) })
+	}
+}
+
+func changeMTU(t *testing.T, mode string) {
 	w := newWorld(t, netns.VethOptions{MTU: 2000})
-	q := w.open(zctap.XDPConfig{Mode: zctap.XDPCopy}, 1024)
+	q := w.open(zctap.XDPConfig{Mode: mode}, 1024)
 	ln := w.listen(q)
 	c, z := w.connect(ln)
 	for i, tt := range []struct{ mtu, mss int }{{1000, 948}, {1400, 1348}, {2000, 1948}, {3000, 1948}} {
@@ -254,4 +266,28 @@ func TestNSXDPQueueCount(t *testing.T) {
 		w.exchange(c, z)
 		w.close(q)
 	}
+}
+
+// TestNSXDPFewerQueues: the kernel does not take a queue away that a socket is bound to,
+// and one that is not bound may go.
+func TestNSXDPFewerQueues(t *testing.T) {
+	w := newWorld(t, netns.VethOptions{Queues: 3})
+	// With a program, veth wants a receive queue for each that the peer sends by.
+	if out, err := w.output(w.theirs, "ethtool", "-L", "veth1", "tx", "1"); err != nil {
+		t.Fatalf("ethtool -L: %v: %s", err, out)
+	}
+	q := w.open(zctap.XDPConfig{Queues: []int{0, 1}}, 2048)
+	c, z := w.connect(w.listen(q))
+	w.exchange(c, z)
+	w.setQueues("2")
+	w.exchange(c, z)
+	if out, err := w.output(w.ours, "ethtool", "-L", "veth0", "rx", "1", "tx", "1"); err == nil {
+		// A kernel that does: then the queue has to end, and say so.
+		_, err := z.RecvZC(make([]zctap.Iov, 1))
+		w.wantSays("RecvZC", err, syscall.ESTALE, "veth0 has 1 receive queues now, and queue 1 is no more", "close and open again")
+	} else {
+		t.Logf("the kernel refuses: %s", strings.TrimSpace(out))
+		w.exchange(c, z)
+	}
+	w.close(q)
 }

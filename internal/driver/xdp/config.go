@@ -59,6 +59,12 @@ type Config struct {
 	// interrupts are deferred by the interface's napi_defer_hard_irqs and
 	// gro_flush_timeout. Needs CAP_NET_ADMIN.
 	BusyPoll time.Duration
+
+	// CloseTimeout bounds how long Close, and an Open that fails, wait for the kernel
+	// to let go of the queues. It does so from a work queue, which is a matter of
+	// milliseconds, and of seconds on a machine with many times more work than cores.
+	// 0: 10 s.
+	CloseTimeout time.Duration
 }
 
 // Rings are how much a queue's rings hold.
@@ -115,8 +121,11 @@ type Resolver interface {
 const (
 	defaultFill      = 4096
 	defaultTxBuffers = 256
-	minRing          = 32      // the kernel's TX batch, and more than the longest frame has pieces
-	maxRing          = 1 << 16 // more entries than buffers make no sense
+
+	defaultCloseTimeout = 10 * time.Second
+
+	minRing = 32      // the kernel's TX batch, and more than the longest frame has pieces
+	maxRing = 1 << 16 // more entries than buffers make no sense
 
 	// stackReserve is the part of a region that the stack promises to nobody: an
 	// eighth (internal/stack/tcp, window.go). Half of that is posted besides what
@@ -149,6 +158,9 @@ func (c Config) withDefaults(queues int) (Config, error) {
 	}
 	if c.Mode > Copy {
 		return c, invalid("mode %d", c.Mode)
+	}
+	if c.CloseTimeout == 0 {
+		c.CloseTimeout = defaultCloseTimeout
 	}
 	if c.BusyPoll < 0 || c.BusyPoll > time.Second {
 		return c, invalid("busy polling for %v at a time; at most a second", c.BusyPoll)

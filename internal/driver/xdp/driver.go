@@ -43,7 +43,8 @@ type Driver struct {
 	registered []int // queues
 	unregister func(queue int)
 
-	sleep func(time.Duration) // time.Sleep, but in tests
+	sleep        func(time.Duration) // time.Sleep, but in tests
+	closeTimeout time.Duration
 
 	stats     driver.Stats
 	malformed uint64
@@ -73,7 +74,7 @@ func newDriver(c *Config, queues []*queue, l link) *Driver {
 		name: l.name, mtu: l.mtu, link: l,
 		pool: c.Pool, region: c.Pool.Region(), ledger: newLedger(c.Pool.Region()),
 		queues: queues, room: (&umem{c.Pool.Region(), c.Headroom}).room(), target: c.Rings.Fill, busy: c.BusyPoll > 0,
-		sleep: time.Sleep,
+		sleep: time.Sleep, closeTimeout: c.CloseTimeout,
 	}
 	d.eventfd = -1
 	return d
@@ -150,8 +151,9 @@ const (
 
 // Close unbinds from the queues and puts the driver's buffers back, frames that
 // were not received among them. It waits for what was sent before, for some 20 ms,
-// and for the kernel to let go of the buffers: if that fails in zero-copy
-// mode, where the NIC may still write to them, they are not put back. Idempotent.
+// and for the kernel to let go of the buffers (Config.CloseTimeout): if that fails in
+// zero-copy mode, where the NIC may still write to them, they are not put back.
+// Idempotent.
 func (d *Driver) Close() error {
 	if d.closed {
 		return nil
@@ -167,7 +169,7 @@ func (d *Driver) Close() error {
 	err := closeQueues(d.queues)
 	held := false
 	if d.release != nil {
-		late := awaitRelease(d.release, d.link.index, d.queues)
+		late := d.release.await(d.link.index, d.queues, d.closeTimeout)
 		held = late != nil && d.mode == ZeroCopy
 		err = errors.Join(err, late, d.release.close())
 	}

@@ -140,7 +140,7 @@ type binder struct {
 func (b *binder) bindAll(modes ...Mode) (m Mode, err error) {
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, closeQueues(b.queues), awaitRelease(b.release, b.link.index, b.queues[:b.bound]))
+			err = errors.Join(err, closeQueues(b.queues), b.release.await(b.link.index, b.queues[:b.bound], b.c.CloseTimeout))
 			b.queues, b.bound = nil, 0
 		}
 	}()
@@ -250,14 +250,6 @@ func needsSegments(l *link, room int) bool { return l.mtu+maxLinkHeader > room }
 func closeQueues(queues []*queue) (err error) {
 	for i := len(queues) - 1; i >= 0; i-- {
 		err = errors.Join(err, queues[i].close())
-	}
-	return err
-}
-
-// awaitRelease waits until the kernel has let go of all queues.
-func awaitRelease(r *releaseWatch, index int, queues []*queue) (err error) {
-	for _, q := range queues {
-		err = errors.Join(err, r.await(index, q.id, releaseTimeout))
 	}
 	return err
 }

@@ -4,6 +4,7 @@ package xdp
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"syscall"
 	"time"
@@ -20,10 +21,6 @@ const (
 	netdevQueueXSK     = 7 // there if an AF_XDP socket is bound
 	netdevTypeRX       = 0
 )
-
-// releaseTimeout bounds the wait for the kernel to take a closed socket off its
-// queue.
-const releaseTimeout = 2 * time.Second
 
 // A releaseWatch tells when the kernel has let go of a queue, and with it of the
 // buffers. It does so some time after the socket was closed, from a work queue
@@ -73,14 +70,24 @@ func (w *releaseWatch) bound(index, queue int) (is bool) {
 	return err == nil && is
 }
 
-// await waits until nothing is bound to the queue. ETIMEDOUT after timeout.
-func (w *releaseWatch) await(index, queue int, timeout time.Duration) error {
+// await waits until nothing is bound to any of the queues, for so long in all.
+func (w *releaseWatch) await(index int, queues []*queue, timeout time.Duration) error {
+	return awaitUnbound(func(queue int) bool { return w.bound(index, queue) }, queues, timeout)
+}
+
+// awaitUnbound waits until bound is false of all queues. After timeout it is ETIMEDOUT,
+// and names those of which it is not.
+func awaitUnbound(bound func(queue int) bool, queues []*queue, timeout time.Duration) (err error) {
 	deadline := time.Now().Add(timeout)
-	for pause := 50 * time.Microsecond; w.bound(index, queue); pause = min(2*pause, 5*time.Millisecond) {
-		if time.Now().After(deadline) {
-			return fmt.Errorf("queue %d is still bound %v after its socket was closed: %w", queue, timeout, unix.ETIMEDOUT)
+	for _, q := range queues {
+		for pause := 50 * time.Microsecond; bound(q.id); pause = min(2*pause, 5*time.Millisecond) {
+			left := time.Until(deadline)
+			if left <= 0 {
+				err = errors.Join(err, fmt.Errorf("queue %d is still bound %v after its socket was closed: %w", q.id, timeout, unix.ETIMEDOUT))
+				break
+			}
+			time.Sleep(min(pause, left))
 		}
-		time.Sleep(pause)
 	}
-	return nil
+	return err
 }

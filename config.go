@@ -86,6 +86,10 @@ type Config struct {
 	// Of engine User; the kernel's connections have it as net.ipv4.tcp_ecn says.
 	ECN bool
 
+	// HopLimit is the hop limit, TTL in IPv4, of what is sent, but to multicast groups; 0
+	// is 64. Of engine User; the kernel's sockets have net.ipv4.ip_default_ttl.
+	HopLimit uint8
+
 	// CloseTimeout bounds how long Close waits for the driver and the stack to
 	// give their buffers back; by default 10 s, as in the RFC. When it is over
 	// Close reports what is missing and keeps the memory.

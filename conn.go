@@ -80,6 +80,13 @@ func (c *Conn) SetUserTimeout(d time.Duration) error {
 	return c.q.opError("set", c.c.SetUserTimeout(d))
 }
 
+// SetTrafficClass sets the differentiated services codepoint (RFC 2474) of what is sent
+// from now on, in the upper six bits of tc. The others are ECN's, which is TCP's own: they
+// are ignored.
+func (c *Conn) SetTrafficClass(tc uint8) error {
+	return c.q.opError("set", c.c.SetTrafficClass(tc))
+}
+
 // LocalAddr is a *net.TCPAddr.
 func (c *Conn) LocalAddr() net.Addr { return net.TCPAddrFromAddrPort(c.c.LocalAddr()) }
 

@@ -90,7 +90,7 @@ func openDevice(c *Config, name string) (*Queue, error) {
 	q := &Queue{iface: c.Interface, rxQueue: c.RxQueue, cq: sockq.NewCQ()}
 	q.notices.Owner = q
 	d.config = engine.Config{
-		CQ: q.cq, MaxHeld: c.MaxHeld, SendMemory: c.SendMemory, Congestion: c.Congestion, ECN: c.ECN,
+		CQ: q.cq, MaxHeld: c.MaxHeld, SendMemory: c.SendMemory, Congestion: c.Congestion, ECN: c.ECN, HopLimit: c.HopLimit,
 	}
 	q.ifq, err = ifq.Register(d, &ifq.Args{
 		Queue:         queue,

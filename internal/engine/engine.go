@@ -70,6 +70,9 @@ type Conn interface {
 	// acknowledged for so long, or could not be sent (TCP_USER_TIMEOUT, the local half
 	// of RFC 5482); 0 is the default. EINVAL if negative.
 	SetUserTimeout(d time.Duration) error
+	// SetTrafficClass sets the DSCP of what is sent, the upper six bits of tc; those of
+	// ECN are TCP's own.
+	SetTrafficClass(tc uint8) error
 
 	LocalAddr() netip.AddrPort
 	RemoteAddr() netip.AddrPort
@@ -126,6 +129,9 @@ type Config struct {
 	// us gets it in any case. Of engine user; the kernel's sockets have it as
 	// net.ipv4.tcp_ecn says.
 	ECN bool
+	// HopLimit is the hop limit, TTL in IPv4, of what is sent; 0: 64. Of engine user; the
+	// kernel's sockets have net.ipv4.ip_default_ttl.
+	HopLimit uint8
 }
 
 // Stats are counters since the engine started, all but gauges only growing.

@@ -256,3 +256,19 @@ func TestFailureBeforeDatagrams(t *testing.T) {
 	}
 	r.closeSocket(u)
 }
+
+// Source quench means nothing any more, and is dropped without a word (RFC 6633; RFC 9293
+// MUST-55).
+func TestSourceQuench(t *testing.T) {
+	r := newRig(t)
+	remote := netip.AddrPortFrom(peer4, 53)
+	u := mustListen(t, r.stack, "udp", netip.AddrPort{}, remote)
+	defer r.closeSocket(u)
+	if out := r.deliver(icmpPacket(t, peer4, us4.Addr(), 4, 0, 0, udpPacket(t, u.Local, remote, pattern(1, 40))), whole); len(out) != 0 {
+		t.Errorf("%d answers", len(out))
+	}
+	if err := u.Queue.Failure(); err != nil {
+		t.Error(err)
+	}
+	r.wantDrops(map[string]uint64{"icmp-ignored": 1})
+}

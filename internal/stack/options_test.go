@@ -2,6 +2,7 @@ package stack
 
 import (
 	"bytes"
+	"github.com/zctap/zctap/internal/driver"
 	"net/netip"
 	"testing"
 
@@ -140,5 +141,32 @@ func TestOptionsAreRefused(t *testing.T) {
 			r.wantDrops(map[string]uint64{tt.cause: 4})
 			r.wantFree()
 		})
+	}
+}
+
+// TestHopLimit: Config.HopLimit is what packets of all protocols have (RFC 9293 section 3.9.2,
+// MUST-49), and 64 if it is 0.
+func TestHopLimit(t *testing.T) {
+	for _, tt := range []struct{ config, want uint8 }{{0, 64}, {1, 1}, {255, 255}} {
+		for _, p := range pairs {
+			r := newRig(t, func(c *Config, _ *driver.Caps) { c.HopLimit = tt.config })
+			out := r.deliver(pingPacket(t, p, []byte("x")), whole)
+			out = append(out, r.deliver(tcpPacket(t, p.peer, p.us, wire.TCP{SrcPort: 1, DstPort: 2, Flags: wire.SYN}, nil), whole)...)
+			u := mustListen(t, r.stack, "udp", netip.AddrPort{}, netip.AddrPortFrom(p.peer, 9))
+			if err := u.Send.Write([]byte("x"), netip.AddrPort{}); err != nil {
+				t.Fatal(err)
+			}
+			r.stack.SendDatagrams(u)
+			out = append(out, r.deliverFrame()...)
+			if len(out) != 3 {
+				t.Fatalf("%d packets", len(out))
+			}
+			for _, b := range out {
+				if got := parse(t, b).HopLimit; got != tt.want {
+					t.Errorf("Config.HopLimit %d: %d in % x", tt.config, got, b)
+				}
+			}
+			r.closeSocket(u)
+		}
 	}
 }

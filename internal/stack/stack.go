@@ -56,6 +56,10 @@ type Config struct {
 	// ECN asks for ECN (RFC 3168) when dialing. Who asks us gets it in any case.
 	ECN bool
 
+	// HopLimit is the hop limit, TTL in IPv4, of what is sent, but to groups; 0:
+	// ip.DefaultHopLimit.
+	HopLimit uint8
+
 	// TimeWait, MaxRecvWindow, SendSpace, SendMemory, UserTimeout and Congestion are
 	// tcp.Config's.
 	TimeWait, UserTimeout                time.Duration
@@ -136,6 +140,9 @@ func New(c Config) (*Stack, error) {
 		unreachables: newLimiter(answersPerSecond, answersBurst),
 		resets:       newLimiter(answersPerSecond, answersBurst),
 	}
+	if c.HopLimit != 0 {
+		s.tx.SetHopLimit(c.HopLimit)
+	}
 	for _, l := range []*limiter{&s.echoes, &s.unreachables, &s.resets} {
 		*l = l.random(s.rand.Uint32)
 	}
@@ -150,6 +157,7 @@ func New(c Config) (*Stack, error) {
 		Pool:          c.Pool,
 		Transmit:      s.tx.TCP,
 		TransmitECT:   s.tx.TCPECT,
+		TransmitClass: s.tx.TCPClass,
 		ECN:           c.ECN,
 		Confirm:       c.Confirm,
 		Wakes:         c.Wakes,

@@ -86,7 +86,7 @@ func TestBroadcastSend(t *testing.T) {
 	if err := r.stack.CheckDatagram(u, netip.AddrPortFrom(us4.Addr(), 9), 1); !errors.Is(err, syscall.ENETUNREACH) {
 		t.Errorf("to ourselves: %v", err)
 	}
-	for _, to := range []netip.Addr{subnet, wire.LimitedBroadcast} {
+	for _, to := range []netip.Addr{subnet, wire.LimitedBroadcast, netip.MustParseAddr("224.0.0.1"), netip.MustParseAddr("ff02::1")} {
 		if _, err := r.stack.Dial(r.now, "tcp", netip.AddrPort{}, netip.AddrPortFrom(to, 9)); !errors.Is(err, syscall.ENETUNREACH) {
 			t.Errorf("TCP to %v: %v", to, err)
 		}

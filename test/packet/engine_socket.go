@@ -102,6 +102,11 @@ func (c *engineConn) Set(name, value string) error {
 		if d, err = time.ParseDuration(value); err == nil {
 			err = c.conn.SetUserTimeout(d)
 		}
+	case "dscp":
+		var n uint64
+		if n, err = strconv.ParseUint(value, 10, 6); err == nil {
+			err = c.conn.SetTrafficClass(uint8(n) << 2)
+		}
 	case "linger":
 		var sec int
 		if sec, err = strconv.Atoi(value); err == nil {

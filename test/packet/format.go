@@ -85,6 +85,9 @@ func (p *Packet) String() string {
 	if p.ECN != nil {
 		fmt.Fprintf(&b, " ecn %v", *p.ECN)
 	}
+	if p.DSCP != nil {
+		fmt.Fprintf(&b, " dscp %v", *p.DSCP)
+	}
 	if g := p.Garbage; g != nil {
 		b.WriteString(" garbage")
 		if g[0] != -maxNumber || g[1] != maxNumber {

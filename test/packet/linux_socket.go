@@ -184,6 +184,11 @@ func (s *linuxSocket) Set(name, value string) error {
 		return unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_SNDBUF, n)
 	case "linger":
 		return setLinger(s.fd, n)
+	case "dscp":
+		if s.l.world.stack.Is6() {
+			return unix.SetsockoptInt(s.fd, unix.IPPROTO_IPV6, unix.IPV6_TCLASS, n<<2)
+		}
+		return unix.SetsockoptInt(s.fd, unix.IPPROTO_IP, unix.IP_TOS, n<<2)
 	}
 	return unix.ENOTSUP
 }

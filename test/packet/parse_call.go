@@ -106,10 +106,10 @@ func (c *Call) parseOption(form verbForm, w *words) error {
 		if value != "off" {
 			_, err = parseDuration(value)
 		}
-	case "rcvbuf", "sndbuf", "linger":
+	case "rcvbuf", "sndbuf", "linger", "dscp":
 		_, err = parseNumber(value)
 	default:
-		return fmt.Errorf("set %q: nodelay, quickack, keepalive, usertimeout, rcvbuf, sndbuf and linger are known", name)
+		return fmt.Errorf("set %q: nodelay, quickack, keepalive, usertimeout, rcvbuf, sndbuf, linger and dscp are known", name)
 	}
 	if err != nil {
 		return fmt.Errorf("set %s %q: %w", name, value, err)

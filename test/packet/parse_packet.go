@@ -219,6 +219,12 @@ func (p *Packet) parseMarks(w *words) error {
 				return err
 			}
 			p.ECN = &v
+		case w.take("dscp"):
+			v, err := w.value("dscp")
+			if err != nil {
+				return err
+			}
+			p.DSCP = &v
 		default:
 			if ok, err := p.parseCraft(w); !ok || err != nil {
 				return err
@@ -253,6 +259,9 @@ func (p *Packet) parseGarbage(w *words) error {
 // checkExact complains of values that can't be sent.
 func (p *Packet) checkExact() error {
 	values := []Value{p.Seq, p.End, p.Ack, p.Len}
+	if p.DSCP != nil {
+		return errors.New("dscp is for packets that are expected")
+	}
 	for _, v := range []*Value{p.Urgent, p.ECN} {
 		if v != nil {
 			values = append(values, *v)

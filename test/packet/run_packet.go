@@ -75,6 +75,9 @@ func (r *Runner) compare(e *Event, p *Packet, got *received) error {
 	if e.Packet.ECN != nil {
 		m.value("ecn", *e.Packet.ECN, int64(got.ip.TrafficClass&3))
 	}
+	if e.Packet.DSCP != nil {
+		m.value("dscp", *e.Packet.DSCP, int64(got.ip.TrafficClass>>2))
+	}
 	switch p.Proto {
 	case TCP:
 		if got.tcp.Options.HasTimestamps {

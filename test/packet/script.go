@@ -92,6 +92,7 @@ type Packet struct {
 	Proto    Proto
 	Len      Value // UDP, echo: bytes of payload
 	ECN      *Value
+	DSCP     *Value // expected
 	Cut      []cut  // into fragments, as they are injected; nil: whole
 	Message  string // ICMP: which; see icmpMessages
 

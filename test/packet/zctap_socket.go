@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -108,6 +109,12 @@ func (c *zctapConn) Set(name, value string) error {
 			return err
 		}
 		c.conn.SetUserTimeout(d)
+	case "dscp":
+		n, err := strconv.ParseUint(value, 10, 6)
+		if err != nil {
+			return err
+		}
+		c.conn.SetDSCP(uint8(n))
 	case "linger":
 		c.reset = value == "0" // more than 0 is a timer of the engine's
 	default:

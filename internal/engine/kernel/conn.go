@@ -82,6 +82,9 @@ func (c *conn) SetKeepAlive(on bool, idle time.Duration) error { return c.sock.S
 // SetUserTimeout implements engine.Conn.
 func (c *conn) SetUserTimeout(d time.Duration) error { return c.sock.SetUserTimeout(d) }
 
+// SetTrafficClass implements engine.Conn; the kernel leaves ECN's bits as they are.
+func (c *conn) SetTrafficClass(tc uint8) error { return c.sock.SetTrafficClass(tc) }
+
 // LocalAddr implements engine.Conn.
 func (c *conn) LocalAddr() netip.AddrPort { return c.sock.LocalAddr() }
 

@@ -172,6 +172,11 @@ func (c *Conn) SetUserTimeout(d time.Duration) error {
 	return c.set(func() { c.engine.do(func(mono.Time) { c.tcp.SetUserTimeout(d) }) })
 }
 
+// SetTrafficClass sets the DSCP of what is sent from now on; see engine.Conn.
+func (c *Conn) SetTrafficClass(tc uint8) error {
+	return c.set(func() { c.engine.do(func(mono.Time) { c.tcp.SetDSCP(tc >> 2) }) })
+}
+
 func (c *Conn) set(f func()) error {
 	if c.closed.Load() {
 		return net.ErrClosed

@@ -108,7 +108,7 @@ func New(c engine.Config, o Options) (*Engine, error) {
 	}
 	sc := stack.Config{
 		Pool: c.Pool, CQ: c.CQ, Driver: o.Driver, Wakes: &e.wakes,
-		Prefixes: o.Prefixes, MaxHeld: c.MaxHeld, SendMemory: c.SendMemory, TimeWait: o.TimeWait, ECN: c.ECN, Gone: gone,
+		Prefixes: o.Prefixes, MaxHeld: c.MaxHeld, SendMemory: c.SendMemory, TimeWait: o.TimeWait, ECN: c.ECN, HopLimit: c.HopLimit, Gone: gone,
 		Congestion: congestion, Confirm: o.Confirm,
 	}
 	e.streaming.init(o.Driver)

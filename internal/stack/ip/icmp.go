@@ -75,7 +75,7 @@ func (t *Tx) answer(head []byte, p *wire.Packet, msg []byte) {
 	if p.Version == 6 {
 		proto = wire.ProtoICMPv6
 	}
-	n, err := t.putIP(head, &wire.IPHeader{Src: p.Dst, Dst: p.Src, Proto: proto, HopLimit: ttl, PayloadLen: len(msg)})
+	n, err := t.putIP(head, &wire.IPHeader{Src: p.Dst, Dst: p.Src, Proto: proto, HopLimit: t.hopLimit, PayloadLen: len(msg)})
 	if err != nil {
 		t.stats.Unsendable++
 		return

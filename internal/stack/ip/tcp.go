@@ -21,19 +21,25 @@ const (
 // h is only read. The payload must stay as it is until Flush returns. What
 // cannot be sent is counted, not reported: to TCP it is a lost segment.
 func (t *Tx) TCP(src, dst netip.Addr, h *wire.TCP, payload [2][]byte, mss int) {
-	t.tcp(src, dst, h, payload, mss, wire.NotECT)
+	t.tcp(src, dst, h, payload, mss, uint8(wire.NotECT))
 }
 
 // TCPECT is TCP with packets that routers may mark instead of dropping them: they
 // carry ECT(0) (RFC 3168 section 5).
 func (t *Tx) TCPECT(src, dst netip.Addr, h *wire.TCP, payload [2][]byte, mss int) {
-	t.tcp(src, dst, h, payload, mss, wire.ECT0)
+	t.tcp(src, dst, h, payload, mss, uint8(wire.ECT0))
 }
 
-func (t *Tx) tcp(src, dst netip.Addr, h *wire.TCP, payload [2][]byte, mss int, ecn wire.ECN) {
+// TCPClass is TCP with packets of a traffic class: DSCP (RFC 2474) in its upper six bits,
+// ECN in the others.
+func (t *Tx) TCPClass(class uint8, src, dst netip.Addr, h *wire.TCP, payload [2][]byte, mss int) {
+	t.tcp(src, dst, h, payload, mss, class)
+}
+
+func (t *Tx) tcp(src, dst netip.Addr, h *wire.TCP, payload [2][]byte, mss int, class uint8) {
 	left := len(payload[0]) + len(payload[1])
 	if left <= mss {
-		t.segment(src, dst, h, payload, 0, ecn)
+		t.segment(src, dst, h, payload, 0, class)
 		return
 	}
 	s := *h
@@ -53,7 +59,7 @@ func (t *Tx) tcp(src, dst netip.Addr, h *wire.TCP, payload [2][]byte, mss int, e
 		if n > mss {
 			gso = mss
 		}
-		t.segment(src, dst, &s, piece, gso, ecn)
+		t.segment(src, dst, &s, piece, gso, class)
 		s.Seq = s.Seq.Add(uint32(n))
 		left -= n
 	}
@@ -70,14 +76,14 @@ func (t *Tx) most(src netip.Addr, h *wire.TCP, mss int) int {
 }
 
 // segment sends one frame.
-func (t *Tx) segment(src, dst netip.Addr, h *wire.TCP, payload [2][]byte, gso int, ecn wire.ECN) {
+func (t *Tx) segment(src, dst netip.Addr, h *wire.TCP, payload [2][]byte, gso int, class uint8) {
 	n := len(payload[0]) + len(payload[1])
 	b := t.begin(n)
 	if b == nil {
 		return
 	}
 	l4, err := t.putIP(b, &wire.IPHeader{
-		Src: src, Dst: dst, Proto: wire.ProtoTCP, HopLimit: ttl, TrafficClass: uint8(ecn), PayloadLen: h.HeaderLen() + n,
+		Src: src, Dst: dst, Proto: wire.ProtoTCP, HopLimit: t.hopLimit, TrafficClass: class, PayloadLen: h.HeaderLen() + n,
 	})
 	if err != nil {
 		t.stats.Unsendable++

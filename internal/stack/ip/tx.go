@@ -33,7 +33,8 @@ const (
 	// minMTU is the least of IPv4 (RFC 791 section 3.2), and of Linux's interfaces.
 	minMTU = 68
 
-	ttl = 64 // RFC 1700's recommended default, and Linux's
+	// DefaultHopLimit is RFC 1700's recommended default, and Linux's.
+	DefaultHopLimit = 64
 )
 
 // Tx collects frames for one driver. It belongs to the engine's goroutine.
@@ -42,6 +43,8 @@ type Tx struct {
 	caps   driver.Caps
 	now    mono.Time
 	err    error // of the driver, final
+
+	hopLimit uint8 // TTL in IPv4
 
 	frames []driver.TxFrame // what waits, in order
 	slots  [][]byte         // slots[i] is the header space of frames[i]
@@ -75,11 +78,13 @@ type Stats struct {
 func NewTx(d driver.Driver) *Tx {
 	t := &Tx{
 		driver: d,
-		caps:   d.Caps(),
-		frames: make([]driver.TxFrame, 0, maxFrames),
-		slots:  make([][]byte, maxFrames),
-		ours:   make([]bool, maxFrames),
-		store:  make([]byte, maxCopied),
+
+		hopLimit: DefaultHopLimit,
+		caps:     d.Caps(),
+		frames:   make([]driver.TxFrame, 0, maxFrames),
+		slots:    make([][]byte, maxFrames),
+		ours:     make([]bool, maxFrames),
+		store:    make([]byte, maxCopied),
 	}
 	arena := make([]byte, maxFrames*slotSize)
 	for i := range t.slots {
@@ -95,6 +100,10 @@ func (t *Tx) MTU() int { return t.caps.MTU }
 // The driver takes frames of its own MTU all the same: what is sent already, or
 // being cut up, is sent.
 func (t *Tx) SetMTU(mtu int) { t.caps.MTU = min(max(mtu, minMTU), t.driver.Caps().MTU) }
+
+// SetHopLimit sets the hop limit, TTL in IPv4, of what is sent from now on, but to groups
+// (RFC 9293 section 3.9.2, MUST-49).
+func (t *Tx) SetHopLimit(n uint8) { t.hopLimit = n }
 
 // MSS is the largest TCP segment that the wire carries, in bytes of payload and
 // TCP options together: the value of the MSS option (RFC 6691).

@@ -30,7 +30,7 @@ func (t *Tx) UDP(src, dst netip.AddrPort, tc uint8, payload []byte) error {
 	if b == nil {
 		return nil
 	}
-	hops := uint8(ttl)
+	hops := t.hopLimit
 	if dst.Addr().IsMulticast() {
 		hops = groupHops
 	}

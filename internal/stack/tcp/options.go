@@ -27,6 +27,7 @@ type options struct {
 	sack       bool // both ends understand SACK; in SYN-SENT: we offer to
 	sndShift   uint8
 	rcvShift   uint8
+	class      uint8 // DSCP of what is sent, where the traffic class has it
 
 	tsOffset   uint32    // what our clock is ahead of now: nobody learns our uptime
 	tsRecent   uint32    // TS.Recent of RFC 7323 section 4.3

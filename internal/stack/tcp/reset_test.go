@@ -145,3 +145,15 @@ func TestNoAckLoop(t *testing.T) {
 		t.Errorf("%d ACKs in a second", n)
 	}
 }
+
+// A RST is taken in with a closed window, too (RFC 9293 section 3.8.6, MUST-66).
+func TestResetWithClosedWindow(t *testing.T) {
+	s := scaled(t, 64, nil)
+	b := s.take(63)
+	s.c.rcv.adv = s.c.rcv.nxt
+	s.expect("elsewhere", s.inOut(2, 1, wire.RST, nil))
+	s.state(Established)
+	s.in(1, 1, wire.RST, nil)
+	s.state(Closed)
+	s.giveBack(b)
+}

@@ -41,6 +41,9 @@ type Config struct {
 	// TransmitECT is Transmit for packets that are to carry ECT(0) (RFC 3168 section
 	// 5); nil: ECN is not negotiated.
 	TransmitECT Transmit
+	// TransmitClass is Transmit for packets with a traffic class, DSCP and ECN; nil: Conn.SetDSCP
+	// has no effect.
+	TransmitClass func(class uint8, src, dst netip.Addr, h *wire.TCP, payload [2][]byte, mss int)
 	// ECN asks for ECN when we dial. Who asks us gets it in any case.
 	ECN bool
 

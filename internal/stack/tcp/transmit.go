@@ -35,7 +35,7 @@ func (c *Conn) newHeader(now mono.Time, seq wire.Seq, flags wire.Flags) *wire.TC
 
 // transmit sends the segment, and notes that it carried an ACK.
 func (c *Conn) transmit(h *wire.TCP, payload [2][]byte) {
-	c.transmitBy(c.sh.Transmit, h, payload)
+	c.transmitAs(wire.NotECT, h, payload)
 }
 
 // transmitNew sends a segment with data that was never sent before. What is sent
@@ -43,13 +43,17 @@ func (c *Conn) transmit(h *wire.TCP, payload [2][]byte) {
 // 3168 sections 6.1.5 and 6.1.6).
 func (c *Conn) transmitNew(h *wire.TCP, payload [2][]byte) {
 	if c.ecn.on {
-		c.transmitBy(c.sh.TransmitECT, h, payload)
+		c.transmitAs(wire.ECT0, h, payload)
 	} else {
-		c.transmitBy(c.sh.Transmit, h, payload)
+		c.transmitAs(wire.NotECT, h, payload)
 	}
 }
 
-func (c *Conn) transmitBy(send Transmit, h *wire.TCP, payload [2][]byte) {
+// SetDSCP sets the differentiated services codepoint (RFC 2474), 6 bits, of what is sent
+// from now on (RFC 9293 section 3.9.1.9, MUST-48).
+func (c *Conn) SetDSCP(dscp uint8) { c.opt.class = dscp << 2 }
+
+func (c *Conn) transmitAs(ecn wire.ECN, h *wire.TCP, payload [2][]byte) {
 	if n := len(payload[0]) + len(payload[1]); n > 0 {
 		c.sh.Stats.Supers++
 		c.sh.Stats.SentBytes += uint64(n)
@@ -61,7 +65,15 @@ func (c *Conn) transmitBy(send Transmit, h *wire.TCP, payload [2][]byte) {
 		c.acks.sent()
 		c.timers.stop(timerDelayedAck)
 	}
-	send(c.tuple.Local.Addr(), c.tuple.Remote.Addr(), h, payload, int(c.snd.mss))
+	from, to, mss := c.tuple.Local.Addr(), c.tuple.Remote.Addr(), int(c.snd.mss)
+	switch {
+	case c.opt.class != 0 && c.sh.TransmitClass != nil:
+		c.sh.TransmitClass(c.opt.class|uint8(ecn), from, to, h, payload, mss)
+	case ecn == wire.ECT0:
+		c.sh.TransmitECT(from, to, h, payload, mss)
+	default:
+		c.sh.Transmit(from, to, h, payload, mss)
+	}
 }
 
 // sendAck sends an ACK without payload.

@@ -22,7 +22,24 @@ func echoPair(t *testing.T) (server, client *zctap.Queue) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := server.Listen("tcp", ":80")
+	echoes(t, server, ":80")
+	t.Cleanup(func() {
+		for _, q := range []*zctap.Queue{client, server} {
+			if err := q.Close(); err != nil {
+				t.Error(err)
+			}
+			if n := q.Leaked(); n != 0 {
+				t.Errorf("%d buffers leaked", n)
+			}
+		}
+	})
+	return server, client
+}
+
+// echoes has q echo what comes to an address, until q is closed.
+func echoes(t *testing.T, q *zctap.Queue, addr string) {
+	t.Helper()
+	l, err := q.Listen("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,17 +55,6 @@ func echoPair(t *testing.T) (server, client *zctap.Queue) {
 			}()
 		}
 	}()
-	t.Cleanup(func() {
-		for _, q := range []*zctap.Queue{client, server} {
-			if err := q.Close(); err != nil {
-				t.Error(err)
-			}
-			if n := q.Leaked(); n != 0 {
-				t.Errorf("%d buffers leaked", n)
-			}
-		}
-	})
-	return server, client
 }
 
 // wantEcho sends p and wants it back.

@@ -7,6 +7,9 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/zctap/zctap/internal/buf"
+	"github.com/zctap/zctap/internal/driver"
 )
 
 // Names of the engines, for Config.Engine.
@@ -198,6 +201,9 @@ type TUN struct {
 	MTU int
 	// Device is the character device, by default /dev/net/tun.
 	Device string
+
+	// over puts another driver over that of the device: a bad wire, in tests.
+	over func(driver.Driver, *buf.Pool) (driver.Driver, error)
 }
 
 const (

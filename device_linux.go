@@ -7,6 +7,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/zctap/zctap/internal/buf"
+	"github.com/zctap/zctap/internal/driver"
 	"github.com/zctap/zctap/internal/driver/tun"
 	"github.com/zctap/zctap/internal/engine"
 	"github.com/zctap/zctap/internal/engine/kernel"
@@ -65,7 +67,7 @@ func tunDevice(t *TUN) (*device, error) {
 	return &device{
 		name: t.Name,
 		start: func(e engine.Config) (engine.Engine, error) {
-			d, err := tun.Open(tun.Config{Name: t.Name, Device: t.Device, MTU: t.MTU, Pool: e.Pool})
+			d, err := openTUN(t, e.Pool)
 			if err != nil {
 				return nil, err
 			}
@@ -77,6 +79,18 @@ func tunDevice(t *TUN) (*device, error) {
 			return startUser(e, d, t.Addresses)
 		},
 	}, nil
+}
+
+func openTUN(t *TUN, pool *buf.Pool) (driver.Driver, error) {
+	d, err := tun.Open(tun.Config{Name: t.Name, Device: t.Device, MTU: t.MTU, Pool: pool})
+	if err != nil || t.over == nil {
+		return d, err
+	}
+	over, err := t.over(d, pool)
+	if err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return over, nil
 }
 
 // hostTimeout bounds the wait for the kernel to use the addresses it was given.

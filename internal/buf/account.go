@@ -67,14 +67,30 @@ func (p *Pool) OnReturn(fn func()) { p.kick.fn.Store(&fn) }
 // back. The engine calls it before it looks a last time and goes to sleep.
 func (p *Pool) WantReturn() { p.kick.wanted.Store(true) }
 
+// Nudge calls OnReturn's function if WantReturn asked for it: for an engine of several
+// threads, of which one has made room that another may wait for. Any
+// goroutine. It is with WantReturn as returned is.
+func (p *Pool) Nudge() {
+	if p.kick.wanted.Load() {
+		p.kick.call()
+	}
+}
+
+// call makes the one call that is wanted, of which the caller has seen that it is.
+func (k *kick) call() {
+	if k.wanted.Swap(false) {
+		if fn := k.fn.Load(); fn != nil {
+			(*fn)()
+		}
+	}
+}
+
 // returned runs after buffers were put into a ring.
 func (p *Pool) returned() {
 	// Sequentially consistent with WantReturn: either the engine's last look
 	// after it sees our ring entry, or we see its wish here.
-	if p.kick.wanted.Load() && p.kick.wanted.Swap(false) {
-		if fn := p.kick.fn.Load(); fn != nil {
-			(*fn)()
-		}
+	if p.kick.wanted.Load() {
+		p.kick.call()
 	}
 	if p.state.Load() != poolOpen {
 		p.afterClose()

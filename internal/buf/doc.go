@@ -26,5 +26,6 @@
 // Threads. One goroutine, the engine's, allocates: Alloc and what the doc
 // comments call "engine only". Put, Return, HandOver and GiveUser may be called
 // from any goroutine, at the same time; they are lock-free but for the
-// freelist, which is off the hot path.
+// freelist, which is off the hot path. An engine of several threads takes turns by
+// a lock of its own at what is "engine only"; Land needs none.
 package buf

@@ -19,7 +19,7 @@ type lending struct {
 	queued []atomic.Bool
 	pushed atomic.Uint64 // lent buffers ever put into the fill ring, counted before they are
 	freed  atomic.Uint64 // last references dropped
-	landed atomic.Uint64 // first references taken; the engine alone stores it
+	landed atomic.Uint64 // first references taken
 
 	back []uint16 // came out of the fill ring while Alloc looked there; engine only
 }
@@ -59,8 +59,8 @@ func Landed(b uint16, off, n int) Frag {
 
 // Land takes one kernel reference, the caller's, for each of frags, which Landed
 // has made; they can be used then. The buffers may be in any state. It returns how
-// many it was; ErrOverflow is of the next one, whose count is as it was. Engine
-// only.
+// many it was; ErrOverflow is of the next one, whose count is as it was. Several
+// threads of an engine may do so at the same time.
 func (p *Pool) Land(frags []Frag) (n int, err error) {
 	first := uint64(0)
 	for i := range frags {
@@ -80,7 +80,7 @@ func (p *Pool) Land(frags []Frag) (n int, err error) {
 		n++
 	}
 	if first > 0 {
-		p.lending.landed.Store(p.lending.landed.Load() + first)
+		p.lending.landed.Add(first)
 	}
 	return n, err
 }
@@ -134,6 +134,9 @@ func (p *Pool) TakeBack(dst []uint16) int {
 	}
 	return n
 }
+
+// Held reports whether anybody has a reference to buffer b. Any goroutine.
+func (p *Pool) Held(b uint16) bool { return p.words[b].Load()&refMask != 0 }
 
 // Starved says that the device has no free buffer: it begins an episode of
 // exhaustion (see Notice) if none is on. Engine only.

@@ -311,3 +311,45 @@ func TestLentConservation(t *testing.T) {
 		}
 	}
 }
+
+// Several threads of an engine land payload in the same buffers at once: none is lost
+// to the count of those that are free.
+func TestLandFromSeveralThreads(t *testing.T) {
+	const lent, threads, times = 4, 4, 20_000
+	p := newPool(t, 8)
+	p.Lend(lent)
+	var wg sync.WaitGroup
+	for i := range threads {
+		wg.Go(func() {
+			for n := range times {
+				b := uint16((i + n) % lent)
+				if k, err := p.Land([]Frag{Landed(b, 0, 1)}); k != 1 || err != nil {
+					t.Errorf("Land: %d, %v", k, err)
+					return
+				}
+				if !p.Held(b) {
+					t.Errorf("buffer %d is held by nobody", b)
+				}
+				p.Put(b)
+			}
+		})
+	}
+	wg.Wait()
+	if n := p.FreeLent(); n != lent || p.Held(0) {
+		t.Errorf("%d buffers are free, want %d; the first is held: %v", n, lent, p.Held(0))
+	}
+}
+
+// Nudge makes the call that WantReturn has asked for, and only then.
+func TestNudge(t *testing.T) {
+	p := newPool(t, 8)
+	calls := 0
+	p.OnReturn(func() { calls++ })
+	p.Nudge()
+	p.WantReturn()
+	p.Nudge()
+	p.Nudge()
+	if calls != 1 {
+		t.Errorf("%d calls, want 1", calls)
+	}
+}

@@ -56,11 +56,8 @@ type ifq struct {
 
 // RegisterZCRX makes an interface queue. The area need not be mapped memory, which is what this package is for.
 func (k *Kernel) RegisterZCRX(c uring.ZCRXConfig) (*uring.IFQ, error) {
-	if k.closed {
-		return nil, uring.ErrClosed
-	}
-	if k.tid != 0 && k.tid != unix.Gettid() {
-		return nil, fmt.Errorf("uringtest: register: %w", unix.EEXIST)
+	if err := k.checkRegister(); err != nil {
+		return nil, err
 	}
 	if k.o.RegisterErr != nil {
 		return nil, k.o.RegisterErr
@@ -91,6 +88,17 @@ func (k *Kernel) RegisterZCRX(c uring.ZCRXConfig) (*uring.IFQ, error) {
 		Ops: ops{k, q}, ID: uint32(len(k.ifqs) - 1), Areas: []int{len(c.Area.Memory)}, BufferSize: q.size, Mixed: k.o.Mixed,
 		Words: q.words, Refill: q.entries, Copies: q.copies, CopiedBytes: q.copiedBytes,
 	})
+}
+
+// checkRegister is what the kernel looks at before it registers something. The ring may be disabled.
+func (k *Kernel) checkRegister() error {
+	if k.closed {
+		return uring.ErrClosed
+	}
+	if k.tid != 0 && k.tid != unix.Gettid() {
+		return fmt.Errorf("uringtest: register: %w", unix.EEXIST)
+	}
+	return nil
 }
 
 // addArea gives the queue memory.
@@ -307,7 +315,7 @@ func (o ops) AddArea(_ uint32, a uring.Area) (uint64, error) {
 
 // ImportZCRX makes a queue of another Kernel available to this one.
 func (k *Kernel) ImportZCRX(fd int, of *uring.IFQ) (*uring.IFQ, error) {
-	if err := k.check(); err != nil {
+	if err := k.checkRegister(); err != nil {
 		return nil, err
 	}
 	v, ok := exports.Load(fd)

@@ -117,8 +117,8 @@ func (q *IFQ) AddArea(a Area) (token uint64, err error) {
 	return token, nil
 }
 
-// Stats reads what the kernel copied, zeros if that was not asked for (ZCRXConfig.Stats) or the ring is closed. Only the
-// ring's thread may call it.
+// Stats reads what the kernel copied, zeros if that was not asked for (ZCRXConfig.Stats) or the ring is closed. Any
+// thread may call it while the ring is not being closed.
 func (q *IFQ) Stats() ZCRXStats {
 	if q.copies == nil {
 		return ZCRXStats{}

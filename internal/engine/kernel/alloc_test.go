@@ -131,7 +131,7 @@ func TestSleeps(t *testing.T) {
 			before := w.stats()
 			w.settle("a while goes by", func() bool { return true })
 			after := w.stats()
-			return w.loop.asleep.Load() && after.Wakes == before.Wakes && after.Syscalls == before.Syscalls
+			return w.asleep() && after.Wakes == before.Wakes && after.Syscalls == before.Syscalls
 		})
 		for _, c := range conns {
 			w.wantEOF(c, 1<<20)

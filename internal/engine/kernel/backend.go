@@ -57,11 +57,12 @@ type candidate struct {
 	name   string
 	reason string // why it runs, if nothing before it was tried
 	open   func(*loop) (backend, error)
+	more   []func(*loop) (backend, error) // what further loops run beside it, opened one after the other
 }
 
 var (
-	uringCandidate = candidate{BackendURing, "io_uring can do all that it needs", openURing}
-	readvCandidate = candidate{BackendReadv, "asked for", openReadv}
+	uringCandidate = candidate{name: BackendURing, reason: "io_uring can do all that it needs", open: openURing}
+	readvCandidate = candidate{name: BackendReadv, reason: "asked for", open: openReadv}
 )
 
 // choose lists the backends that o allows, best first.
@@ -76,7 +77,8 @@ func choose(o Options) ([]candidate, error) {
 	case BackendReadv:
 		return []candidate{readvCandidate}, nil
 	case BackendZCRX:
-		return []candidate{zcrxCandidate(o.ZCRX)}, nil
+		c, err := zcrxCandidates(o.ZCRX)
+		return []candidate{c}, err
 	}
 	return nil, fmt.Errorf("kernel: no backend %q, there are %q, %q and %q: %w", o.Backend, BackendURing, BackendReadv, BackendZCRX, syscall.EINVAL)
 }

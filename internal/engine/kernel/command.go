@@ -16,12 +16,15 @@ const (
 	opArmWrite           // tell when s is writable
 	opDetach             // let go of s, then close s.gone
 	opStop               // end
+	opAdopt              // watch s, which another loop has accepted, and receive
+	opFail               // end as another loop did, with err
 )
 
 type command struct {
 	op    op
 	s     *socket
 	reply chan<- error // capacity 1
+	err   error
 }
 
 // inbox is the commands that wait for the loop.
@@ -104,5 +107,9 @@ func (l *loop) runCommand(c command) {
 		l.detach(c.s)
 	case opStop:
 		l.stop()
+	case opAdopt:
+		l.adopt(c.s)
+	case opFail:
+		l.told = c.err
 	}
 }

@@ -45,8 +45,10 @@ func (e *Engine) dial(ctx context.Context, network string, local, remote netip.A
 		sock.Close()
 		return nil, err
 	}
-	c := newConn(e.loop, sock)
-	if err := e.loop.attach(&c.socket); err != nil {
+	l := e.loop.place()
+	c := newConn(l, sock)
+	if err := l.attach(&c.socket); err != nil {
+		l.unplace()
 		sock.Close()
 		return nil, err
 	}
@@ -60,7 +62,7 @@ func (e *Engine) dial(ctx context.Context, network string, local, remote netip.A
 			e.loop.stats.unsteered.Add(1)
 		}
 	}
-	e.loop.post(command{op: opReceive, s: &c.socket})
+	l.post(command{op: opReceive, s: &c.socket})
 	return c, nil
 }
 

@@ -23,6 +23,9 @@
 //
 // UDP is received by recvmmsg under all of them: zcrx knows TCP only.
 //
+// Where several rings share an interface queue (zcrx_group.go), each has such a
+// goroutine and a loop of its own, among which the connections are spread (rings.go).
+//
 // # Backpressure
 //
 // Under copy, a connection may hold as many buffers as are free (Choudhury and

@@ -5,6 +5,7 @@ package kernel
 import (
 	"errors"
 	"fmt"
+	"sync"
 	"syscall"
 
 	"github.com/zctap/zctap/internal/engine"
@@ -33,10 +34,14 @@ type Options struct {
 // An Engine is the engine "copy" or "zcrx" of one interface queue. It uses its
 // pool and completion queue alone until Close.
 type Engine struct {
-	loop    *loop
+	loop    *loop   // the first, which listens and has the UDP sockets
+	loops   []*loop // all: more than one if several rings share the queue
 	backend string
 	why     string
-	done    chan struct{} // closed when the loop has ended
+	more    []func(*loop) (backend, error) // backends of the loops after the first
+
+	opened  chan struct{}  // closed when all loops have opened, or one could not
+	running sync.WaitGroup // loops
 
 	congestion string // of the sockets made; "": the system's
 
@@ -76,23 +81,51 @@ func (e *Engine) steerBy(o ZCRXOptions) {
 	}
 }
 
-// start runs the first of the candidates that works.
+// start runs the first of the candidates that works, with all of its loops or none.
 func start(cfg engine.Config, candidates []candidate, t tuning) (*Engine, error) {
-	e := &Engine{loop: newLoop(cfg, t), congestion: cfg.Congestion, done: make(chan struct{})}
-	started := make(chan error)
-	go func() {
-		defer close(e.done)
-		e.loop.run(func() error {
-			err := e.open(candidates)
-			started <- err
+	e := &Engine{loop: newLoop(cfg, t), congestion: cfg.Congestion, opened: make(chan struct{})}
+	err := e.launch(e.loop, func() error { return e.open(candidates) })
+	for i := 0; err == nil && i < len(e.more); i++ {
+		l := newLoop(cfg, t)
+		err = e.launch(l, func() (err error) {
+			l.back, err = e.more[i](l)
 			return err
 		})
-	}()
-	if err := <-started; err != nil {
-		<-e.done
+	}
+	unite(e.loops)
+	if err != nil {
+		e.stop()
+	}
+	close(e.opened)
+	if err != nil {
+		e.running.Wait()
 		return nil, err
 	}
 	return e, nil
+}
+
+// launch starts l on a thread of its own, where it opens, and waits for the others
+// to have done so.
+func (e *Engine) launch(l *loop, open func() error) error {
+	e.loops = append(e.loops, l)
+	started := make(chan error)
+	e.running.Go(func() {
+		l.run(func() error {
+			err := open()
+			started <- err
+			if err == nil {
+				<-e.opened
+			}
+			return err
+		})
+	})
+	return <-started
+}
+
+func (e *Engine) stop() {
+	for _, l := range e.loops {
+		l.post(command{op: opStop})
+	}
 }
 
 // open makes the first backend that works, on the loop's thread.
@@ -101,7 +134,7 @@ func (e *Engine) open(candidates []candidate) error {
 	for _, c := range candidates {
 		b, err := c.open(e.loop)
 		if err == nil {
-			e.loop.back, e.backend, e.why = b, c.name, c.reason
+			e.loop.back, e.backend, e.why, e.more = b, c.name, c.reason, c.more
 			if len(failed) > 0 {
 				e.why = errors.Join(failed...).Error()
 			}
@@ -126,7 +159,13 @@ func (e *Engine) Backend() (name, why string) { return e.backend, e.why }
 // Close implements engine.Engine. Its error is why the loop had ended before,
 // if it had, and what could not be undone.
 func (e *Engine) Close() error {
-	e.loop.post(command{op: opStop})
-	<-e.done
-	return errors.Join(e.loop.failure, e.steering.close())
+	e.stop()
+	e.running.Wait()
+	var errs []error
+	for _, l := range e.loops {
+		if l.told == nil { // else its end is another's failure
+			errs = append(errs, l.failure)
+		}
+	}
+	return errors.Join(append(errs, e.steering.close())...)
 }

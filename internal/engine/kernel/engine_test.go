@@ -81,7 +81,7 @@ func TestBackendChoice(t *testing.T) {
 // A backend that can't be opened makes way for the next, with the reason; asked
 // for alone it is the error.
 func TestBackendFallback(t *testing.T) {
-	broken := candidate{"broken", "", func(*loop) (backend, error) { return nil, syscall.ENOSYS }}
+	broken := candidate{name: "broken", reason: "", open: func(*loop) (backend, error) { return nil, syscall.ENOSYS }}
 	start := func(candidates ...candidate) (*Engine, error) {
 		cfg := newConfig(t, 16)
 		return start(cfg, candidates, defaults(cfg, Options{}))

@@ -44,10 +44,10 @@ type world struct {
 	*testing.T
 	*Engine
 	variant
-	pool   *buf.Pool
-	cq     *sockq.CQ
-	kernel *uringtest.Kernel // of a fake variant
-	pauses uint64            // when the last hoard had ended
+	pool    *buf.Pool
+	cq      *sockq.CQ
+	kernels []*uringtest.Kernel // of a fake variant, one a ring
+	pauses  uint64              // when the last hoard had ended
 }
 
 // each runs a test with each variant. The region is Go heap memory, which the

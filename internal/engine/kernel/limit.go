@@ -82,7 +82,7 @@ func (l *loop) unasked() bool {
 func (l *loop) stockUp(want int) int {
 	if short := min(want, cap(l.stock)) - len(l.stock); short > 0 {
 		have := len(l.stock)
-		n := l.pool.Alloc(l.stock[have : have+min(short, l.pool.Free())])
+		n := l.allocate(l.stock[have : have+min(short, l.pool.Free())])
 		l.stock = l.stock[:have+n]
 	}
 	if len(l.stock) == 0 {
@@ -95,7 +95,7 @@ func (l *loop) stockUp(want int) int {
 // exhaustion, and gives back what is not needed just now.
 func (l *loop) exhausted() {
 	var none [1]uint16
-	if l.pool.Alloc(none[:]) == 1 {
+	if l.allocate(none[:]) == 1 {
 		// One came back meanwhile.
 		l.pool.Put(none[0])
 		return

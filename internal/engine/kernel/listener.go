@@ -83,15 +83,16 @@ func (l *loop) accepted(n *listener, fd int) {
 		l.stats.acceptGone.Add(1)
 		return
 	}
-	c := newConn(l, sock)
+	to := l.place()
+	c := newConn(to, sock)
 	c.flow = n.flow.keep()
-	if n.backlog.Len() >= n.max || l.watch(&c.socket) != nil {
+	if n.backlog.Len() >= n.max || !l.handTo(to, &c.socket) {
+		to.unplace()
 		l.stats.acceptRefused.Add(1)
 		_ = sock.Reset()
 		c.flow.drop() // the listener's reference is left
 		return
 	}
-	l.back.receive(&c.socket)
 	n.backlog.Push(c)
 	l.received = true
 }

@@ -5,6 +5,7 @@ package kernel
 import (
 	"net"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -28,8 +29,10 @@ type loop struct {
 
 	// Shared with application goroutines.
 	inbox    inbox
-	asleep   atomic.Bool // the loop waits or is about to: the loop sets it, who wakes it takes it back
-	returned atomic.Bool // buffers came back since the paused were looked at; set by the pool
+	siblings []*loop      // all loops of the engine, if there are several; constant once they run
+	placed   atomic.Int32 // with siblings: connections that are this loop's, or are about to be
+	asleep   atomic.Bool  // the loop waits or is about to: the loop sets it, who wakes it takes it back
+	returned atomic.Bool  // buffers came back since the paused were looked at; set by the pool
 
 	// The thread's own.
 	table    table
@@ -46,7 +49,11 @@ type loop struct {
 	packets  datagramReader
 	received bool // in this round
 	stopping bool
-	failure  error // why the loop ended by itself; read after it has ended
+	told     error // why a sibling has ended by itself; read after this one has ended
+	failure  error // why the loop ended by itself, or as told; likewise
+	// alloc is held where the pool is for one thread at a time (package buf: "engine
+	// only"); nil if there is but one.
+	alloc *sync.Mutex
 }
 
 func newLoop(cfg engine.Config, t tuning) *loop {
@@ -72,6 +79,10 @@ func (l *loop) run(open func() error) {
 	}
 	for !l.stopping || l.table.used > 0 {
 		l.runCommands()
+		if l.told != nil {
+			l.fail(l.told)
+			break
+		}
 		l.resumePaused()
 		l.resumeGathered()
 		if err := l.round(); err != nil {
@@ -192,6 +203,7 @@ func (l *loop) detached(s *socket) {
 	l.table.remove(s)
 	l.closeTail(s)
 	if s.conn != nil {
+		l.unplace()
 		l.stats.conns.Add(-1)
 		s.conn.unread = s.conn.queue.Drain()
 		l.stats.unreadBytes.Add(uint64(s.conn.unread))
@@ -244,6 +256,9 @@ func (l *loop) abort(s *socket) {
 // fail gives everything up after an error that no call can be made after.
 func (l *loop) fail(err error) {
 	l.failure = err
+	if l.told == nil {
+		l.tellSiblings(err)
+	}
 	l.stop()
 	for _, s := range l.table.slots {
 		if s != nil {
@@ -257,8 +272,11 @@ func (l *loop) fail(err error) {
 func (l *loop) finish() {
 	l.wakes.Stop()
 	for _, c := range l.inbox.close() {
-		if c.op == opAttach {
+		switch c.op {
+		case opAttach:
 			c.reply <- net.ErrClosed
+		case opAdopt:
+			l.turnAway(c.s)
 		}
 		// Who waits for opDetach waits for the socket's gone, which is closed.
 	}

@@ -3,6 +3,7 @@
 package kernel
 
 import (
+	"fmt"
 	"sync"
 	"sync/atomic"
 
@@ -70,9 +71,19 @@ func (c *counters) droppedByKernel() uint64 {
 	return sum
 }
 
-// Stats implements engine.Engine.
+// Stats implements engine.Engine. Where several rings share the queue, it tells
+// besides what each of them brought.
 func (e *Engine) Stats(s *engine.Stats) {
-	c := &e.loop.stats
+	for i, l := range e.loops {
+		l.stats.add(s)
+		if len(e.loops) > 1 {
+			s.Event(fmt.Sprintf("ring-%d-frames", i), l.stats.frames.Load())
+		}
+	}
+}
+
+// add adds the counters to s.
+func (c *counters) add(s *engine.Stats) {
 	s.CopiedBytes += c.copied.Load()
 	s.SentBytes += c.sent.Load()
 	s.Frames += c.frames.Load()

@@ -30,7 +30,8 @@ const (
 )
 
 // defaults are the sizes for a region: no part of the engine keeps more than a
-// quarter of it ready, or of the reserve if the rest is lent to the kernel.
+// quarter of it ready, or of the reserve if the rest is lent to the kernel. Several
+// rings give back at each round's end what they have ready, and share what tails have.
 func defaults(c engine.Config, o Options) tuning {
 	t := tuning{messages: 16, ringSize: 1, sqEntries: 256, cqEntries: 1024, windows: true, watchEvery: watchEvery}
 	count, size := c.Pool.Region().Count(), c.Pool.Region().BufferSize()
@@ -39,7 +40,7 @@ func defaults(c engine.Config, o Options) tuning {
 		p, _ := o.ZCRX.plan(c.Pool.Region())
 		count -= p.lent
 	}
-	quarter, eighth := max(count/4, 1), max(count/8, 1)
+	quarter, eighth := max(count/4, 1), max(count/8/max(o.ZCRX.Rings, 1), 1)
 	t.perCall = min(max(bytesPerCall/size, 4), quarter)
 	t.perMsg = min((maxDatagram+size-1)/size, quarter)
 	t.tails = eighth

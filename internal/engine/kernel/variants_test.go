@@ -27,7 +27,7 @@ var readvVariant = variant{name: "readv", o: Options{Backend: BackendReadv}, cop
 // variants are the ways that this kernel allows.
 func variants() []variant {
 	if onlyNoDevice {
-		return []variant{noDeviceVariant("zcrx-nodev", ZCRXOptions{})}
+		return []variant{noDeviceVariant("zcrx-nodev", ZCRXOptions{}), noDeviceVariant("zcrx-nodev-rings", ZCRXOptions{Rings: 2})}
 	}
 	all := []variant{
 		readvVariant,
@@ -35,6 +35,7 @@ func variants() []variant {
 		{name: "uring-plain", o: Options{Backend: BackendURing}, plain: true, copies: true},
 		fakeVariant("zcrx-fake", ZCRXOptions{NoDevice: true}, uringtest.Options{}),
 		fakeVariant("zcrx-fake-nic", ZCRXOptions{Interface: 1, Queue: 1, Mixed: true}, uringtest.Options{Device: true, Chunk: 1448}),
+		fakeVariant("zcrx-fake-nic-rings", ZCRXOptions{Interface: 1, Queue: 1, Rings: 3}, uringtest.Options{Device: true, Chunk: 1448}),
 	}
 	if inLab() || noDeviceWorks() == nil {
 		plain := noDeviceVariant("zcrx-nodev-plain", ZCRXOptions{Mixed: true, RefillMemory: true})
@@ -69,18 +70,27 @@ func (w *world) play(o *Options) {
 	o.ZCRX.Ring = func(entries uint32, p uring.Params) (uring.Instance, error) {
 		i, err := open(entries, p)
 		if err == nil {
-			w.kernel = i.(*uringtest.Kernel)
+			w.kernels = append(w.kernels, i.(*uringtest.Kernel))
 		}
 		return i, err
 	}
 	w.Cleanup(func() {
-		if w.kernel == nil {
-			return
-		}
-		if c := w.kernel.Counts(); c.Bogus != 0 {
-			w.Errorf("%d wrong entries of the refill ring: %+v", c.Bogus, c)
+		for _, k := range w.kernels {
+			if c := k.Counts(); c.Bogus != 0 {
+				w.Errorf("%d wrong entries of the refill ring: %+v", c.Bogus, c)
+			}
 		}
 	})
+}
+
+// asleep reports whether nothing is to be done.
+func (w *world) asleep() bool {
+	for _, l := range w.loops {
+		if !l.asleep.Load() {
+			return false
+		}
+	}
+	return true
 }
 
 // inLab reports whether the tests run in the lab's virtual machine, whose kernel

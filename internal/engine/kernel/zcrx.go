@@ -59,6 +59,8 @@ type zcrx struct {
 	cutAt    int       // slot of the table that was cut last
 	dropping zcrxWatch
 	stats    zcrxCounters
+
+	sharing // with other rings; empty if there are none
 }
 
 // zcrxRing is what interface queues need of a ring.
@@ -68,12 +70,8 @@ const zcrxRing = uring.SetupSingleIssuer | uring.SetupDeferTaskrun | uring.Setup
 // whole bundles: here each fragment is a completion.
 const cqScale = 4
 
-// zcrxCandidate is the backend for o.
-func zcrxCandidate(o ZCRXOptions) candidate {
-	return candidate{BackendZCRX, "asked for", func(l *loop) (backend, error) { return openZCRX(l, o) }}
-}
-
-func openZCRX(l *loop, o ZCRXOptions) (backend, error) {
+// openZCRX opens the backend on one loop; g is nil if it is the only one.
+func openZCRX(l *loop, o ZCRXOptions, g *zcrxGroup) (backend, error) {
 	p, err := o.plan(l.pool.Region())
 	if err != nil {
 		return nil, err
@@ -90,11 +88,18 @@ func openZCRX(l *loop, o ZCRXOptions) (backend, error) {
 		return nil, err
 	}
 	z.canFlush, z.stalls = can.flush, can.stalls
+	if g != nil {
+		z.join(g, p.lent)
+	}
 	if err := z.open(p, can); err != nil {
 		return nil, errors.Join(err, z.shut())
 	}
 	z.records.init(p.lent, uint(bits.TrailingZeros(uint(z.unit))))
-	l.pool.Lend(p.lent)
+	if z.first() {
+		l.pool.Lend(p.lent)
+	} else {
+		g.importers.Add(1)
+	}
 	l.stats.zcrx.Store(&z.stats)
 	return z, nil
 }
@@ -125,6 +130,9 @@ func (o *ZCRXOptions) probe() (can abilities, err error) {
 	if o.Areas > 1 {
 		need = append(need, uring.ZCRXAddArea)
 	}
+	if o.Rings > 1 {
+		need = append(need, uring.ZCRXExport)
+	}
 	for _, f := range need {
 		if err := uring.Have(f); err != nil {
 			return can, err
@@ -137,7 +145,25 @@ func (o *ZCRXOptions) probe() (can abilities, err error) {
 }
 
 // open makes the ring and binds the queue to it.
-func (z *zcrx) open(p zcrxPlan, can abilities) (err error) {
+func (z *zcrx) open(p zcrxPlan, can abilities) error {
+	if err := z.makeRing(); err != nil {
+		return err
+	}
+	var err error
+	if z.first() {
+		err = z.register(p, can)
+	} else {
+		err = z.openImport()
+	}
+	if err != nil {
+		return err
+	}
+	_ = z.ring.RegisterRingFD() // saves a look-up of the file in each call
+	z.askNAPI(time.Now())
+	return z.openWaker()
+}
+
+func (z *zcrx) makeRing() (err error) {
 	make := z.o.Ring
 	if make == nil {
 		make = func(entries uint32, p uring.Params) (uring.Instance, error) {
@@ -156,6 +182,15 @@ func (z *zcrx) open(p zcrxPlan, can abilities) (err error) {
 		z.ring = nil
 		return err
 	}
+	z.capacity = int(cqScale * z.l.cqEntries)
+	if z.o.Mixed {
+		z.capacity /= 2
+	}
+	return nil
+}
+
+// register binds the queue to the ring, which is the thread's from then on.
+func (z *zcrx) register(p zcrxPlan, can abilities) (err error) {
 	cfg := uring.ZCRXConfig{
 		Interface: z.o.Interface, Queue: z.o.Queue, NoDevice: z.o.NoDevice,
 		Area:          z.area(0),
@@ -183,11 +218,6 @@ func (z *zcrx) open(p zcrxPlan, can abilities) (err error) {
 		return err
 	}
 	z.rq = z.ifq.Refill()
-	z.capacity = int(cqScale * z.l.cqEntries)
-	if z.o.Mixed {
-		z.capacity /= 2
-	}
-	// From here on the ring is this thread's.
 	if err := z.ring.Enable(); err != nil {
 		return err
 	}
@@ -196,9 +226,10 @@ func (z *zcrx) open(p zcrxPlan, can abilities) (err error) {
 			return err
 		}
 	}
-	_ = z.ring.RegisterRingFD() // saves a look-up of the file in each call
-	z.askNAPI(time.Now())
-	return z.openWaker()
+	if z.group != nil {
+		return z.group.export(z)
+	}
+	return nil
 }
 
 // area is one of the areas that the NIC's part of the region is cut into.
@@ -218,6 +249,10 @@ func (z *zcrx) round(timeout time.Duration) error {
 	if err := z.exchange(z.patience(timeout)); err != nil {
 		return err
 	}
+	if z.group != nil {
+		z.refresh() // after a long wait, perhaps
+		z.batch.free = z.free()
+	}
 	for {
 		cqes, err := z.reap()
 		if err != nil {
@@ -233,6 +268,9 @@ func (z *zcrx) round(timeout time.Duration) error {
 	z.doubtAll()
 	z.restrain()
 	z.watch()
+	if z.group != nil {
+		z.group.endRound(z)
+	}
 	return z.rearmEvents()
 }
 
@@ -253,6 +291,11 @@ func (z *zcrx) detach(s *socket) {
 // close implements backend. What the application still holds stays readable; the
 // kernel takes those buffers back by itself.
 func (z *zcrx) close() error {
+	if !z.first() {
+		defer z.group.importers.Done()
+	} else if z.group != nil {
+		z.group.importers.Wait() // what they have given back, and cannot look at any more
+	}
 	z.collect()
 	z.flush = true
 	return errors.Join(z.giveBack(), z.shut())
@@ -260,8 +303,11 @@ func (z *zcrx) close() error {
 
 // shut closes the ring, if there is one, and waits until the queue is free.
 func (z *zcrx) shut() error {
-	bound := z.ifq != nil
+	bound := z.ifq != nil && z.first()
 	err := z.closeRing()
+	if z.group != nil && z.first() {
+		err = errors.Join(err, z.group.unexport())
+	}
 	if bound && z.o.QueueFree != nil {
 		if e := z.o.QueueFree(); e != nil {
 			err = errors.Join(err, fmt.Errorf("kernel: zcrx: the queue is not free: %w", e))

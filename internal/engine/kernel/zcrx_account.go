@@ -74,6 +74,10 @@ func (z *zcrx) copied(s *socket, off, n int) bool {
 func (z *zcrx) readCopies() {
 	r := &z.batch
 	r.fresh = true
+	if z.group != nil {
+		z.group.copies(z)
+		return
+	}
 	now := z.ifq.Stats()
 	r.debt += int(now.CopiedBytes - r.seen)
 	r.seen = now.CopiedBytes

@@ -51,7 +51,7 @@ func (z *zcrx) begin(s *socket) {
 // that is held in part may still be used by the NIC, and completions may share a
 // buffer.
 func (z *zcrx) free() int {
-	return max(z.l.pool.FreeLent()*z.per, z.total-z.records.out, 0)
+	return max(z.l.pool.FreeLent()*z.per, z.total-z.records.out-z.others.out, 0)
 }
 
 // credit is how many more buffers s may take; not positive: it has to wait.
@@ -72,7 +72,7 @@ func (z *zcrx) allowance(s *socket) (n int, reserve bool) {
 	}
 	// Not what others are to be copied to already; and as it lies in the area until
 	// it is copied, not much at a time.
-	left := z.l.pool.Free() + len(z.l.stock) - (z.reserved - s.zc.reserved)
+	left := z.l.pool.Free() + len(z.l.stock) - (z.reserved - s.zc.reserved) - z.others.reserved
 	if n = min(z.l.credit(s), left, firstGrant/4); n <= 0 && free > 0 && z.holdsNothing(s) {
 		return 1, false
 	}
@@ -98,7 +98,7 @@ func (z *zcrx) mayReserve(s *socket, free int) bool {
 // for them it could wait for ever. It takes a look at all buffers, where there is
 // nothing else to give: for s to have one of the last.
 func (z *zcrx) holdsNothing(s *socket) bool {
-	if s.zc.alone > 0 || s.account.Held() > 0 || s.dirty || s.conn.queue.Buffered() > 0 {
+	if s.zc.alone > 0 && z.group == nil || s.account.Held() > 0 || s.dirty || s.conn.queue.Buffered() > 0 {
 		return false
 	}
 	// Nothing waits in the queue: what the application took has its references by now.
@@ -120,7 +120,7 @@ func (z *zcrx) unreserve(s *socket, n int) {
 // those who hold little.
 func (z *zcrx) creditOf(s *socket, free int) int {
 	held := s.zc.held + s.account.Held()
-	left := free - (z.promises.sum - s.zc.promise.left) - z.atRisk()
+	left := free - (z.promises.sum - s.zc.promise.left) - z.others.promised - z.atRisk()
 	credit := (left - z.floor() - 4*held) / 5
 	if held < firstGrant {
 		credit = max(credit, min(firstGrant-held, left/16))
@@ -137,7 +137,10 @@ func (z *zcrx) creditOf(s *socket, free int) int {
 }
 
 // floor is what those who hold much leave to those who hold little.
-func (z *zcrx) floor() int { return max(min(z.l.table.used, z.total/4), z.total/16) }
+func (z *zcrx) floor() int { return max(min(z.sockets(), z.total/4), z.total/16) }
+
+// sockets is how many there are.
+func (z *zcrx) sockets() int { return z.l.table.used + z.others.sockets }
 
 // arm implements receiver.
 func (z *zcrx) arm(s *socket) {
@@ -147,11 +150,13 @@ func (z *zcrx) arm(s *socket) {
 	z.begin(s)
 	credit, reserve := z.allowance(s)
 	if want := s.zc.grant / s.zc.mean; s.zc.active && credit < want {
-		z.recall(want - credit)
+		if left := z.recall(want - credit); left > 0 && z.group != nil {
+			z.group.ask(z, left)
+		}
 	}
 	if credit <= 0 {
 		if z.free() == 0 {
-			z.l.pool.Starved()
+			z.starved()
 		}
 		s.zc.grant = max(s.zc.grant/2, firstGrant*z.unit)
 		z.l.pause(s)
@@ -175,6 +180,18 @@ func (z *zcrx) arm(s *socket) {
 	}
 	s.cancelling = false
 	z.request(reqRecv, s, recvZC(s, z.ifq.ID()))
+	if z.group != nil {
+		z.publish() // the round may wait for long now
+	}
+}
+
+// starved tells the application that no buffer is free.
+func (z *zcrx) starved() {
+	if l := z.l.alloc; l != nil {
+		l.Lock()
+		defer l.Unlock()
+	}
+	z.l.pool.Starved()
 }
 
 // note counts n bytes that a completion brought. One that the credit has cut

@@ -122,7 +122,7 @@ func TestZCRXRecallsEnd(t *testing.T) {
 			before := w.stats()
 			time.Sleep(20 * time.Millisecond)
 			after := w.stats()
-			return w.loop.asleep.Load() && after.Wakes == before.Wakes && after.Syscalls == before.Syscalls
+			return w.asleep() && after.Wakes == before.Wakes && after.Syscalls == before.Syscalls
 		})
 	})
 }

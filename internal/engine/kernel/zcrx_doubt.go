@@ -22,10 +22,10 @@ func (z *zcrx) doubt(s *socket) {
 func (z *zcrx) filled() { z.doubt(z.last) }
 
 // doubtAll is called at a round's end. Without a device it is known when the
-// last buffer went. With one it is not, but there only what comes in by another
-// queue is copied.
+// last buffer went, if no other ring may have taken it. Else it is not, but with a
+// device only what comes in by another queue is copied.
 func (z *zcrx) doubtAll() {
-	if z.o.NoDevice {
+	if z.o.NoDevice && z.group == nil {
 		if z.last != nil && z.kernelFree() <= 0 {
 			z.doubt(z.last)
 		}
@@ -35,7 +35,7 @@ func (z *zcrx) doubtAll() {
 		return
 	}
 	for _, s := range z.l.dirty {
-		if s.conn != nil && s.zc.elsewhere {
+		if s.conn != nil && (s.zc.elsewhere || z.o.NoDevice) {
 			z.doubt(s)
 		}
 	}

@@ -18,8 +18,11 @@ func (z *zcrx) event(cqe *uring.CQE) {
 		z.dropping.came = true
 		z.rearm |= e
 		z.flush = true
-		z.l.pool.Starved()
+		z.starved()
 		z.drainPaused()
+		if z.group != nil {
+			z.group.tellDry(z)
+		}
 	case uring.ZCRXCopied:
 		z.stats.copyEvents.Add(1)
 		z.rearm |= e

@@ -41,6 +41,10 @@ type ZCRXOptions struct {
 	// one. More need Linux 7.3.
 	Areas int
 
+	// Rings is how many rings receive from the queue, each on a thread of its own,
+	// among which the connections are spread; 0 is one. More need Linux 6.19.
+	Rings int
+
 	// DMABuf, if not 0, is the descriptor of a DMA buffer, of which the region's
 	// beginning is a mapping: it is the area, as long as it is, and Reserve is not
 	// looked at. Payload that the NIC did not put there itself can't be copied there,

@@ -75,12 +75,13 @@ func (p *promises) unlist(s *socket) {
 const recallsAtATime = 16
 
 // recall has those armed longest ago armed anew with one buffer each, until want
-// buffers more can be given away, when they have let go.
-func (z *zcrx) recall(want int) {
+// buffers more can be given away, when they have let go. It returns how many of them
+// are left to be found.
+func (z *zcrx) recall(want int) (left int) {
 	for range recallsAtATime {
 		s := z.promises.oldest
 		if s == nil || want <= 0 {
-			return
+			break
 		}
 		z.promises.unlist(s)
 		if s.cancelling || s.detaching || s.zc.promise.left <= 1 {
@@ -91,4 +92,5 @@ func (z *zcrx) recall(want int) {
 		z.stats.recalled.Add(1)
 		z.halt(s)
 	}
+	return want
 }

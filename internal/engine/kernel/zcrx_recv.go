@@ -104,8 +104,8 @@ func (z *zcrx) dry(s *socket) bool {
 	z.stats.exhausted.Add(1)
 	z.flush = true
 	z.doubt(z.last)
-	if z.kernelFree() <= 0 {
-		z.l.pool.Starved()
+	if z.noneLeft() {
+		z.starved()
 	}
 	if s.detaching || s.ending {
 		return true
@@ -168,6 +168,11 @@ func (z *zcrx) land(s *socket, cqes []uring.CQE) (n int) {
 		}
 	} else {
 		r.zeroCopy += bytes
+	}
+	if z.group != nil {
+		for i := range frags[:n] {
+			z.group.claim(z, frags[i].Buffer())
+		}
 	}
 	z.last = s
 	s.conn.queue.PushAll(frags[:n], bytes)
@@ -256,6 +261,9 @@ func (z *zcrx) lose(c *conn, n int, err error) {
 
 // charge notes that s has payload in buffer b.
 func (z *zcrx) charge(s *socket, b uint16, place uint64) {
+	if z.group != nil {
+		z.group.claim(z, b)
+	}
 	out := z.records.out
 	pays, joined := z.records.add(b, place, s.token)
 	if pays {

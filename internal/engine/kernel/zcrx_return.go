@@ -33,6 +33,10 @@ func (d *dues) move(rq *uring.RQ) {
 // collect takes in what the application has given back: its tokens are due, and
 // its connections hold less.
 func (z *zcrx) collect() {
+	if z.group != nil {
+		z.group.collect(z)
+		return
+	}
 	var (
 		s     *socket // of owner; nil if that is not there
 		owner token
@@ -55,6 +59,13 @@ func (z *zcrx) collect() {
 	}
 }
 
+// settleAll takes the records of buffer b.
+func (z *zcrx) settleAll(b uint16) {
+	for r := z.records.take(b); r != nil; r = z.records.take(b) {
+		z.settle(r, z.l.table.find(r.owner))
+	}
+}
+
 // settle is called with each record that is due; s is its owner, or nil.
 func (z *zcrx) settle(r *record, s *socket) {
 	z.dues.add(r.token)
@@ -73,6 +84,10 @@ func (z *zcrx) settle(r *record, s *socket) {
 // not by itself when it needs to: without a device never, with one only when the
 // NIC has used up what it has.
 func (z *zcrx) giveBack() error {
+	if z.group != nil {
+		z.group.mu.Lock()
+		defer z.group.mu.Unlock()
+	}
 	z.dues.move(z.rq)
 	for z.canFlush && (z.flush || z.dues.len() > 0 || z.unlooked()) {
 		z.flush = false
@@ -105,7 +120,17 @@ func (z *zcrx) unlooked() bool {
 }
 
 // kernelFree is how many buffers the kernel itself knows as free, the NIC's
-// included: as many at least, for completions may share one.
+// included: as many at least, for completions may share one. The caller holds the
+// group's lock, if there is a group.
 func (z *zcrx) kernelFree() int {
-	return z.total - z.records.out - z.dues.len() - z.rq.InFlight()
+	return z.total - z.records.out - z.others.out - z.dues.len() - z.rq.InFlight()
+}
+
+// noneLeft reports whether the kernel has no free buffer.
+func (z *zcrx) noneLeft() bool {
+	if z.group != nil {
+		z.group.mu.Lock()
+		defer z.group.mu.Unlock()
+	}
+	return z.kernelFree() <= 0
 }

@@ -96,7 +96,7 @@ func TestZCRXReturnsWakeTheLoop(t *testing.T) {
 		off := int64(0)
 		for off < size {
 			held := w.hoard(c, 1) // and the loop sleeps
-			w.eventually("the loop sleeps", func() bool { return w.loop.asleep.Load() })
+			w.eventually("the loop sleeps", func() bool { return w.asleep() })
 			off = w.check(held, off)
 			w.giveBack(held)
 			if len(held) == 0 {

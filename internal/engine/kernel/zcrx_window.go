@@ -64,12 +64,12 @@ func (z *zcrx) atRisk() int {
 	if !z.bounding() {
 		return 0
 	}
-	return min(max(z.windows, z.total/allWindows), z.total/4*3) + z.total/nicShare
+	return min(max(z.windows+z.others.windows, z.total/allWindows), z.total/4*3) + z.total/nicShare
 }
 
 // unclaimed is what is left in buffers of the part of the area for receive
 // buffers.
-func (z *zcrx) unclaimed() int { return max(z.total/allWindows-z.windows, 0) }
+func (z *zcrx) unclaimed() int { return max(z.total/allWindows-z.windows-z.others.windows, 0) }
 
 // firstWindow is the size in bytes of a new connection's receive buffer.
 func (z *zcrx) firstWindow() int {
@@ -78,7 +78,7 @@ func (z *zcrx) firstWindow() int {
 
 // mostWindow is the size in bytes that none grows beyond at the moment.
 func (z *zcrx) mostWindow() int {
-	share := min(z.total/windowShare, z.total/allWindows/max(z.l.table.used, 1)) * z.unit
+	share := min(z.total/windowShare, z.total/allWindows/max(z.sockets(), 1)) * z.unit
 	return max(min(share, z.largest), leastWindow*z.unit)
 }
 
@@ -124,7 +124,7 @@ func (z *zcrx) widen(s *socket) {
 	if more > z.unclaimed()/3 {
 		z.cut()
 	}
-	if more <= z.unclaimed()/3 && more <= z.free()-z.windows-z.total/nicShare {
+	if more <= z.unclaimed()/3 && more <= z.free()-z.windows-z.others.windows-z.total/nicShare {
 		z.resize(s, size)
 	}
 }

@@ -132,6 +132,16 @@ type ZCRXConfig struct {
 	// 7.3); 0 is one.
 	Areas int
 
+	// Rings is how many rings receive from the queue (Linux 6.19), 1 to 32; 0 is one.
+	// Each has a thread of its own, among which TCP connections are spread, so that one
+	// queue can keep several cores busy. What comes back from the application, and the
+	// way of buffers to the NIC, they share, by a lock that each takes some times a
+	// batch: use more than one only if the thread of one can't keep up, and not more
+	// than there are cores to spare. What the kernel had to copy counts right in total,
+	// but which views say so is less certain. Queue.Stats tells by events "ring-0-frames",
+	// "ring-1-frames", ... what each brought.
+	Rings int
+
 	// DMABuf, if not 0, is the descriptor of a DMA buffer (Linux 6.16) that the NIC
 	// fills, and Config.Memory a mapping that begins with all of it; what follows is
 	// the reserve. The descriptor stays the caller's. Payload that the NIC did not

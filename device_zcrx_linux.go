@@ -83,7 +83,7 @@ func zcrxDevice(c *Config) (*device, error) {
 // options are those of the engine that z says.
 func (z *ZCRXConfig) options() kernel.ZCRXOptions {
 	return kernel.ZCRXOptions{
-		Reserve: z.Reserve, BufferSize: z.DeviceBufferSize, Areas: z.Areas, DMABuf: z.DMABuf, SteerDials: z.SteerDials,
+		Reserve: z.Reserve, BufferSize: z.DeviceBufferSize, Areas: z.Areas, Rings: z.Rings, DMABuf: z.DMABuf, SteerDials: z.SteerDials,
 	}
 }
 

@@ -40,6 +40,16 @@ func openNoDevice(t testing.TB, c zctap.Config) (*zctap.Queue, enginetest.Peer) 
 	return q, enginetest.KernelPeer{Queue: loopback4, Own: loopback4}
 }
 
+// openNoDeviceRings is openNoDevice with three rings that share the queue.
+func openNoDeviceRings(t testing.TB, c zctap.Config) (*zctap.Queue, enginetest.Peer) {
+	c.Engine, c.ZCRX = zctap.ZCRX, &zctap.ZCRXConfig{NoDevice: true, Rings: 3}
+	q, err := zctap.Open(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return q, enginetest.KernelPeer{Queue: loopback4, Own: loopback4}
+}
+
 // openNIC opens engine zcrx on the lab's NIC.
 func openNIC(name string, own, peer netip.Addr, ns *netns.NS) func(t testing.TB, c zctap.Config) (*zctap.Queue, enginetest.Peer) {
 	return func(t testing.TB, c zctap.Config) (*zctap.Queue, enginetest.Peer) {
@@ -55,6 +65,11 @@ func openNIC(name string, own, peer netip.Addr, ns *netns.NS) func(t testing.TB,
 func TestLabConformanceZCRXNoDevice(t *testing.T) {
 	needGuest(t)
 	enginetest.Run(t, enginetest.Setup{Open: openNoDevice, Copies: true, AnyGroup: true, Merges: true, Refusals: true})
+}
+
+func TestLabConformanceZCRXNoDeviceRings(t *testing.T) {
+	needGuest(t)
+	enginetest.Run(t, enginetest.Setup{Open: openNoDeviceRings, Conns: 100, Copies: true, AnyGroup: true, Merges: true, Refusals: true})
 }
 
 func TestLabConformanceZCRX(t *testing.T) {

@@ -19,6 +19,7 @@ type nicFlags struct {
 	iface    string
 	queue    int
 	queues   int
+	rings    int
 	noDevice bool
 	mode     choice
 }
@@ -26,6 +27,7 @@ type nicFlags struct {
 func (f *nicFlags) add(fs *flag.FlagSet) {
 	fs.StringVar(&f.iface, "interface", "", "receive from the network `INTERFACE`: with engine zcrx, or engine user by AF_XDP")
 	fs.IntVar(&f.queue, "queue", 0, "`NUMBER` of the interface's receive queue for engine zcrx, not 0 (default the last)")
+	fs.IntVar(&f.rings, "rings", 1, "`NUMBER` of rings, each with a thread, that share the queue, for engine zcrx (Linux 6.19)")
 	fs.IntVar(&f.queues, "queues", 0, "`NUMBER` of the interface's receive queues for AF_XDP, the first so many (default all)")
 	f.mode = choice{"auto", []string{"auto", zctap.XDPZeroCopy, zctap.XDPCopy, zctap.XDPGeneric}}
 	fs.Var(&f.mode, "xdp-mode", "`MODE` of AF_XDP: auto, zerocopy, copy or generic")
@@ -52,6 +54,12 @@ func (f *nicFlags) check(fs *flag.FlagSet, engine string, veth bool) error {
 		return usagef("--queue is a queue of an --interface")
 	case f.queue < 0:
 		return usagef("--queue is from 1")
+	case f.rings < 1:
+		return usagef("--rings is from 1")
+	case f.rings > 1 && !f.wanted():
+		return usagef("--rings share a queue of an --interface, or --nodev")
+	case f.rings > 1 && engine != zctap.Auto && engine != zctap.ZCRX:
+		return usagef("--rings is for engine zcrx")
 	case f.queues < 0:
 		return usagef("--queues is from 1")
 	case f.queues > 0 && f.iface == "":
@@ -71,8 +79,9 @@ func (f *nicFlags) wanted() bool { return f.iface != "" || f.noDevice }
 // apply adds to c what the flags say.
 func (f *nicFlags) apply(c *zctap.Config) {
 	c.Interface, c.RxQueue = f.iface, f.queue
+	c.ZCRX = &zctap.ZCRXConfig{NoDevice: f.noDevice, Rings: f.rings}
 	if f.noDevice {
-		c.Engine, c.ZCRX = zctap.ZCRX, &zctap.ZCRXConfig{NoDevice: true}
+		c.Engine = zctap.ZCRX
 	}
 	if f.iface == "" {
 		return

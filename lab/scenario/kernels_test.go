@@ -43,12 +43,17 @@ func TestLabOldestKernel(t *testing.T) {
 	r.machine.Modules = append(r.machine.Modules, "veth")
 	r.startOn("6.16", "6.15", "6.17")
 	before := r.settings()
-	steps := stream(1 << 20)[:1]
-	steps[0].Background, steps[0].MayFail = false, true
-	got := r.do(steps...).Steps[0]
-	for _, want := range []string{"ZCRX_IFQ", "the driver did not take the area for its queue"} {
-		if got.ExitCode == 0 || !strings.Contains(string(got.Stderr), want) {
-			t.Errorf("zctap recv ended with %d and does not say %q: %s", got.ExitCode, want, got.Stderr)
+	for _, c := range []struct{ flags, wants []string }{
+		{nil, []string{"ZCRX_IFQ", "the driver did not take the area for its queue"}},
+		{[]string{"--rings", "2"}, []string{"sharing of zero-copy receive queues", "6.19"}},
+	} {
+		steps := stream(1<<20, c.flags...)[:1]
+		steps[0].Background, steps[0].MayFail = false, true
+		got := r.do(steps...).Steps[0]
+		for _, want := range c.wants {
+			if got.ExitCode == 0 || !strings.Contains(string(got.Stderr), want) {
+				t.Errorf("zctap recv %v ended with %d and does not say %q: %s", c.flags, got.ExitCode, want, got.Stderr)
+			}
 		}
 	}
 	r.wantSettings(before)

@@ -13,8 +13,8 @@ import (
 const inPeer = "/usr/bin/ip netns exec " + senderNetns + " "
 
 // killed starts a stream and kills its receiver in the middle of it.
-func killed() []string {
-	steps := stream(1 << 30)
+func killed(flags ...string) []string {
+	steps := stream(1<<30, flags...)
 	quietly := func(args []string) string { return strings.Join(args, " ") + " >/dev/null 2>&1" }
 	return []string{
 		quietly(steps[0].Args) + " & receiver=$!",
@@ -27,10 +27,15 @@ func killed() []string {
 
 // restart: the receiver is killed in mid-stream, and another started at once on the
 // same queue.
-func (r *engineRig) restart() {
+func (r *engineRig) restart() { r.restartWith() }
+
+// restartRings: likewise, where several rings share the queue.
+func (r *engineRig) restartRings() { r.restartWith("--rings", "2") }
+
+func (r *engineRig) restartWith(flags ...string) {
 	const bytes = 16 << 20
-	next := stream(bytes)
-	step := script(append(killed(),
+	next := stream(bytes, flags...)
+	step := script(append(killed(flags...),
 		inPeer+strings.Join(next[1].Args, " ")+" >&2 &",
 		strings.Join(next[0].Args, " "),
 		"wait $!")...)

@@ -24,6 +24,7 @@ func TestLabZCRX(t *testing.T) {
 		{"link down", (*engineRig).flap},
 		{"steering moves", (*engineRig).missteered},
 		{"killed and restarted", (*engineRig).restart},
+		{"killed and restarted, two rings", (*engineRig).restartRings},
 		{"killed and restored", (*engineRig).restore},
 	} {
 		t.Run(c.name, func(t *testing.T) {

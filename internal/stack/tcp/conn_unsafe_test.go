@@ -21,3 +21,21 @@ func TestIdleSize(t *testing.T) {
 		t.Errorf("a Conn has %d bytes, which take 896", n)
 	}
 }
+
+// TestConnLines: what a segment in order and its ACK need lies in the first six cache
+// lines of a Conn.
+func TestConnLines(t *testing.T) {
+	const line = 64
+	var c Conn
+	if end := unsafe.Offsetof(c.keep) + unsafe.Offsetof(c.keep.heard) + unsafe.Sizeof(c.keep.heard); end > 6*line {
+		t.Errorf("they take %d bytes", end)
+	}
+	for name, f := range map[string]uintptr{
+		"state": unsafe.Offsetof(c.state), "acks": unsafe.Offsetof(c.acks), "opt": unsafe.Offsetof(c.opt), "snd": unsafe.Offsetof(c.snd),
+		"rcv": unsafe.Offsetof(c.rcv), "timers": unsafe.Offsetof(c.timers), "Recv": unsafe.Offsetof(c.Recv), "account": unsafe.Offsetof(c.account),
+	} {
+		if f > unsafe.Offsetof(c.keep) {
+			t.Errorf("%s lies behind them", name)
+		}
+	}
+}

@@ -23,6 +23,9 @@ func checkConn(c *Conn) error {
 	if err := checkBoard(c); err != nil {
 		return err
 	}
+	if c.calm && !c.atRest() {
+		return fmt.Errorf("calm and not at rest: %+v", *c)
+	}
 	ranges := 0
 	at := r.nxt
 	for i := range c.ooo.list {

@@ -1,0 +1,121 @@
+package tcp
+
+import (
+	"math/rand/v2"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/zctap/zctap/internal/wire"
+)
+
+// TestPredictionChangesNothing has two connections get the same segments and calls, one
+// of which predicts nothing: they send, pass up and remember the same.
+func TestPredictionChangesNothing(t *testing.T) {
+	predicted := 0
+	for seed := range uint64(200) {
+		change := func(s *script) {
+			s.opts.HasTimestamps, s.opts.SACKPermitted, s.opts.HasWindowScale = seed%2 == 0, seed%4 < 2, seed%8 < 4
+			s.opts.TSVal = 100
+		}
+		a, b := established(t, change), established(t, change)
+		r := rand.New(rand.NewPCG(seed, 0))
+		next, acked, written := 1, 1, 0 // of the peer's stream, and of ours
+		for step := range 100 {
+			seq, n, ack, flags := next, 1+r.IntN(2000), acked, wire.ACK
+			skip := time.Duration(r.IntN(3)) * 10 * time.Millisecond
+			ts, wnd, what := uint32(100+step), uint16(60000), r.IntN(30)
+			switch what {
+			case 0:
+				seq += 1000
+			case 1:
+				seq = max(1, seq-500)
+			case 2:
+				ts = 50
+			case 3:
+				n = 0
+			case 4:
+				wnd = 0
+			case 5:
+				acked = written + 1
+				ack = acked
+			case 6:
+				ack += 10_000
+			case 7, 8, 9:
+				flags |= wire.PSH
+			case 10:
+				n = 300_000
+			}
+			size := 0
+			if what == 11 {
+				size = 1 + r.IntN(3000)
+				written += size
+			}
+			var got [2][]sent
+			var read [2][]byte
+			for i, s := range []*script{a, b} {
+				s.wnd = wnd
+				if s.opts.HasTimestamps {
+					s.opts.TSVal = ts
+				}
+				if size > 0 {
+					s.write(size)
+				}
+				g := s.segment(seq, ack, flags, stream(seq, n))
+				if i == 1 {
+					s.c.calm = false
+				} else if s.c.calm && g.Len > 0 && g.Len <= int(s.c.offered()) && s.c.predicted(g.TCP) {
+					predicted++
+				}
+				s.c.Input(s.now, g)
+				got[i] = s.flush()
+				got[i] = append(got[i], s.advance(skip)...)
+				if what != 12 {
+					read[i] = s.received()
+				}
+			}
+			if nxt := int(a.c.rcv.nxt - a.irs); nxt > next {
+				next = nxt
+			}
+			if !reflect.DeepEqual(got[0], got[1]) || string(read[0]) != string(read[1]) {
+				t.Fatalf("seed %d, step %d (%d): sent %+v, without prediction %+v; %d and %d bytes", seed, step, what, got[0], got[1], len(read[0]), len(read[1]))
+			}
+			x, y := a.c, b.c
+			if x.snd != y.snd || x.rcv != y.rcv || x.opt != y.opt || x.acks != y.acks || x.timers != y.timers || x.keep != y.keep || x.loss != y.loss || x.ecn != y.ecn {
+				t.Fatalf("seed %d, step %d (%d): they differ:\n%+v\n%+v", seed, step, what, *x, *y)
+			}
+			if a.sh.Stats != b.sh.Stats {
+				t.Fatalf("seed %d, step %d (%d): %+v, without prediction %+v", seed, step, what, a.sh.Stats, b.sh.Stats)
+			}
+		}
+	}
+	if predicted < 1000 {
+		t.Errorf("%d segments predicted, too few for a test", predicted)
+	}
+}
+
+// TestCalm: a connection that only receives is calm, and whatever else concerns it ends that.
+func TestCalm(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		f    func(s *script)
+	}{
+		{"nothing", func(*script) {}},
+		{"more payload", func(s *script) { s.inOut(101, 1, wire.ACK, make([]byte, 100)) }},
+		{"a gap", func(s *script) { s.inOut(200, 1, wire.ACK, make([]byte, 100)) }},
+		{"a FIN", func(s *script) { s.inOut(101, 1, wire.ACK|wire.FIN, nil) }},
+		{"a write", func(s *script) { s.write(10); s.flush() }},
+		{"a write that is not acknowledged", func(s *script) { s.write(10); s.flush(); s.inOut(101, 1, wire.ACK, make([]byte, 100)) }},
+		{"an end", func(s *script) { s.c.CloseWrite(s.now); s.flush() }},
+	} {
+		s := established(t, nil)
+		s.inOut(1, 1, wire.ACK, make([]byte, 100))
+		if !s.c.calm {
+			t.Fatal("not calm behind payload")
+		}
+		c.f(s)
+		if want := c.name == "nothing" || c.name == "more payload"; s.c.calm != want {
+			t.Errorf("behind %s: calm is %v", c.name, s.c.calm)
+		}
+	}
+}

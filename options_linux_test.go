@@ -159,3 +159,41 @@ func TestSendMemory(t *testing.T) {
 		t.Errorf("%d bytes were taken of a megabyte, with memory for 128 KiB", n)
 	}
 }
+
+// TestNSHopLimit: Config.HopLimit is what the kernel receives datagrams with.
+func TestNSHopLimit(t *testing.T) {
+	q, peer := openTUN(newNS(t), tunOurs4.Addr(), tunHost4.Addr())(t, zctap.Config{HopLimit: 9})
+	defer q.Close()
+	p, err := peer.ListenPacket("udp4")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	theirs := p.(*net.UDPConn)
+	raw, err := theirs.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e := raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_RECVTTL, 1) }); e != nil || err != nil {
+		t.Fatal(e, err)
+	}
+	c, err := q.DialPacket("udp4", p.LocalAddr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if err := theirs.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	oob := make([]byte, 64)
+	_, n, _, _, err := theirs.ReadMsgUDP(make([]byte, 8), oob)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, data, _, err := unix.ParseOneSocketControlMessage(oob[:n])
+	if err != nil || h.Type != unix.IP_TTL || len(data) < 4 || data[0] != 9 {
+		t.Errorf("TTL %v, %v, %v; want 9", data, h, err)
+	}
+}

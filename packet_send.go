@@ -19,7 +19,8 @@ func (c *PacketConn) WriteTo(p []byte, addr net.Addr) (int, error) {
 // WriteToAddrPort sends p as one datagram; it copies p before it returns. It blocks
 // while too much waits to be sent, up to the write deadline. As with package net it may
 // go to all hosts of a network, or of the wire. Errors: EMSGSIZE for
-// what does not fit one packet (nothing is sent in fragments by engine User),
+// what does not fit one packet (nothing is sent in fragments by engine User), of the
+// interface or of the path, as far as routers have told of it,
 // EDESTADDRREQ without an address, EAFNOSUPPORT for one of the other IP version,
 // net.ErrWriteToConnected on a dialed socket.
 func (c *PacketConn) WriteToAddrPort(p []byte, to netip.AddrPort) (int, error) {

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"syscall"
 
+	"github.com/zctap/zctap/internal/mono"
+	"github.com/zctap/zctap/internal/stack/tcp"
 	"github.com/zctap/zctap/internal/wire"
 )
 
@@ -53,12 +55,25 @@ func (s *Stack) SetMTU(mtu int) {
 type outlook struct {
 	addrs            addrs
 	mtu              int
-	maxUDP4, maxUDP6 int // payload bytes of a datagram
+	maxUDP4, maxUDP6 int        // payload bytes of a datagram
+	paths            []tcp.Path // narrower ones, by address
 }
 
 // announce lets senders know of a change.
 func (s *Stack) announce() {
-	s.outlook.Store(&outlook{s.addrs, s.tx.MTU(), s.tx.MaxUDP(false), s.tx.MaxUDP(true)})
+	s.pathChanges = s.tcp.PathChanges()
+	paths := s.tcp.Paths()
+	slices.SortFunc(paths, func(a, b tcp.Path) int { return a.Peer.Compare(b.Peer) })
+	s.outlook.Store(&outlook{s.addrs, s.tx.MTU(), s.tx.MaxUDP(false), s.tx.MaxUDP(true), paths})
+}
+
+// path is the MTU of the path to peer, in bytes; 0: nothing is known of it.
+func (o *outlook) path(now mono.Time, peer netip.Addr) int {
+	i, ok := slices.BinarySearchFunc(o.paths, peer, func(p tcp.Path, a netip.Addr) int { return p.Peer.Compare(a) })
+	if !ok || !now.Before(o.paths[i].Until) {
+		return 0
+	}
+	return int(o.paths[i].MTU)
 }
 
 // own reports whether ip is one of our addresses.

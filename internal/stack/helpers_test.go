@@ -140,6 +140,8 @@ func (r *rig) frame(b []byte, l layout) driver.Frame {
 }
 
 // deliver has the stack take in one frame of b, and returns what it sends.
+func (r *rig) clock() mono.Time { return r.now }
+
 func (r *rig) deliver(b []byte, l layout) [][]byte {
 	r.t.Helper()
 	return r.deliverFrame(r.frame(b, l))

@@ -75,6 +75,9 @@ func (s *Stack) inputICMPError(now mono.Time) cause {
 		if !hard && errno != syscall.EMSGSIZE {
 			return icmpIgnored // it may work next time
 		}
+		if m.Kind == wire.ICMPPacketTooBig && !s.tcp.LearnPath(now, flow.Remote.Addr(), m.MTU, uint32(s.tx.MTU())) {
+			return icmpIgnored
+		}
 		u.Queue.Fail(errno)
 		return accepted
 	}

@@ -2,9 +2,11 @@ package stack
 
 import (
 	"bytes"
+	"errors"
 	"net/netip"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/zctap/zctap/internal/buf"
 	"github.com/zctap/zctap/internal/sockq"
@@ -95,10 +97,10 @@ func TestICMPErrorOfDatagram(t *testing.T) {
 		}
 		// A router may send it, of whom we know nothing; and the next send tells it.
 		r.deliver(portUnreachable(t, elsewhere, sent), whole)
-		if err := r.stack.CheckDatagram(u, netip.AddrPort{}, 1); err != syscall.ECONNREFUSED {
+		if err := r.stack.CheckDatagram(r.clock, u, netip.AddrPort{}, 1); err != syscall.ECONNREFUSED {
 			t.Errorf("the next send: %v", err)
 		}
-		if err := r.stack.CheckDatagram(u, netip.AddrPort{}, 1); err != nil {
+		if err := r.stack.CheckDatagram(r.clock, u, netip.AddrPort{}, 1); err != nil {
 			t.Errorf("the send after it: %v", err)
 		}
 		r.closeSocket(u)
@@ -122,7 +124,7 @@ func TestICMPTooBigForDatagram(t *testing.T) {
 			typ, code = 2, 0
 		}
 		r.deliver(icmpPacket(t, a.peer, a.us, typ, code, 1300, sent), whole)
-		if err := r.stack.CheckDatagram(u, netip.AddrPort{}, 400); err != syscall.EMSGSIZE {
+		if err := r.stack.CheckDatagram(r.clock, u, netip.AddrPort{}, 400); err != syscall.EMSGSIZE {
 			t.Errorf("the next send: %v", err)
 		}
 		// What may go away by itself is not told.
@@ -271,4 +273,69 @@ func TestSourceQuench(t *testing.T) {
 		t.Error(err)
 	}
 	r.wantDrops(map[string]uint64{"icmp-ignored": 1})
+}
+
+// What a router says of a path holds for all sockets, for ten minutes: the application is told
+// how much does fit. What no path carries is not believed.
+func TestPathMTUOfDatagrams(t *testing.T) {
+	for _, a := range pairs {
+		r := newRig(t)
+		headers, typ, code, least := 28, uint8(3), uint8(4), 552
+		if a.us.Is6() {
+			headers, typ, code, least = 48, 2, 0, 1280
+		}
+		remote := netip.AddrPortFrom(a.peer, 53)
+		u := mustListen(t, r.stack, "udp", netip.AddrPort{}, remote)
+		other := mustListen(t, r.stack, "udp", netip.AddrPort{}, netip.AddrPort{})
+		sent := udpPacket(t, u.Local, remote, pattern(1, 400))
+		tooBig := func(mtu int) {
+			t.Helper()
+			r.deliver(icmpPacket(t, a.peer, a.us, typ, code, uint32(mtu), sent), whole)
+			_ = u.Queue.Failure()
+		}
+		most := func() int {
+			t.Helper()
+			n := 1500 - headers
+			for ; n > 0; n-- {
+				if err := r.stack.CheckDatagram(r.clock, other, remote, n); err == nil {
+					break
+				} else if !errors.Is(err, syscall.EMSGSIZE) {
+					t.Fatal(err)
+				}
+			}
+			return n
+		}
+		elsewhere := netip.AddrPortFrom(a.peer.Next(), 53)
+		tooBig(1400)
+		if got := most(); got != 1400-headers {
+			t.Errorf("%v: %d bytes, want %d", a.peer, got, 1400-headers)
+		}
+		if err := r.stack.CheckDatagram(r.clock, other, elsewhere, 1500-headers); err != nil {
+			t.Errorf("another host: %v", err)
+		}
+		tooBig(1450) // an older one, of a path that was wider
+		if got := most(); got != 1400-headers {
+			t.Errorf("%v: %d bytes after a wider path", a.peer, got)
+		}
+		tooBig(100)
+		want := least - headers
+		if a.us.Is6() {
+			want = 1400 - headers // ignored
+		}
+		if got := most(); got != want {
+			t.Errorf("%v: %d bytes, want %d", a.peer, got, want)
+		}
+		r.now = r.now.Add(11 * time.Minute)
+		if got := most(); got != 1500-headers {
+			t.Errorf("%v: %d bytes later, want %d", a.peer, got, 1500-headers)
+		}
+		if !a.us.Is6() {
+			tooBig(0) // an old router, which does not say
+			if got := most(); got != 1064-headers {
+				t.Errorf("%d bytes, want %d", got, 1064-headers)
+			}
+		}
+		r.closeSocket(u)
+		r.closeSocket(other)
+	}
 }

@@ -75,7 +75,8 @@ type Stack struct {
 	tx    *ip.Tx
 	addrs addrs // outlook is for others than the engine
 
-	outlook atomic.Pointer[outlook]
+	outlook     atomic.Pointer[outlook]
+	pathChanges uint64 // tcp.Shared's, when it was made
 
 	gone func(tag any) // may be nil
 	rand *rand.Rand
@@ -223,6 +224,9 @@ func (s *Stack) Flush(now mono.Time) error {
 	}
 	s.flushTCP(now)
 	s.flushUDP()
+	if s.tcp.PathChanges() != s.pathChanges {
+		s.announce()
+	}
 	err := s.tx.Flush(now)
 	s.freeUDP()
 	if s.cq != nil {

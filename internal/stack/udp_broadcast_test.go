@@ -64,7 +64,7 @@ func TestBroadcastSend(t *testing.T) {
 		u := mustListen(t, r.stack, "udp", netip.AddrPortFrom(local, 53), netip.AddrPort{})
 		for _, to := range []netip.Addr{subnet, wire.LimitedBroadcast} {
 			at := netip.AddrPortFrom(to, 9)
-			if err := r.stack.CheckDatagram(u, at, 1); err != nil {
+			if err := r.stack.CheckDatagram(r.clock, u, at, 1); err != nil {
 				t.Fatalf("from %v to %v: %v", local, to, err)
 			}
 			if err := u.Send.Write([]byte("x"), at); err != nil {
@@ -83,7 +83,7 @@ func TestBroadcastSend(t *testing.T) {
 	}
 	u := mustListen(t, r.stack, "udp", netip.AddrPort{}, netip.AddrPort{})
 	defer r.closeSocket(u)
-	if err := r.stack.CheckDatagram(u, netip.AddrPortFrom(us4.Addr(), 9), 1); !errors.Is(err, syscall.ENETUNREACH) {
+	if err := r.stack.CheckDatagram(r.clock, u, netip.AddrPortFrom(us4.Addr(), 9), 1); !errors.Is(err, syscall.ENETUNREACH) {
 		t.Errorf("to ourselves: %v", err)
 	}
 	for _, to := range []netip.Addr{subnet, wire.LimitedBroadcast, netip.MustParseAddr("224.0.0.1"), netip.MustParseAddr("ff02::1")} {

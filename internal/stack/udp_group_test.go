@@ -99,7 +99,7 @@ func TestSentHeaders(t *testing.T) {
 		u := mustListen(t, r.stack, "udp", netip.AddrPortFrom(netip.Addr{}, 53), netip.AddrPort{})
 		to := netip.AddrPortFrom(tt.to, 999)
 		u.Send.SetTrafficClass(0xb9)
-		if err := r.stack.CheckDatagram(u, to, 1); err != nil {
+		if err := r.stack.CheckDatagram(r.clock, u, to, 1); err != nil {
 			t.Fatal(err)
 		}
 		if err := u.Send.Write([]byte("x"), to); err != nil {
@@ -123,10 +123,10 @@ func TestSocketFailure(t *testing.T) {
 	r := newRig(t)
 	u := mustListen(t, r.stack, "udp", netip.AddrPort{}, netip.AddrPortFrom(peer4, 53))
 	u.Queue.Fail(syscall.ECONNREFUSED)
-	if err := r.stack.CheckDatagram(u, netip.AddrPort{}, 1); err != syscall.ECONNREFUSED {
+	if err := r.stack.CheckDatagram(r.clock, u, netip.AddrPort{}, 1); err != syscall.ECONNREFUSED {
 		t.Errorf("a write: %v", err)
 	}
-	if err := r.stack.CheckDatagram(u, netip.AddrPort{}, 1); err != nil {
+	if err := r.stack.CheckDatagram(r.clock, u, netip.AddrPort{}, 1); err != nil {
 		t.Errorf("the next: %v", err)
 	}
 	r.closeSocket(u)

@@ -243,7 +243,7 @@ func TestCheckDatagram(t *testing.T) {
 		{all6, peer, 1, syscall.EAFNOSUPPORT},
 		{bound, bound.Local, 1, syscall.ENETUNREACH},
 	} {
-		if err := r.stack.CheckDatagram(tt.u, tt.to, tt.n); !errors.Is(err, tt.want) {
+		if err := r.stack.CheckDatagram(r.clock, tt.u, tt.to, tt.n); !errors.Is(err, tt.want) {
 			t.Errorf("%d: %v, want %v", i, err, tt.want)
 		}
 	}

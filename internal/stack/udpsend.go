@@ -6,14 +6,16 @@ import (
 	"slices"
 	"syscall"
 
+	"github.com/zctap/zctap/internal/mono"
 	"github.com/zctap/zctap/internal/stack/udp"
 	"github.com/zctap/zctap/internal/wire"
 )
 
 // CheckDatagram says what keeps u from sending n bytes to the address to, which
 // is ignored if u is connected: EDESTADDRREQ, EINVAL, EAFNOSUPPORT, ENETUNREACH,
-// EMSGSIZE, and once what an ICMP error said of what u had sent. Any goroutine.
-func (s *Stack) CheckDatagram(u *udp.Socket, to netip.AddrPort, n int) error {
+// EMSGSIZE, also for what routers have said of the path, and once what an ICMP error said
+// of what u had sent. clock is asked only if something is known of a path. Any goroutine.
+func (s *Stack) CheckDatagram(clock func() mono.Time, u *udp.Socket, to netip.AddrPort, n int) error {
 	if u.Remote.IsValid() {
 		to = u.Remote
 	}
@@ -39,6 +41,12 @@ func (s *Stack) CheckDatagram(u *udp.Socket, to netip.AddrPort, n int) error {
 	}
 	if n > most {
 		return fmt.Errorf("%d bytes; with an MTU of %d a datagram to %v has %d at most: %w", n, o.mtu, a, most, syscall.EMSGSIZE)
+	}
+	if len(o.paths) == 0 {
+		return nil
+	}
+	if mtu := o.path(clock(), a); mtu != 0 && n > most-(o.mtu-mtu) {
+		return fmt.Errorf("%d bytes; a router on the way to %v passes packets of %d bytes, and a datagram of %d: %w", n, a, mtu, most-(o.mtu-mtu), syscall.EMSGSIZE)
 	}
 	return nil
 }

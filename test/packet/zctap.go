@@ -116,6 +116,8 @@ func (z *zctapTarget) Name() string { return Zctap }
 // Slack is none: whoever moves the clock is on time.
 func (z *zctapTarget) Slack() (early, late time.Duration) { return 0, 0 }
 
+func (z *zctapTarget) clock() mono.Time { return z.now }
+
 func (z *zctapTarget) Now() time.Duration { return z.now.Sub(epoch) }
 
 // round is one of the engine's loop, and reports whether anything crossed the wire.

@@ -208,7 +208,7 @@ func (z *zctapTarget) OpenUDP(local, remote netip.AddrPort) (Datagrams, error) {
 func (u *zctapDatagrams) Set(string, string) error { return syscall.ENOTSUP }
 
 func (u *zctapDatagrams) Send(p []byte, addr netip.AddrPort) (int, error) {
-	if err := u.z.stack.CheckDatagram(u.socket, addr, len(p)); err != nil {
+	if err := u.z.stack.CheckDatagram(u.z.clock, u.socket, addr, len(p)); err != nil {
 		return 0, err
 	}
 	if err := u.socket.Send.Write(p, addr); err != nil {

@@ -48,6 +48,7 @@ func (s *Settings) Wire(p *buf.Pool) mem.Config {
 
 // Local is a host with our stack.
 type Local struct {
+	now   mono.Time // of the last round
 	Stack *stack.Stack
 	Pool  *buf.Pool
 
@@ -76,6 +77,7 @@ func NewLocal(s Settings, p *buf.Pool, d driver.Driver) (*Local, error) {
 
 // Round is a Host's.
 func (h *Local) Round(now mono.Time) (bool, error) {
+	h.now = now
 	if err := h.wire.Poll(now, h.batch); err != nil {
 		return false, err
 	}
@@ -105,6 +107,8 @@ func (h *Local) Listen(port uint16, accept func(Conn)) error {
 	}
 	return err
 }
+
+func (h *Local) clock() mono.Time { return h.now }
 
 // Dial is a Host's.
 func (h *Local) Dial(now mono.Time, remote netip.AddrPort) (Conn, error) {

@@ -47,7 +47,7 @@ func (s *localSocket) Send(p []byte, remote netip.AddrPort) (bool, error) {
 	if s.waiting == maxWaiting {
 		return false, nil
 	}
-	if err := s.host.Stack.CheckDatagram(s.udp, remote, len(p)); err != nil {
+	if err := s.host.Stack.CheckDatagram(s.host.clock, s.udp, remote, len(p)); err != nil {
 		return false, err
 	}
 	s.waiting++

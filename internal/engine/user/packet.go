@@ -65,7 +65,7 @@ func (p *PacketConn) Queue() *sockq.Datagrams { return p.socket.Queue }
 // WriteTo sends one datagram; see engine.PacketConn. It blocks while many wait
 // to be sent.
 func (p *PacketConn) WriteTo(b []byte, to netip.AddrPort) (int, error) {
-	if err := p.engine.stack.CheckDatagram(p.socket, to, len(b)); err != nil {
+	if err := p.engine.stack.CheckDatagram(mono.Now, p.socket, to, len(b)); err != nil {
 		return 0, err
 	}
 	if err := p.socket.Send.Write(b, to); err != nil {

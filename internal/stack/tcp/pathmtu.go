@@ -111,7 +111,10 @@ func (c *Conn) shorten(now mono.Time, mtu uint32, life time.Duration) bool {
 // nextPlateau is the packet length to try when segments of n bytes do not seem to
 // arrive.
 func (c *Conn) nextPlateau(n uint32) uint32 {
-	mtu, least := n+c.pathHeaders(), c.minPathMTU()
+	return plateauBelow(n+c.pathHeaders(), c.minPathMTU())
+}
+
+func plateauBelow(mtu, least uint32) uint32 {
 	for _, p := range plateaus {
 		if p < mtu && p > least {
 			return p

@@ -16,15 +16,21 @@ import (
 // its window reaches. So it is with drivers for which frames go into posted buffers
 // while we sleep; over others nothing would be won.
 //
-// A pause is a longer round trip to the sender. If its window is too small for that the
-// stream becomes slower, and soon does not count as fast any more: so it is never slowed
-// to much less than streamBytes in streamTime. Senders whose windows grow lose nothing.
+// A pause is a longer round trip to the sender: who has too small a window, or socket
+// buffer, for that becomes slower. So the engine tries: it pauses as long as that takes
+// no more than a quarter of the throughput.
 const (
 	// streamBytes of payload in streamTime make a stream fast.
 	streamBytes = 256 << 10
 	streamTime  = wakeDelay
 	// streamPause is how long a pause lasts.
 	streamPause = 200 * time.Microsecond
+
+	// What comes without pauses and what comes with them is measured for tryTime each,
+	// and the outcome holds for holdTime. Nothing for idleTime begins all anew.
+	tryTime  = 2 * time.Millisecond
+	holdTime = 50 * time.Millisecond
+	idleTime = 2 * time.Millisecond
 
 	// postedWindow is the largest receive window with such a driver, in bytes. A sender
 	// on this machine that has to wait for a window sends in the system call of our ACK,
@@ -36,10 +42,27 @@ const (
 type streaming struct {
 	wire   driver.Lingerer // nil: no pauses
 	before stack.Traffic
-	since  mono.Time // when bytes began to be counted; 0: they are not
-	bytes  uint64
-	fast   bool // so many came that the engine may pause, once
+
+	since mono.Time // when bytes began to be counted; 0: they are not
+	bytes uint64
+	fast  bool // so many came that the engine may pause, once
+
+	phase   phase
+	began   mono.Time // the phase
+	last    mono.Time // when something came
+	taken   uint64    // bytes in this phase
+	without float64   // bytes a nanosecond that came without pauses
 }
+
+// A phase of finding out whether to pause.
+type phase uint8
+
+const (
+	comparing  phase = iota // without pauses
+	trying                  // with pauses
+	pausing                 // with, and it does no harm
+	abstaining              // without, for it would
+)
 
 func (s *streaming) init(d driver.Driver) {
 	if d.Caps().RxPosted > 0 {
@@ -55,6 +78,7 @@ func (s *streaming) received(now mono.Time, t stack.Traffic) {
 	s.before = t
 	if spoke {
 		s.since, s.bytes, s.fast = 0, 0, false
+		s.enter(comparing, now)
 		return
 	}
 	if s.since == 0 || now.Sub(s.since) > streamTime {
@@ -63,13 +87,44 @@ func (s *streaming) received(now mono.Time, t stack.Traffic) {
 	if s.bytes += n; s.bytes >= streamBytes {
 		s.since, s.bytes, s.fast = now, 0, true
 	}
+	s.judge(now, n)
+}
+
+// judge counts n bytes, and goes to the next phase when it is time.
+func (s *streaming) judge(now mono.Time, n uint64) {
+	if now.Sub(s.last) > idleTime {
+		s.enter(comparing, now)
+		return // n bytes came in a time that is not known
+	}
+	s.last = now
+	s.taken += n
+	lasted := now.Sub(s.began)
+	if lasted < tryTime || s.phase >= pausing && lasted < holdTime {
+		return
+	}
+	rate := float64(s.taken) / float64(lasted)
+	switch {
+	case s.phase == comparing:
+		s.without = rate
+		s.enter(trying, now)
+	case s.phase != trying:
+		s.enter(comparing, now)
+	case rate >= s.without*3/4:
+		s.enter(pausing, now)
+	default:
+		s.enter(abstaining, now)
+	}
+}
+
+func (s *streaming) enter(p phase, now mono.Time) {
+	s.phase, s.began, s.last, s.taken = p, now, now, 0
 }
 
 // take reports whether to pause now. It takes more of the stream to do so again.
 func (s *streaming) take() bool {
-	fast := s.fast && s.wire != nil
+	pause := s.fast && s.wire != nil && (s.phase == trying || s.phase == pausing)
 	s.fast = false
-	return fast
+	return pause
 }
 
 // rest sleeps until there is something to do or, while a stream is fast, for a moment.

@@ -30,16 +30,56 @@ func TestStreaming(t *testing.T) {
 		"sent only":         {{0, 0, all, false}, {10 * us, 0, all, false}},
 	} {
 		s := streaming{wire: &restingWire{}}
+		s.enter(pausing, 1e9)
 		now, total := mono.Time(1e9), stack.Traffic{}
 		for i, b := range batches {
 			now = now.Add(b.after)
 			total.StreamBytes += b.bytes
 			total.SentBytes += b.sent
 			s.received(now, total)
+			if b.sent > 0 && s.phase != comparing {
+				t.Errorf("%s: batch %d: goes on in phase %d", name, i, s.phase)
+			}
+			s.phase = pausing
 			if got := s.take(); got != b.fast || s.take() {
 				t.Errorf("%s: batch %d: fast %v, want %v, once", name, i, got, b.fast)
 			}
 		}
+	}
+}
+
+// TestPausesThatHarm: a stream that pauses make slower is spared most of them, one that
+// they don't has them nearly always, and either is found out again when that changes.
+func TestPausesThatHarm(t *testing.T) {
+	s := streaming{wire: &restingWire{}}
+	now, total := mono.Time(1e9), stack.Traffic{}
+	// run has the stream come for a second, at 3 bytes a nanosecond, as far as the window
+	// lets it, and returns the part of the sleeps that were pauses.
+	run := func(window float64) float64 {
+		sleeps, pauses := 0, 0
+		for end := now.Add(time.Second); now.Before(end); sleeps++ {
+			sleep := 20 * time.Microsecond
+			if s.take() {
+				pauses++
+				sleep = streamPause
+			}
+			now = now.Add(sleep)
+			total.StreamBytes += uint64(min(3*float64(sleep), window))
+			s.received(now, total)
+		}
+		return float64(pauses) / float64(sleeps)
+	}
+	for i := range 3 {
+		if got := run(8 << 20); got < 0.5 {
+			t.Errorf("%d: %.2f of the sleeps in a stream with a large window are pauses", i, got)
+		}
+		if got := run(256 << 10); got > 0.02 {
+			t.Errorf("%d: %.2f of the sleeps in a stream with a small window are pauses", i, got)
+		}
+	}
+	now = now.Add(time.Second)
+	if s.received(now, total); s.phase != comparing || s.take() {
+		t.Error("goes on where it was after a second without a byte")
 	}
 }
 
@@ -98,7 +138,7 @@ func TestPauses(t *testing.T) {
 	}
 	paused := e.rounds.pauses
 	rest("wait")
-	e.streaming.fast = true
+	e.streaming.fast, e.streaming.phase = true, pausing
 	rest("linger")
 	if w.until <= now || w.until > now.Add(streamPause) {
 		t.Errorf("rests for %v, want %v at most", w.until.Sub(now), streamPause)
@@ -110,7 +150,7 @@ func TestPauses(t *testing.T) {
 	for name, d := range map[string]driver.Driver{
 		"leaves frames where they are": &restingWire{}, "can't linger": struct{ driver.Driver }{&restingWire{posted: 1}},
 	} {
-		e.streaming = streaming{fast: true}
+		e.streaming = streaming{fast: true, phase: pausing}
 		if e.streaming.init(d); e.streaming.take() {
 			t.Errorf("pauses over a driver that %s", name)
 		}

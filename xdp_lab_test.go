@@ -6,21 +6,19 @@ import (
 	"errors"
 	"maps"
 	"net"
-	"path/filepath"
 	"syscall"
 	"testing"
 
 	"github.com/zctap/zctap"
-	"github.com/zctap/zctap/internal/netns"
 	"github.com/zctap/zctap/internal/nic"
 )
 
 // TestLabXDPGeneric: what the kernel turns off on a NIC for generic XDP is on again
 // after Close, after Restore if the receiver was killed, and after the next one.
 func TestLabXDPGeneric(t *testing.T) {
-	env := needGuest(t, "ZCTAP_LAB_NIC", "ZCTAP_LAB_PEER")
+	w, iface := newLabWorld(t)
 	features := func() map[string]nic.Feature {
-		s, err := nic.Inspect(env[0])
+		s, err := nic.Inspect(iface)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -39,21 +37,10 @@ func TestLabXDPGeneric(t *testing.T) {
 	}
 	off[nic.FeatureHWGRO] = nic.Feature{Changeable: true}
 
-	here, err := netns.Current()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer here.Close()
-	peer, err := netns.Open(env[1])
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer peer.Close()
-	w := &world{TB: t, ours: here, theirs: peer, journals: filepath.Join(t.TempDir(), "journals")}
 	x := zctap.XDPConfig{Mode: zctap.XDPGeneric}
 	use := func() {
 		t.Helper()
-		q, err := w.tryOpen(env[0], x, 1024)
+		q, err := w.tryOpen(iface, x, 1024)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -63,7 +50,7 @@ func TestLabXDPGeneric(t *testing.T) {
 		}
 		ln := w.listen(q)
 		_, port, _ := net.SplitHostPort(ln.Addr().String())
-		c := w.dial(w.theirs, net.JoinHostPort(addrOf(t, env[0]).String(), port))
+		c := w.dial(w.theirs, net.JoinHostPort(addrOf(t, iface).String(), port))
 		z, err := ln.AcceptZC()
 		if err != nil {
 			t.Fatal(err)
@@ -76,7 +63,7 @@ func TestLabXDPGeneric(t *testing.T) {
 	}
 	kill := func() {
 		t.Helper()
-		r := w.child("receiver", "ZCTAP_TEST_MODE="+zctap.XDPGeneric, "ZCTAP_TEST_INTERFACE="+env[0])
+		r := w.child("receiver", "ZCTAP_TEST_MODE="+zctap.XDPGeneric, "ZCTAP_TEST_INTERFACE="+iface)
 		r.start(w.ours)
 		r.want("ready")
 		r.kill()

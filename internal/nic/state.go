@@ -162,7 +162,7 @@ type QueueState struct {
 	Queue   int        `json:"queue"`
 	NAPI    uint32     `json:"napi,omitempty"`
 	IOUring bool       `json:"io_uring,omitempty"` // an io_uring zcrx instance
-	XSK     bool       `json:"xsk,omitempty"`      // an AF_XDP socket in zero-copy mode
+	XSK     bool       `json:"xsk,omitempty"`      // an AF_XDP socket, in any mode
 	DMABuf  uint32     `json:"dmabuf,omitempty"`   // the id of a dmabuf binding
 	Lease   *QueuePeer `json:"lease,omitempty"`
 }

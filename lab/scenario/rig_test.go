@@ -176,8 +176,9 @@ type received struct {
 
 // events answers the guest's programs (lab-event EVENT DATA). "payload" waits until
 // a receive queue of eth0 has got so many bytes of payload since the job began: "1
-// 10000000". "queues" gives the counters of eth0's receive queues, as JSON, and
-// "now" calls now.
+// 10000000", and "received" until all have so many bytes of frames. "queues" and "sent" give the counters of eth0's receive and transmit queues
+// as JSON, "frames" the page frames that each receive queue wrote to, and "now" calls
+// now.
 func (r *rig) events(now func()) func(context.Context, lab.Event) ([]byte, error) {
 	start := r.nic.Stats().Rx
 	return func(ctx context.Context, e lab.Event) ([]byte, error) {
@@ -196,14 +197,43 @@ func (r *rig) events(now func()) func(context.Context, lab.Event) ([]byte, error
 				}
 			}
 			return nil, nil
+		case "received":
+			var n uint64
+			if _, err := fmt.Sscan(string(e.Data), &n); err != nil {
+				return nil, fmt.Errorf("received %q: %w", e.Data, err)
+			}
+			for rxBytes(r.nic.Stats().Rx) < rxBytes(start)+n {
+				select {
+				case <-ctx.Done():
+					return nil, context.Cause(ctx)
+				case <-time.After(5 * time.Millisecond):
+				}
+			}
+			return nil, nil
 		case "queues":
 			return json.Marshal(r.nic.Stats().Rx)
+		case "sent":
+			return json.Marshal(r.nic.Stats().Tx)
+		case "frames":
+			all := make([][]uint64, len(start))
+			for q := range all {
+				all[q] = r.nic.PayloadFrames(q)
+			}
+			return json.Marshal(all)
 		case "now":
 			now()
 			return nil, nil
 		}
 		return nil, fmt.Errorf("unknown event %q", e.Name)
 	}
+}
+
+// rxBytes is how many bytes of frames receive queues have got.
+func rxBytes(queues []gvnic.RxStats) (n uint64) {
+	for _, q := range queues {
+		n += q.Bytes
+	}
+	return n
 }
 
 // midstream is a step in the background: shell commands that run when a part of a

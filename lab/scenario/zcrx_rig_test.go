@@ -53,6 +53,7 @@ func stream(bytes int, flags ...string) []lab.Step {
 // A report is what zctap recv reports.
 type report struct {
 	Engine        string            `json:"engine"`
+	XDPMode       string            `json:"xdp_mode"`
 	Bytes         int               `json:"bytes"`
 	ZeroCopyBytes int               `json:"zero_copy_bytes"`
 	CopiedBytes   int               `json:"copied_bytes"`
@@ -81,7 +82,12 @@ func (r *engineRig) report(res *lab.Result) *report {
 // once.
 func (r *engineRig) wantAll(got *report, bytes int) {
 	r.Helper()
-	if got.Engine != "zcrx" || got.Bytes != bytes || !got.Verified || got.Mismatches != 0 {
+	r.wantAllBy("zcrx", got, bytes)
+}
+
+func (r *engineRig) wantAllBy(engine string, got *report, bytes int) {
+	r.Helper()
+	if got.Engine != engine || got.Bytes != bytes || !got.Verified || got.Mismatches != 0 {
 		r.Errorf("engine %q, %d of %d bytes, verified %v, %d wrong", got.Engine, got.Bytes, bytes, got.Verified, got.Mismatches)
 	}
 	if got.ZeroCopyBytes+got.CopiedBytes != bytes {

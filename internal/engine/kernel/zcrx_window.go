@@ -85,14 +85,26 @@ func (z *zcrx) mostWindow() int {
 // attach implements backend.
 func (z *zcrx) attach(s *socket) error {
 	if s.listener != nil && z.bounding() {
-		// What comes for a connection before it was accepted: they inherit this. A lock
-		// would bound their windows for good (the scale that the handshake agrees on).
-		// Should it fail, they begin with the kernel's own size.
-		if setReceiveBuffer(s.fd, z.firstWindow()) == nil {
-			_ = unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_BUF_LOCK, 0) // Linux 5.14
-		}
+		z.boundUnaccepted(s.fd)
 	}
 	return z.requests.attach(s)
+}
+
+// boundUnaccepted has connections of the listener fd begin, until they are accepted,
+// with no more than their share of the area. Where the kernel's own size is no more,
+// it stays: streams whose connection began with less were dearer on the modelled NIC
+// to their end (docs/performance.md).
+func (z *zcrx) boundUnaccepted(fd int) {
+	share := max(z.unclaimed()/16, leastWindow) * z.unit
+	own, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF)
+	if err == nil && own <= share {
+		return
+	}
+	// They inherit this. A lock would bound their windows for good (the scale that the
+	// handshake agrees on). Should it fail, they begin with the kernel's own size.
+	if setReceiveBuffer(fd, min(share, firstGrant*z.unit)) == nil {
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BUF_LOCK, 0) // Linux 5.14
+	}
 }
 
 // bound gives s, a new connection, a receive buffer that is on the books.

@@ -138,18 +138,35 @@ func TestZCRXWindowGrows(t *testing.T) {
 	w.ok(<-sent)
 
 	ln := w.listen(0)
-	fd := ln.(*listener).sock.FD()
-	if n := option(t, fd, unix.SOL_SOCKET, unix.SO_RCVBUF); n != firstGrant*4096 {
-		w.Errorf("connections begin with a receive buffer of %d bytes", n)
-	}
-	if n := option(t, fd, unix.SOL_SOCKET, unix.SO_BUF_LOCK); n != 0 {
-		w.Errorf("the windows of all connections are bounded for good: lock %d", n)
-	}
 	for range 100 {
 		w.peer(ln)
 		w.accept(ln)
 	}
 	w.eventually("it is cut", func() bool { return receiveBuffer(t, c) < most && w.event("squeezed") > 0 })
+}
+
+// Connections that are not accepted yet have no more than their share of the area, and
+// the kernel's own receive buffer where that is no more.
+func TestZCRXWindowUnaccepted(t *testing.T) {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	own := option(t, fd, unix.SOL_SOCKET, unix.SO_RCVBUF)
+	for _, c := range []struct{ buffers, want int }{
+		{512, 512 / 8 * 7 / allWindows / 16 * 4096},
+		{64 * own / 4096 * 8 / 7 * 2, own},
+	} {
+		w := bounded(t, c.buffers)
+		fd := w.listen(0).(*listener).sock.FD()
+		if n := option(t, fd, unix.SOL_SOCKET, unix.SO_RCVBUF); n != c.want {
+			w.Errorf("of %d buffers: connections begin with a receive buffer of %d bytes, want %d", c.buffers, n, c.want)
+		}
+		if n := option(t, fd, unix.SOL_SOCKET, unix.SO_BUF_LOCK); n != 0 {
+			w.Errorf("the windows of all connections are bounded for good: lock %d", n)
+		}
+	}
 }
 
 // What waits for paused connections when the NIC lacks buffers is copied to the

@@ -12,6 +12,10 @@ func (s *Stack) Deliver(now mono.Time, b *driver.Batch) {
 	s.tx.SetNow(now)
 	s.stats.Frames += uint64(len(b.Frames))
 	for s.rest = b.Frames; len(s.rest) > 0; {
+		s.at = len(b.Frames) - len(s.rest)
+		if s.at >= s.ahead.end && len(s.rest) > 1 && s.conns.n >= lookFlows {
+			s.ahead.look(s, s.at, s.rest)
+		}
 		f := &s.rest[0]
 		s.rest = s.rest[1:] // merge may take more
 		if c := s.deliver(now, f); c != accepted {
@@ -20,6 +24,7 @@ func (s *Stack) Deliver(now mono.Time, b *driver.Batch) {
 		}
 	}
 	s.rest = nil
+	s.ahead.done()
 }
 
 // deliver takes in one frame. Unless it returns accepted the references that

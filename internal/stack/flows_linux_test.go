@@ -157,9 +157,38 @@ func BenchmarkFlows(b *testing.B) {
 	}
 }
 
+// BenchmarkFlowLines is what remains of BenchmarkFlows' segments, one of each flow in turn, if
+// nothing is done with them but to find their connections and load those lines of these that
+// they need, many at a time.
+func BenchmarkFlowLines(b *testing.B) {
+	for _, n := range []int{100, 10_000} {
+		b.Run(fmt.Sprintf("flows=%d", n), func(b *testing.B) {
+			f := newFlows(b, n, 1)
+			f.warm(b)
+			frames := make([]driver.Frame, n)
+			for i := range frames {
+				frames[i].Head = f.heads[i*f.head:][:f.head]
+			}
+			b.ResetTimer()
+			start := cpu(b)
+			for i, at := 0, 0; i < b.N; i += lookRuns {
+				if at+lookRuns > n {
+					at = 0
+				}
+				f.r.stack.ahead.look(f.r.stack, 0, frames[at:at+lookRuns])
+				at += lookRuns
+			}
+			b.StopTimer()
+			b.ReportMetric(float64(cpu(b)-start)/float64(b.N), "cpu-ns/op")
+			f.r.stack.ahead.done()
+			f.end()
+		})
+	}
+}
+
 // TestManyFlows: each of many flows that share a region gets all that was sent to it.
 func TestManyFlows(t *testing.T) {
-	f := newFlows(t, 1000, 1) // each begins with a window of two segments
+	f := newFlows(t, 1000, 1) // looked ahead for; each begins with a window of two segments
 	const rounds = 500
 	for range rounds {
 		f.round(t)

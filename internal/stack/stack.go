@@ -103,7 +103,9 @@ type Stack struct {
 
 	echoes, unreachables, resets limiter
 
-	rest []driver.Frame // of the batch, behind the frame that is looked at
+	rest  []driver.Frame // of the batch, behind the frame that is looked at
+	ahead lookahead
+	at    int // index of the frame that is looked at, in the batch
 
 	// Scratch, for one frame.
 	rx      headers

@@ -18,6 +18,8 @@ type table[V any] struct {
 	hasher wire.Hasher
 	slots  []slot[V]
 	n      int
+
+	changes uint64 // calls of put and remove
 }
 
 // slot is empty if value is nil. The key is where the owner of the value has it: a
@@ -40,9 +42,24 @@ func (t *table[V]) get(key *wire.Tuple) *V {
 	return t.slots[t.find(t.hasher.Hash(key), key)].value
 }
 
+// home is the slot where a key with hash h would be if there were no others.
+func (t *table[V]) home(h uint64) *slot[V] { return &t.slots[int(h)&(len(t.slots)-1)] }
+
+// likely is the first value whose key has hash h, or nil: almost always the one that
+// get finds, found without a look at the key.
+func (t *table[V]) likely(h uint64) *V {
+	mask := len(t.slots) - 1
+	for i := int(h) & mask; ; i = (i + 1) & mask {
+		if s := &t.slots[i]; s.value == nil || s.hash == h {
+			return s.value
+		}
+	}
+}
+
 // put sets the value at key, which is not nil, and replaces one that is there. The
 // table keeps the key itself: it stays as it is until it is removed.
 func (t *table[V]) put(key *wire.Tuple, v *V) {
+	t.changes++
 	if 2*(t.n+1) > len(t.slots) {
 		t.resize(2 * len(t.slots))
 	}
@@ -56,6 +73,7 @@ func (t *table[V]) put(key *wire.Tuple, v *V) {
 
 // remove empties the slot of key, if it has one.
 func (t *table[V]) remove(key *wire.Tuple) {
+	t.changes++
 	mask := len(t.slots) - 1
 	hole := t.find(t.hasher.Hash(key), key)
 	if t.slots[hole].value == nil {

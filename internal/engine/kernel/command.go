@@ -2,10 +2,7 @@
 
 package kernel
 
-import (
-	"net"
-	"sync"
-)
+import "sync"
 
 // op is what an application goroutine wants from the loop.
 type op uint8
@@ -52,7 +49,7 @@ func (l *loop) post(c command) bool {
 func (l *loop) attach(s *socket) error {
 	reply := make(chan error, 1)
 	if !l.post(command{op: opAttach, s: s, reply: reply}) {
-		return net.ErrClosed
+		return l.ended()
 	}
 	return <-reply
 }

@@ -4,7 +4,6 @@ package kernel
 
 import (
 	"context"
-	"net"
 	"net/netip"
 	"sync/atomic"
 
@@ -86,10 +85,10 @@ func (c *conn) awaitConnected(ctx context.Context) error {
 			return ctx.Err()
 		}
 		if !c.l.streamEdges && !c.l.post(command{op: opArmWrite, s: &c.socket}) {
-			return net.ErrClosed
+			return c.l.ended()
 		}
 		if err := c.writer.Park(); err != nil {
-			return err
+			return c.explain(err)
 		}
 	}
 }

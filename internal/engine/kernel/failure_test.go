@@ -4,6 +4,7 @@ package kernel
 
 import (
 	"errors"
+	"net"
 	"net/netip"
 	"testing"
 
@@ -61,6 +62,23 @@ func TestLoopFailure(t *testing.T) {
 		if !raised[s] {
 			t.Errorf("armed source %d was not raised", i)
 		}
+	}
+	// So do calls that are made afterwards, but for what the application has closed.
+	if _, err := c.Write([]byte("x")); !errors.Is(err, unix.EINVAL) {
+		t.Errorf("Write: %v", err)
+	}
+	if _, err := u.WriteTo([]byte("x"), netip.AddrPortFrom(u.LocalAddr().Addr(), 9)); !errors.Is(err, unix.EINVAL) {
+		t.Errorf("Write of a datagram: %v", err)
+	}
+	if _, err := w.Dial(t.Context(), "tcp", netip.AddrPort{}, c.RemoteAddr()); !errors.Is(err, unix.EINVAL) {
+		t.Errorf("Dial: %v", err)
+	}
+	if _, err := w.ListenPacket("udp", netip.AddrPort{}, netip.AddrPort{}); !errors.Is(err, unix.EINVAL) {
+		t.Errorf("ListenPacket: %v", err)
+	}
+	w.ok(c.Close())
+	if _, err := c.Write([]byte("x")); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Write after Close: %v", err)
 	}
 	if err := w.Close(); !errors.Is(err, unix.EINVAL) {
 		t.Errorf("Close: %v", err)

@@ -54,6 +54,8 @@ type loop struct {
 	// alloc is held where the pool is for one thread at a time (package buf: "engine
 	// only"); nil if there is but one.
 	alloc *sync.Mutex
+
+	broke atomic.Pointer[error] // failure, for any goroutine
 }
 
 func newLoop(cfg engine.Config, t tuning) *loop {
@@ -172,7 +174,7 @@ func (l *loop) publish() {
 // watch begins to serve s.
 func (l *loop) watch(s *socket) error {
 	if l.stopping {
-		return net.ErrClosed
+		return l.ended()
 	}
 	l.table.add(s)
 	if err := l.back.attach(s); err != nil {
@@ -234,6 +236,7 @@ func (l *loop) stop() {
 func (l *loop) abort(s *socket) {
 	if !s.closed.Swap(true) {
 		s.resetting = true
+		s.broke.Store(l.broke.Load())
 	}
 	s.writer.Close()
 	switch why := l.failure; {
@@ -253,9 +256,19 @@ func (l *loop) abort(s *socket) {
 	l.detach(s)
 }
 
+// ended is why the loop takes nothing any more: it was closed, or it has failed. Any
+// goroutine.
+func (l *loop) ended() error {
+	if why := l.broke.Load(); why != nil {
+		return *why
+	}
+	return net.ErrClosed
+}
+
 // fail gives everything up after an error that no call can be made after.
 func (l *loop) fail(err error) {
 	l.failure = err
+	l.broke.Store(&err)
 	if l.told == nil {
 		l.tellSiblings(err)
 	}
@@ -274,7 +287,7 @@ func (l *loop) finish() {
 	for _, c := range l.inbox.close() {
 		switch c.op {
 		case opAttach:
-			c.reply <- net.ErrClosed
+			c.reply <- l.ended()
 		case opAdopt:
 			l.turnAway(c.s)
 		}

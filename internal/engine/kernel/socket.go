@@ -3,6 +3,8 @@
 package kernel
 
 import (
+	"errors"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,6 +33,10 @@ type socket struct {
 
 	closed atomic.Bool   // somebody has begun to close it: that one closes sock
 	gone   chan struct{} // closed by the loop when it has let go
+
+	// broke is why the loop has closed it, if that failed before the application closed
+	// it; the loop sets it before it closes writer.
+	broke atomic.Pointer[error]
 
 	account buf.Account // buffers held: the loop charges, whoever frees them settles
 
@@ -74,6 +80,7 @@ func (s *socket) SetWriteDeadline(t time.Time) { s.writer.SetDeadline(t) }
 // close s.sock. False: somebody else closes s, or has.
 func (s *socket) release() bool {
 	if s.closed.Swap(true) {
+		s.broke.Store(nil) // from now on it is closed, as was asked
 		return false
 	}
 	s.writer.Close()
@@ -81,6 +88,15 @@ func (s *socket) release() bool {
 	s.l.post(command{op: opDetach, s: s})
 	<-s.gone
 	return true
+}
+
+// explain is err, as a call that failed with it has to report it: what was closed because
+// the loop failed says so.
+func (s *socket) explain(err error) error {
+	if why := s.broke.Load(); why != nil && errors.Is(err, net.ErrClosed) {
+		return *why
+	}
+	return err
 }
 
 // token names a socket to the kernel: its slot in the loop's table, and which

@@ -61,7 +61,7 @@ func (s *socket) attempt(send func() (int, error)) (int, error) {
 	for {
 		// Waits only if the attempt before found no space.
 		if err := s.writer.Park(); err != nil {
-			return 0, err
+			return 0, s.explain(err)
 		}
 		// Before the attempt: space that appears after it sets the flag again.
 		s.writable.Store(false)
@@ -73,7 +73,7 @@ func (s *socket) attempt(send func() (int, error)) (int, error) {
 		}
 		if s.conn == nil || !s.l.streamEdges {
 			if !s.l.post(command{op: opArmWrite, s: s}) {
-				return 0, net.ErrClosed
+				return 0, s.explain(net.ErrClosed)
 			}
 		}
 	}

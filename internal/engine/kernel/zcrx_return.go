@@ -61,7 +61,8 @@ func (z *zcrx) collect() {
 
 // settleAll takes the records of buffer b.
 func (z *zcrx) settleAll(b uint16) {
-	for r := z.records.take(b); r != nil; r = z.records.take(b) {
+	for i := z.records.take(b); i != 0; i = z.records.drop(i) {
+		r := &z.records.all[i]
 		z.settle(r, z.l.table.find(r.owner))
 	}
 }

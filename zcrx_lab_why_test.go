@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/zctap/zctap"
+	"github.com/zctap/zctap/internal/netns"
 )
 
 // An obstacle is something in the way of engine zcrx.
@@ -210,7 +211,10 @@ func TestLabWhy(t *testing.T) {
 // attachXDP attaches an XDP program to the NIC.
 func attachXDP(t *testing.T) {
 	iface, _ := needNIC(t)
-	fd := loadXDPPass(t)
+	fd, err := netns.LoadXDPPass()
+	if err != nil {
+		t.Fatal(err)
+	}
 	defer unix.Close(fd)
 	l, err := netlink.LinkByName(iface)
 	if err != nil {

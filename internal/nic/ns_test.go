@@ -410,7 +410,8 @@ func TestNSKilledAndGone(t *testing.T) {
 func TestNSXDP(t *testing.T) {
 	ns := newVeth(t, 2)
 	in(t, ns, func(t *testing.T) {
-		fd := loadXDPPass(t)
+		fd, err := netns.LoadXDPPass()
+		must(t, err)
 		defer unix.Close(fd)
 		l, err := netlink.LinkByName("v0")
 		must(t, err)

@@ -118,7 +118,7 @@ func maybeOtherMode(err error) bool {
 
 func (p *Program) attachAs(ifindex int, mode Mode) (*Link, error) {
 	flags := link.XDPAttachFlags(modeFlags[mode])
-	l, err := link.AttachXDP(link.XDPOptions{Program: p.prog, Interface: ifindex, Flags: flags})
+	l, err := p.attachXDP(link.XDPOptions{Program: p.prog, Interface: ifindex, Flags: flags})
 	if err != nil {
 		return nil, p.attachError(ifindex, mode, err)
 	}

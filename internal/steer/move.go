@@ -60,7 +60,7 @@ func (p *Program) mayAttach(ifindex int, mode Mode) error {
 	if err := checkInterface(ifindex); err != nil {
 		return err
 	}
-	beside, err := link.AttachXDP(link.XDPOptions{Program: p.prog, Interface: ifindex, Flags: link.XDPAttachFlags(modeFlags[mode])})
+	beside, err := p.attachXDP(link.XDPOptions{Program: p.prog, Interface: ifindex, Flags: link.XDPAttachFlags(modeFlags[mode])})
 	switch {
 	case err == nil: // ours is not there any more
 		return beside.Close()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/cilium/ebpf/link"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -52,4 +53,33 @@ func TestNSMove(t *testing.T) {
 	if err := move(Generic); !errors.Is(err, ErrDetached) {
 		t.Errorf("moved what is not attached: %v", err)
 	}
+}
+
+// TestNSMoveDetached: when neither the new mode nor the old one can be attached any more,
+// the error says that the program is detached, and why; nothing is attached then, and what
+// is tried later says the same.
+func TestNSMoveDetached(t *testing.T) {
+	needBPF(t)
+	w := newWire(t, 0)
+	p := loaded(t, Options{})
+	l := w.attach(t, p, Generic)
+	move := func() error { return w.ours.Do(func() error { return p.Move(l, w.ifindex, Native) }) }
+	calls := 0
+	p.attachXDP = func(o link.XDPOptions) (link.Link, error) {
+		if calls++; calls == 1 {
+			return link.AttachXDP(o) // the look before the program is detached
+		}
+		return nil, []error{unix.EOPNOTSUPP, unix.ENOMEM}[calls%2]
+	}
+	err := move()
+	if !errors.Is(err, ErrDetached) || !errors.Is(err, unix.EOPNOTSUPP) || !errors.Is(err, unix.ENOMEM) || calls != 3 {
+		t.Errorf("after %d calls: %v", calls, err)
+	}
+	if got := w.attached(t); got.program != 0 {
+		t.Errorf("still attached: %+v", got)
+	}
+	if err := move(); !errors.Is(err, ErrDetached) || calls != 3 {
+		t.Errorf("moved again: %v, %d calls", err, calls)
+	}
+	must(t, l.Close())
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/features"
+	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 )
 
@@ -82,6 +83,8 @@ type Program struct {
 	refuse    *ebpf.Program // the filter of sockets that hold ports
 	listening listenerSet
 
+	attachXDP func(link.XDPOptions) (link.Link, error) // link.AttachXDP, but in a test
+
 	mu   sync.RWMutex // held for reading while the descriptors are used
 	done bool         // Close was called
 }
@@ -97,7 +100,7 @@ func Load(o Options) (*Program, error) {
 	if err != nil {
 		return nil, fmt.Errorf("steer: %w", err)
 	}
-	p := &Program{o: o}
+	p := &Program{o: o, attachXDP: link.AttachXDP}
 	if err := p.load(); err != nil {
 		p.Close()
 		return nil, fmt.Errorf("steer: %w", err)

@@ -1,17 +1,17 @@
 //go:build linux
 
-package zctap_test
+package netns
 
 import (
-	"testing"
+	"fmt"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// loadXDPPass loads a program of two instructions: r0 = XDP_PASS; exit.
-func loadXDPPass(t *testing.T) int {
-	t.Helper()
+// LoadXDPPass loads an XDP program of two instructions, r0 = XDP_PASS; exit, for a test to
+// attach. The caller closes the descriptor. Errors: EPERM without CAP_BPF and CAP_NET_ADMIN.
+func LoadXDPPass() (fd int, err error) {
 	instructions := [2]uint64{0x00000002_0000_00_b7, 0x00000000_0000_00_95}
 	license := [4]byte{'G', 'P', 'L'}
 	// The beginning of union bpf_attr, as BPF_PROG_LOAD has it.
@@ -22,9 +22,9 @@ func loadXDPPass(t *testing.T) int {
 		log                      uint64
 		kernelVersion, progFlags uint32
 	}{kind: unix.BPF_PROG_TYPE_XDP, count: 2, instructions: unsafe.Pointer(&instructions), license: unsafe.Pointer(&license)}
-	fd, _, errno := unix.Syscall(unix.SYS_BPF, unix.BPF_PROG_LOAD, uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr))
+	r, _, errno := unix.Syscall(unix.SYS_BPF, unix.BPF_PROG_LOAD, uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr))
 	if errno != 0 {
-		t.Fatalf("BPF_PROG_LOAD: %v", errno)
+		return -1, fmt.Errorf("netns: BPF_PROG_LOAD: %w", errno)
 	}
-	return int(fd)
+	return int(r), nil
 }

@@ -55,8 +55,13 @@ func TestSendAndRecv(t *testing.T) {
 			[]string{"recv", "--engine", "copy", "--listen", addr, "--out", file, "--sha256", "--pattern", "5", "--json"})
 	}()
 	<-errs.ready
-	if code, _, errs := command(t, "send", addr, "--pattern", "5", "--size", "3145739"); code != exitOK {
-		t.Fatalf("send: exit %d: %s", code, errs)
+	code, said, told := command(t, "send", addr, "--pattern", "5", "--size", "3145739", "--json")
+	if code != exitOK {
+		t.Fatalf("send: exit %d: %s", code, told)
+	}
+	var sent sendReport
+	if err := json.Unmarshal([]byte(said), &sent); err != nil || sent.Bytes != size || sent.Seconds <= 0 || sent.Datagrams != 0 {
+		t.Errorf("send says %q: %+v, %v", said, sent, err)
 	}
 	if code := <-done; code != exitOK {
 		t.Fatalf("recv: exit %d: %s", code, errs.String())

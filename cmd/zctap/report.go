@@ -3,7 +3,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strconv"
@@ -69,12 +68,6 @@ func (r *report) perGB(s float64) float64 {
 		return 0
 	}
 	return s / (float64(r.Bytes) / 1e9)
-}
-
-func writeJSON(w io.Writer, v any) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	return e.Encode(v)
 }
 
 // writeTable prints the receivers beside each other.

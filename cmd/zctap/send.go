@@ -27,6 +27,7 @@ func runSend(ctx context.Context, env *environ, args []string) error {
 	fs.IntVar(&datagrams.count, "udp", 0, "send this `NUMBER` of UDP datagrams instead, as fast as the kernel takes them")
 	fs.IntVar(&datagrams.size, "datagram", 1200, "`BYTES` of payload of a datagram")
 	fs.BoolVar(&datagrams.segment, "gso", false, "give datagrams to the kernel many at a time (UDP_SEGMENT)")
+	asJSON := fs.Bool("json", false, "print the result as JSON")
 	wait := fs.Duration("wait", 0, "wait up to `DURATION` for a receiver that does not listen yet")
 	operands, err := parseFlags(env, fs, args, "ADDRESS")
 	if err != nil {
@@ -38,8 +39,18 @@ func runSend(ctx context.Context, env *environ, args []string) error {
 	if err := datagrams.check(fs); err != nil {
 		return err
 	}
+	r := sendReport{}
+	began := time.Now()
+	finish := func(err error) error {
+		if err != nil || !*asJSON {
+			return err
+		}
+		r.Seconds = time.Since(began).Seconds()
+		return writeJSON(env.stdout, &r)
+	}
 	if datagrams.count > 0 {
-		return sendDatagrams(ctx, operands[0], &datagrams)
+		r.Datagrams, r.Bytes = datagrams.count, int64(datagrams.count)*int64(datagrams.size)
+		return finish(sendDatagrams(ctx, operands[0], &datagrams))
 	}
 	src, total, closeSrc, err := openSource(env, *in, *seed, int64(size))
 	if err != nil {
@@ -54,6 +65,7 @@ func runSend(ctx context.Context, env *environ, args []string) error {
 	defer c.Close()
 	defer context.AfterFunc(ctx, func() { c.Close() })()
 
+	began = time.Now()
 	p := startProgress(env.stderr, "sent", total)
 	n, err := copyChunks(c, src, p)
 	p.end()
@@ -65,7 +77,15 @@ func runSend(ctx context.Context, env *environ, args []string) error {
 		return err
 	}
 	_, err = io.Copy(io.Discard, c)
-	return err
+	r.Bytes = n
+	return finish(err)
+}
+
+// A sendReport is what --json prints: what was sent, in the time that it took.
+type sendReport struct {
+	Bytes     int64   `json:"bytes"`
+	Datagrams int     `json:"datagrams,omitempty"` // of --udp; how many arrived their receiver knows
+	Seconds   float64 `json:"seconds"`
 }
 
 // dialInterval is the pause between attempts to connect.

@@ -102,7 +102,7 @@ func (s *shared) attach(mode steer.Mode, journalDir string) (err error) {
 	if s.kept, err = nic.Keep(s.host.Index(), nic.GenericXDP, journalDir); err != nil {
 		return err
 	}
-	if err := s.steered.attach(mode); err != nil {
+	if err := s.steered.attach(mode, s.host.Name(), s.host.MTU()); err != nil {
 		return err
 	}
 	if s.steered.link.Mode() != steer.Generic {

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"syscall"
 
 	"github.com/zctap/zctap/internal/netns"
+	"github.com/zctap/zctap/internal/nic"
 	"github.com/zctap/zctap/internal/steer"
 )
 
@@ -21,6 +23,7 @@ type attachment struct {
 
 	mu     sync.Mutex
 	link   *steer.Link // nil after close
+	hint   string      // why the driver may have refused native mode
 	forTCP choice
 }
 
@@ -39,10 +42,25 @@ var (
 	errForUDP = errors.New("there was a UDP socket, and in generic mode datagrams that are sent in one piece (UDP_SEGMENT) get lost")
 )
 
-// attach attaches the program, in the namespace of the calling thread.
-func (a *attachment) attach(mode steer.Mode) (err error) {
+// attach attaches the program to an interface of that name, in the namespace of the
+// calling thread.
+func (a *attachment) attach(mode steer.Mode, name string, mtu int) (err error) {
+	if mode != steer.Generic {
+		// Before generic mode turns some of it off. What can't be read is no hint.
+		if s, err := nic.Inspect(name); err == nil {
+			a.hint = nativeHint(s, mtu)
+		}
+	}
 	a.link, err = a.program.Attach(a.index, mode)
-	return err
+	return a.explained(err)
+}
+
+// explained adds the hint to what the driver refuses.
+func (a *attachment) explained(err error) error {
+	if a.hint == "" || !errors.Is(err, syscall.EOPNOTSUPP) && !errors.Is(err, syscall.EINVAL) {
+		return err
+	}
+	return fmt.Errorf("%w%s", err, a.hint)
 }
 
 // leaveTCP leaves the mode that does for TCP only, if Auto has chosen it. What comes
@@ -75,7 +93,7 @@ func (a *attachment) mode() (m steer.Mode, why error) {
 	if a.link == nil {
 		return steer.Auto, nil
 	}
-	why = a.link.Fallback()
+	why = a.explained(a.link.Fallback())
 	switch a.forTCP {
 	case made:
 		why = errForTCP

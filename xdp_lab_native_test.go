@@ -414,7 +414,7 @@ func (x *nativeLab) talk() error {
 		case err == nil && bytes.Equal(back[:n], word):
 			rounds++
 		case err == nil || time.Now().After(end):
-			return fmt.Errorf("%q came back, %w", back[:n], err)
+			return fmt.Errorf("%q came back: %v", back[:n], err)
 		}
 	}
 	return nil

@@ -152,10 +152,11 @@ func (p *Program) attachError(ifindex int, mode Mode, err error) error {
 }
 
 // mtuHint says what to do about the one setting that most drivers mind: a frame has
-// to fit into what they have for it, with the room that XDP wants.
+// to fit into what they have for it, with the room that XDP wants. Ethernet's own MTU
+// always does.
 func mtuHint(ifindex int) string {
 	ifi, err := net.InterfaceByIndex(ifindex)
-	if err != nil {
+	if err != nil || ifi.MTU <= 1500 {
 		return ""
 	}
 	return fmt.Sprintf(" (most likely the MTU of %d is too large for it: lower it with `ip link set dev %s mtu N`,"+

@@ -15,7 +15,7 @@ import (
 const module = "github.com/zctap/zctap/"
 
 // guestEnv tells the tests in the guest where they are.
-var guestEnv = []string{"ZCTAP_LAB=1", "ZCTAP_LAB_NIC=eth0", "ZCTAP_LAB_PEER=" + senderNetns, "ZCTAP_LAB_NOSPLIT=eth2"}
+var guestEnv = []string{"ZCTAP_LAB=1", "ZCTAP_LAB_NIC=eth0", "ZCTAP_LAB_PEER=" + senderNetns, "ZCTAP_LAB_NOSPLIT=eth2", "ZCTAP_LAB_JUMBO=eth2"}
 
 // addTests builds the tests of a package, and puts them into the guest, too. It
 // returns the path there.

@@ -34,7 +34,7 @@ var ringsAnew = lab.Known{
 }
 
 // nativeXDPTests are the tests in the guest that want the NIC so.
-const nativeXDPTests = "^TestLab(XDPNative|XDPZeroCopy|XDPRefused|ConformanceXDP)$"
+const nativeXDPTests = "^TestLab(XDPNative|XDPZeroCopy|XDPRefused|XDPJumboNIC|ConformanceXDP)$"
 
 // TestLabXDP runs engine user by AF_XDP on the driver of a real NIC.
 func TestLabXDP(t *testing.T) {
@@ -42,7 +42,16 @@ func TestLabXDP(t *testing.T) {
 	r := newEngineRig(t, gvnic.Config{Queues: 4})
 	r.machine.Known = append(r.machine.Known, ringsAnew)
 	tests := r.addTests("")
-	r.start(nativeXDP...)
+	jumbo := r.device(gvnic.Config{Queues: 4, MTU: 9000}, 2)
+	r.machine.Devices = append(r.machine.Devices, jumbo)
+	r.job.Interfaces = append(r.job.Interfaces, lab.Interface{MAC: mac(jumbo), Name: "eth2", MTU: 1500, Addresses: prefixes("10.78.0.1/24")})
+	var set []string
+	for _, iface := range []string{"eth0", "eth2"} {
+		for _, s := range nativeXDP {
+			set = append(set, strings.ReplaceAll(s, "eth0", iface))
+		}
+	}
+	r.start(set...)
 	cases := xdpCases
 	if long {
 		cases = ""
@@ -53,6 +62,8 @@ func TestLabXDP(t *testing.T) {
 	}{
 		{"native", guestTest(tests, "^TestLabXDPNative$")},
 		{"zero-copy", guestTest(tests, "^TestLabXDPZeroCopy$")},
+		{"refused", guestTest(tests, "^TestLabXDPRefused$")},
+		{"jumbo NIC", guestTest(tests, "^TestLabXDPJumboNIC$")},
 		{"conformance", guestTest(tests, "^TestLabConformanceXDP$/^("+cases+")$")},
 		{"device reset", (*engineRig).xdpReset},
 		{"link down", (*engineRig).xdpFlap},

@@ -68,6 +68,10 @@ func bindHint(err error, m Mode, l *link, can support, room, sockets int) string
 			" look for it as root with `ss --xdp -p` or `bpftool net`, or use another queue)"
 	case errors.Is(err, unix.EOPNOTSUPP) && m == ZeroCopy:
 		return zeroCopyHint(l, can, room)
+	case errors.Is(err, unix.EINVAL) && m == ZeroCopy && can.zeroCopy:
+		return fmt.Sprintf(" (the interface has no such queue any more, see `ethtool -l`; or its driver, as gve, wants room in a buffer"+
+			" for the longest frame that the NIC could be set to, the maxmtu of `ip -d link show dev %s`, whatever the MTU is now,"+
+			" where %d bytes are: use mode copy, or auto)", l.name, room)
 	case errors.Is(err, unix.EINVAL):
 		return " (the interface has no such queue any more, or its driver has too few rings: see `ethtool -l` and `ethtool -g`)"
 	case errors.Is(err, unix.ENODEV), errors.Is(err, unix.ENXIO):

@@ -50,6 +50,28 @@ func TestZeroCopyHint(t *testing.T) {
 	}
 }
 
+// TestBufferHint: a driver that does zero-copy, and finds the buffers too small for what
+// its NIC could do, is not taken for an interface without the queue.
+func TestBufferHint(t *testing.T) {
+	l := &link{name: "eth5", mtu: 1500}
+	can := support{known: true, zeroCopy: true, segments: 1}
+	for _, tt := range []struct {
+		name string
+		m    Mode
+		can  support
+		says bool
+	}{
+		{"zero-copy", ZeroCopy, can, true},
+		{"copy", Copy, can, false},
+		{"a driver without", ZeroCopy, support{known: true}, false},
+	} {
+		got := bindHint(unix.EINVAL, tt.m, l, tt.can, 4096-kernelHeadroom, 1)
+		if strings.Contains(got, "maxmtu of `ip -d link show dev eth5`") != tt.says || !strings.Contains(got, "no such queue") {
+			t.Errorf("%s: %q", tt.name, got)
+		}
+	}
+}
+
 // TestSupportOfOddLengths: what is not as it should be tells nothing.
 func TestSupportOfOddLengths(t *testing.T) {
 	var s support

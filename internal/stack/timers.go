@@ -25,7 +25,7 @@ func (t *timers) next() mono.Time {
 
 // set makes c due at when, unless it is due earlier already. 0 is never.
 func (t *timers) set(c *tcp.Conn, when mono.Time) {
-	switch i := c.TimerIndex; {
+	switch i := int(c.TimerIndex); {
 	case when == 0:
 	case i < 0:
 		t.heap = append(t.heap, timer{when, c})
@@ -57,7 +57,7 @@ func (t *timers) due(now mono.Time) *tcp.Conn {
 
 // remove takes c out of the heap, if it is there.
 func (t *timers) remove(c *tcp.Conn) {
-	i := c.TimerIndex
+	i := int(c.TimerIndex)
 	if i < 0 {
 		return
 	}
@@ -71,7 +71,7 @@ func (t *timers) remove(c *tcp.Conn) {
 	}
 	t.heap[i] = moved
 	t.down(i)
-	t.up(moved.conn.TimerIndex)
+	t.up(int(moved.conn.TimerIndex))
 }
 
 // up moves the entry at i towards the root, as far as it belongs.
@@ -110,5 +110,5 @@ func (t *timers) down(i int) {
 
 func (t *timers) place(i int, e timer) {
 	t.heap[i] = e
-	e.conn.TimerIndex = i
+	e.conn.TimerIndex = int32(i)
 }

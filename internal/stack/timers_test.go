@@ -35,7 +35,7 @@ func TestTimerHeap(t *testing.T) {
 			t.Fatalf("step %d: %d in the heap, want %d", step, len(h.heap), len(when))
 		}
 		for i, e := range h.heap {
-			if e.conn.TimerIndex != i || e.when != when[e.conn] || i > 0 && h.heap[(i-1)/2].when > e.when {
+			if int(e.conn.TimerIndex) != i || e.when != when[e.conn] || i > 0 && h.heap[(i-1)/2].when > e.when {
 				t.Fatalf("step %d: entry %d is %d, its connection says %d at %d", step, i, e.when, e.conn.TimerIndex, when[e.conn])
 			}
 		}

@@ -25,7 +25,8 @@ type Conn struct {
 
 	nextDirty *Conn
 	// TimerIndex is the engine's: where its timer heap has c.
-	TimerIndex int
+	TimerIndex int32
+	doubted    wire.Seq // SND.UNA when cwnd was last reduced; see undo.go. Here it fills a gap
 
 	state      State
 	dirty      bool
@@ -44,14 +45,13 @@ type Conn struct {
 	// 3.7.4): the opposite of TCP_NODELAY, and off as Go has it.
 	Nagle bool
 
-	ecn     ecnState
-	doubted wire.Seq // SND.UNA when cwnd was last reduced; see undo.go. Here it fills a gap
-	acks    ackPolicy
-	opt     options
-	snd     sendState
-	rcv     recvState
-	timers  timers
-	keep    keepAlive
+	ecn    ecnState
+	acks   ackPolicy
+	opt    options
+	snd    sendState
+	rcv    recvState
+	timers timers
+	keep   keepAlive
 
 	// What follows is of senders, of repair, and of the beginning and the end.
 

@@ -76,11 +76,14 @@ func (s *shared) open(c *Config, x *XDPConfig, e engine.Config) (_ *xdpEngine, e
 	s.driver, err = xdp.Open(xdp.Config{
 		Index: s.host.Index(), Queues: x.Queues, Pool: e.Pool, Mode: mode, Resolver: s,
 		Register: s.program.SetSocket, CloseTimeout: c.closeTimeout(),
-		// It fails only when the program is gone, and with it the map.
-		Unregister: func(queue int) { _ = s.program.ClearSocket(queue) },
+		// They fail only when the program is gone, and with it the map.
+		Unregister: func(queue int) { _, _ = s.steered.hush(), s.program.ClearSocket(queue) },
 	})
 	if err != nil {
 		return nil, err
+	}
+	if err := s.steered.resume(); err != nil {
+		return nil, errors.Join(err, s.driver.Close())
 	}
 	prefixes := s.prefixes()
 	u, err := user.New(e, user.Options{Driver: s.driver, Prefixes: prefixes, Host: s, Confirm: s.host.Confirm, Stats: s.ringStats})

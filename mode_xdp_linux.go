@@ -22,8 +22,9 @@ type attachment struct {
 	fail    func(error) // the engine's, when the program is not attached any more
 
 	mu     sync.Mutex
-	link   *steer.Link // nil after close
-	hint   string      // why the driver may have refused native mode
+	link   *steer.Link  // nil after close
+	quiet  *steer.Quiet // for a driver of fragileRings; nil: it is none
+	hint   string       // why the driver may have refused native mode
 	forTCP choice
 }
 
@@ -45,14 +46,50 @@ var (
 // attach attaches the program to an interface of that name, in the namespace of the
 // calling thread.
 func (a *attachment) attach(mode steer.Mode, name string, mtu int) (err error) {
+	var driver string
 	if mode != steer.Generic {
 		// Before generic mode turns some of it off. What can't be read is no hint.
 		if s, err := nic.Inspect(name); err == nil {
-			a.hint = nativeHint(s, mtu)
+			a.hint, driver = nativeHint(s, mtu), s.Driver
 		}
 	}
-	a.link, err = a.program.Attach(a.index, mode)
-	return a.explained(err)
+	if a.link, err = a.program.Attach(a.index, mode); err != nil {
+		return a.explained(err)
+	}
+	if a.link.Mode() != steer.Native || !fragileRings[driver] {
+		return nil
+	}
+	if a.quiet, err = steer.LoadQuiet(); err != nil {
+		return err
+	}
+	return a.link.Hush(a.quiet)
+}
+
+// fragileRings are the drivers that must not get a packet for the kernel while they make
+// their rings anew, as they do when a program or the memory of an AF_XDP socket comes or
+// goes: gve (Linux 7.3.4) runs the program on rings that are half set up then, and the
+// kernel that passes a packet on from there goes down (docs/lab.md). Until all sockets are
+// bound, and from when the first is closed, every frame is dropped.
+var fragileRings = map[string]bool{"gve": true}
+
+// hush has every frame dropped, if the driver wants that.
+func (a *attachment) hush() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.quiet == nil || a.link == nil {
+		return nil
+	}
+	return a.link.Hush(a.quiet)
+}
+
+// resume has the program run again, when all sockets are bound.
+func (a *attachment) resume() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.quiet == nil || a.link == nil {
+		return nil
+	}
+	return a.link.Resume(a.program)
 }
 
 // explained adds the hint to what the driver refuses.
@@ -109,7 +146,14 @@ func (a *attachment) close() error {
 	if a.link == nil {
 		return nil
 	}
-	err := a.link.Close()
+	var err error
+	if a.quiet != nil {
+		// An interface that is gone has no program to exchange, and needs none.
+		_ = a.link.Hush(a.quiet)
+		err = a.quiet.Close()
+		a.quiet = nil
+	}
+	err = errors.Join(err, a.link.Close())
 	a.link = nil
 	return err
 }

@@ -87,6 +87,7 @@ func (x *nativeLab) run(mode string) {
 	before := x.state()
 	x.wantTalk("before")
 
+	stop := x.flood()
 	var err error
 	x.q, err = zctap.Open(zctap.Config{
 		Engine: zctap.User, Interface: x.iface, Memory: x.memory,
@@ -96,6 +97,7 @@ func (x *nativeLab) run(mode string) {
 		x.Fatal(err)
 	}
 	x.Cleanup(func() { x.q.Close() })
+	stop()
 	if got, why := x.q.XDPMode(); got != mode || why != nil {
 		x.Errorf("mode %q, %v; want %q", got, why, mode)
 	}
@@ -112,7 +114,9 @@ func (x *nativeLab) run(mode string) {
 	x.wantCounted()
 	x.wantFrames(zeroCopy)
 
+	stop = x.flood()
 	x.close(x.q)
+	stop()
 	if after := x.state(); after != before {
 		x.Errorf("the interface is not as before:\n%s", diff(before, after))
 	}
@@ -418,6 +422,29 @@ func (x *nativeLab) talk() error {
 		}
 	}
 	return nil
+}
+
+// flood has the peer send datagrams to nobody, all the time, until it is stopped: packets
+// for the kernel, which have to do no harm while the driver makes its rings anew.
+func (x *nativeLab) flood() (stop func()) {
+	x.Helper()
+	var c net.Conn
+	x.in(x.theirs, func() (err error) { c, err = net.Dial("udp4", net.JoinHostPort(x.own.String(), "9")); return err })
+	ended := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		b := make([]byte, 1200)
+		for {
+			select {
+			case <-ended:
+				return
+			default:
+				_, _ = c.Write(b) // ICMP says that nobody listens
+				time.Sleep(200 * time.Microsecond)
+			}
+		}
+	})
+	return func() { close(ended); wg.Wait(); c.Close() }
 }
 
 // wantTalk is talk, which has to work.

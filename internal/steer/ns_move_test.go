@@ -4,6 +4,7 @@ package steer
 
 import (
 	"errors"
+	"net/netip"
 	"testing"
 
 	"github.com/cilium/ebpf/link"
@@ -82,4 +83,39 @@ func TestNSMoveDetached(t *testing.T) {
 		t.Errorf("moved again: %v, %d calls", err, calls)
 	}
 	must(t, l.Close())
+}
+
+// TestNSHush: while a link is hushed nothing gets through, and what is attached stays
+// attached; afterwards all is as before.
+func TestNSHush(t *testing.T) {
+	needBPF(t)
+	w := newWire(t, 0)
+	p := loaded(t, Options{})
+	l := w.attach(t, p, Native)
+	was := w.attached(t)
+	w.ping(t, our4)
+	to := netip.AddrPortFrom(our4, 7000)
+	receiver, sender := udp(t, w.ours, to), udp(t, w.peer, netip.AddrPortFrom(peer4, 0))
+	q, err := LoadQuiet()
+	must(t, err)
+	defer q.Close()
+
+	must(t, l.Hush(q))
+	if now := w.attached(t); now.program == was.program || now.mode != Native {
+		t.Errorf("hushed: attached %+v, was %+v", now, was)
+	}
+	sendTo(t, sender, to, []byte("hushed"))
+	must(t, l.Resume(p))
+	if now := w.attached(t); now != was {
+		t.Errorf("resumed: attached %+v, was %+v", now, was)
+	}
+	sendTo(t, sender, to, []byte("resumed"))
+	if got := receiveFrom(t, receiver); string(got) != "resumed" {
+		t.Errorf("received %q", got)
+	}
+
+	must(t, l.Close())
+	if err := l.Hush(q); !errors.Is(err, ErrDetached) {
+		t.Errorf("hushed what is not attached: %v", err)
+	}
 }

@@ -76,8 +76,11 @@ func (s *shared) open(c *Config, x *XDPConfig, e engine.Config) (_ *xdpEngine, e
 	s.driver, err = xdp.Open(xdp.Config{
 		Index: s.host.Index(), Queues: x.Queues, Pool: e.Pool, Mode: mode, Resolver: s,
 		Register: s.program.SetSocket, CloseTimeout: c.closeTimeout(),
-		// They fail only when the program is gone, and with it the map.
-		Unregister: func(queue int) { _, _ = s.steered.hush(), s.program.ClearSocket(queue) },
+		Unregister: func(queue int) {
+			s.steered.detachFirst()
+			// It fails only when the program is gone, and with it the map.
+			_ = s.program.ClearSocket(queue)
+		},
 	})
 	if err != nil {
 		return nil, err

@@ -23,7 +23,8 @@ type attachment struct {
 
 	mu     sync.Mutex
 	link   *steer.Link  // nil after close
-	quiet  *steer.Quiet // for a driver of fragileRings; nil: it is none
+	quiet  *steer.Quiet // for a driver of fragileRings; nil: it is none, or detached
+	early  error        // of detachFirst
 	hint   string       // why the driver may have refused native mode
 	forTCP choice
 }
@@ -68,18 +69,18 @@ func (a *attachment) attach(mode steer.Mode, name string, mtu int) (err error) {
 // fragileRings are the drivers that must not get a packet for the kernel while they make
 // their rings anew, as they do when a program or the memory of an AF_XDP socket comes or
 // goes: gve (Linux 7.3.4) runs the program on rings that are half set up then, and the
-// kernel that passes a packet on from there goes down (docs/lab.md). Until all sockets are
-// bound, and from when the first is closed, every frame is dropped.
+// kernel that passes a packet on from there goes down (docs/lab.md). Every frame is dropped
+// until all sockets are bound, and while the program is detached, before they are closed.
 var fragileRings = map[string]bool{"gve": true}
 
-// hush has every frame dropped, if the driver wants that.
-func (a *attachment) hush() error {
+// detachFirst detaches the program before the first socket is closed, if the driver wants
+// that: it takes the region away from queues that go on to receive into it otherwise.
+func (a *attachment) detachFirst() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.quiet == nil || a.link == nil {
-		return nil
+	if a.quiet != nil {
+		a.early = a.detach()
 	}
-	return a.link.Hush(a.quiet)
 }
 
 // resume has the program run again, when all sockets are bound.
@@ -143,6 +144,10 @@ func (a *attachment) mode() (m steer.Mode, why error) {
 func (a *attachment) close() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	return errors.Join(a.early, a.detach())
+}
+
+func (a *attachment) detach() error {
 	if a.link == nil {
 		return nil
 	}

@@ -379,8 +379,7 @@ func (x *nativeLab) state() string {
 	return string(b)
 }
 
-// talk has the kernels at both ends of the wire exchange datagrams. Not while the driver
-// makes its rings anew: it has bugs there (docs/lab.md).
+// talk has the kernels at both ends of the wire exchange datagrams.
 func (x *nativeLab) talk() error {
 	var server *net.UDPConn
 	if err := x.ours.Do(func() (err error) {
@@ -425,7 +424,8 @@ func (x *nativeLab) talk() error {
 }
 
 // flood has the peer send datagrams to nobody, all the time, until it is stopped: packets
-// for the kernel, which have to do no harm while the driver makes its rings anew.
+// for the kernel, which have to do no harm while the driver makes its rings anew: without
+// fragileRings the machine goes down.
 func (x *nativeLab) flood() (stop func()) {
 	x.Helper()
 	var c net.Conn

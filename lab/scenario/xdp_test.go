@@ -3,7 +3,6 @@
 package scenario
 
 import (
-	"regexp"
 	"strings"
 	"testing"
 
@@ -24,15 +23,6 @@ var nativeXDP = []string{
 // ZCTAP_LAB_LONG=1.
 const xdpCases = "Transfer|Dial|HalfClose|SlowReader|SmallMessages|Datagrams"
 
-// ringsAnew is a bug of the driver: a packet for the kernel that comes while a queue is
-// given an AF_XDP socket's memory, or gets the driver's own back, is not marked as one
-// whose page goes back to the driver's pool (gve_xsk_pool_enable registers the memory
-// before it stops the queue). Nobody sends to the kernel then on purpose here.
-var ringsAnew = lab.Known{
-	Match: regexp.MustCompile(`(?s)\ABUG: Bad page state .*page dumped because: page_pool leak`),
-	Why:   "the driver frees a page of its pool by the wrong way while it makes its rings anew for XDP",
-}
-
 // nativeXDPTests are the tests in the guest that want the NIC so.
 const nativeXDPTests = "^TestLab(XDPNative|XDPZeroCopy|XDPRefused|XDPJumboNIC|ConformanceXDP)$"
 
@@ -40,7 +30,6 @@ const nativeXDPTests = "^TestLab(XDPNative|XDPZeroCopy|XDPRefused|XDPJumboNIC|Co
 func TestLabXDP(t *testing.T) {
 	t.Parallel()
 	r := newEngineRig(t, gvnic.Config{Queues: 4})
-	r.machine.Known = append(r.machine.Known, ringsAnew)
 	tests := r.addTests("")
 	jumbo := r.device(gvnic.Config{Queues: 4, MTU: 9000}, 2)
 	r.machine.Devices = append(r.machine.Devices, jumbo)

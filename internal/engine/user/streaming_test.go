@@ -122,8 +122,11 @@ func TestPauses(t *testing.T) {
 	if got := e.streaming.before.StreamBytes; got != n {
 		t.Errorf("%d bytes of a stream of %d were seen", got, n)
 	}
-	if got := a.streamSent(t); got != n {
-		t.Errorf("%d bytes of a stream of %d were seen to be sent", got, n)
+	// On a busy machine a tail loss probe sends a segment twice.
+	got := a.streamSent(t)
+	st := a.Engine.stack.Stats()
+	if again := st.TCP.Retransmits + st.Recovery.TailProbes; got < n || got > n && again == 0 {
+		t.Errorf("%d bytes of a stream of %d were seen to be sent, %d segments again", got, n, again)
 	}
 	const now = mono.Time(1e9)
 	w := &restingWire{posted: 1}

@@ -16,7 +16,7 @@ func TestQueueLines(t *testing.T) {
 		from, to uintptr // offset of the field, and behind it
 		line     uintptr
 	}{
-		{"cq", unsafe.Offsetof(q.Source) + unsafe.Offsetof(q.Source.cq), unsafe.Offsetof(q.pool), 1},
+		{"cq", unsafe.Offsetof(q.cq), unsafe.Offsetof(q.pool), 1},
 		{"pool to what the producer has of frags", unsafe.Offsetof(q.pool), frags + unsafe.Offsetof(q.frags.head), 1},
 		{"what the consumer has of frags, and the first", frags + unsafe.Offsetof(q.frags.head), frags + unsafe.Offsetof(q.frags.own) + unsafe.Sizeof(q.frags.own.items[0]), 2},
 		{"the rest of the consumer's", unsafe.Offsetof(q.mu), unsafe.Sizeof(q), 7},

@@ -69,7 +69,7 @@ func (s *Stack) stranger(p *wire.Packet) cause {
 // host that has no address yet can reach all on the wire (RFC 1122 section 3.2.1.3 (a);
 // DHCP).
 func (s *Stack) toMany(p *wire.Packet) cause {
-	if s.addrs.martian(p.Src) && !(p.Src.IsUnspecified() && p.Dst == wire.LimitedBroadcast) {
+	if s.addrs.martian(p.Src) && (!p.Src.IsUnspecified() || p.Dst != wire.LimitedBroadcast) {
 		return martian
 	}
 	return accepted

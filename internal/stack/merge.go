@@ -54,7 +54,7 @@ func (s *Stack) merge(f *driver.Frame, conn *tcp.Conn) {
 			merged = append(merged, g.Frags...)
 		}
 		at := len(merged)
-		for i := range f.Frags {
+		for i := 0; i < len(f.Frags); i++ { // one by one: a copy of all would wait for the stores that made them
 			merged = append(merged, f.Frags[i])
 		}
 		if !inHead {

@@ -124,7 +124,7 @@ func TestPauses(t *testing.T) {
 	}
 	// On a busy machine a tail loss probe sends a segment twice.
 	got := a.streamSent(t)
-	st := a.Engine.stack.Stats()
+	st := a.stack.Stats()
 	if again := st.TCP.Retransmits + st.Recovery.TailProbes; got < n || got > n && again == 0 {
 		t.Errorf("%d bytes of a stream of %d were seen to be sent, %d segments again", got, n, again)
 	}
@@ -163,8 +163,8 @@ func TestPauses(t *testing.T) {
 // streamSent closes h, and returns how many bytes its loop saw to be sent.
 func (h *host) streamSent(t *testing.T) uint64 {
 	t.Helper()
-	if err := h.Engine.Close(); err != nil {
+	if err := h.Close(); err != nil {
 		t.Fatal(err)
 	}
-	return h.Engine.streaming.before.SentBytes
+	return h.streaming.before.SentBytes
 }

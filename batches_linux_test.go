@@ -18,7 +18,7 @@ func TestNSXDPBatches(t *testing.T) {
 		t.Run(mode, func(t *testing.T) {
 			ours, theirs := newVeth(t, 1500)
 			q, peer := openXDP(ours, theirs, vethOurs4, vethPeer4, zctap.XDPConfig{Mode: mode})(t, zctap.Config{})
-			defer q.Close()
+			defer closeWhole(t, q)
 			wholeStream(t, q, peer, pattern.New(9), 32<<20)
 			s := q.Stats()
 			// Windows that open without a frame draw ACKs of their own, and each sleep
@@ -47,6 +47,18 @@ func TestNSXDPBatches(t *testing.T) {
 // compares them.
 func wholeStream(t *testing.T, q *zctap.Queue, peer enginetest.Peer, pat *pattern.Pattern, size int64) {
 	t.Helper()
+	c, sent := sentBy(t, q, peer, pat, size)
+	defer c.Close()
+	off := recvPattern(t, q, c, pat)
+	if err := <-sent; err != nil || off != size {
+		t.Fatalf("%d of %d bytes, %v", off, size, err)
+	}
+}
+
+// sentBy is a connection by which the peer sends size bytes of pat; sent says when it has,
+// or why not.
+func sentBy(t *testing.T, q *zctap.Queue, peer enginetest.Peer, pat *pattern.Pattern, size int64) (_ *zctap.Conn, sent <-chan error) {
+	t.Helper()
 	ln, err := q.Listen("tcp", ":0")
 	if err != nil {
 		t.Fatal(err)
@@ -56,24 +68,20 @@ func wholeStream(t *testing.T, q *zctap.Queue, peer enginetest.Peer, pat *patter
 	if err != nil {
 		t.Fatal(err)
 	}
-	sent := make(chan error, 1)
+	done := make(chan error, 1)
 	go func() {
 		c, err := peer.Dial("tcp", net.JoinHostPort(peer.Host(), port))
 		if err == nil {
 			_, err = io.Copy(c, pat.Reader(size))
 			c.Close()
 		}
-		sent <- err
+		done <- err
 	}()
 	c, err := ln.AcceptZC()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
-	off := recvPattern(t, q, c, pat)
-	if err := <-sent; err != nil || off != size {
-		t.Fatalf("%d of %d bytes, %v", off, size, err)
-	}
+	return c, done
 }
 
 // recvPattern receives c to its end, compares it with pat, gives everything back,

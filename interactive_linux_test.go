@@ -28,7 +28,7 @@ func TestNSInteractive(t *testing.T) {
 	} {
 		t.Run(s.name, func(t *testing.T) {
 			q, peer := s.open(t, zctap.Config{})
-			defer q.Close()
+			defer closeWhole(t, q)
 			echoes(t, q, ":80")
 			addr := net.JoinHostPort(peer.Host(), "80")
 			types(t, peer, addr, true) // with nobody beside

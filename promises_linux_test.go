@@ -3,8 +3,6 @@ package zctap_test
 import (
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"os"
 	"testing"
 	"time"
@@ -29,37 +27,9 @@ func promises(t *testing.T, mtu int, mode string) {
 	const size = 2 << 20 // several times what can be promised
 	ours, theirs := newVeth(t, mtu)
 	q, peer := openXDP(ours, theirs, vethOurs4, vethPeer4, zctap.XDPConfig{Mode: mode})(t, zctap.Config{Buffers: 256, MaxHeld: 1 << 16})
-	defer func() {
-		if err := q.Close(); err != nil || q.Leaked() != 0 {
-			t.Errorf("close: %v, %d buffers leaked", err, q.Leaked())
-		}
-	}()
-	ln, err := q.Listen("tcp", ":0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	_, port, err := net.SplitHostPort(ln.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	sent := make(chan error, 1)
+	defer closeWhole(t, q)
 	pat := pattern.New(7)
-	go func() {
-		sent <- func() error {
-			c, err := peer.Dial("tcp", net.JoinHostPort(peer.Host(), port))
-			if err != nil {
-				return err
-			}
-			defer c.Close()
-			_, err = io.Copy(c, pat.Reader(size))
-			return err
-		}()
-	}()
-	c, err := ln.AcceptZC()
-	if err != nil {
-		t.Fatal(err)
-	}
+	c, sent := sentBy(t, q, peer, pat, size)
 	defer c.Close()
 	keepAndRelease(t, q, c, pat, size)
 	if err := <-sent; err != nil {

@@ -41,14 +41,7 @@ func echoOverTUN(t *testing.T) (q *zctap.Queue, ns *netns.NS, addr string) {
 	t.Helper()
 	ns = newNS(t)
 	q, _ = openTUN(ns, tunOurs4.Addr(), tunHost4.Addr())(t, zctap.Config{})
-	t.Cleanup(func() {
-		if err := q.Close(); err != nil {
-			t.Error(err)
-		}
-		if n := q.Leaked(); n != 0 {
-			t.Errorf("%d buffers leaked", n)
-		}
-	})
+	t.Cleanup(func() { closeWhole(t, q) })
 	echoes(t, q, ":80")
 	return q, ns, netip.AddrPortFrom(tunOurs4.Addr(), 80).String()
 }

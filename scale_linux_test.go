@@ -25,12 +25,7 @@ func echoPair(t *testing.T) (server, client *zctap.Queue) {
 	echoes(t, server, ":80")
 	t.Cleanup(func() {
 		for _, q := range []*zctap.Queue{client, server} {
-			if err := q.Close(); err != nil {
-				t.Error(err)
-			}
-			if n := q.Leaked(); n != 0 {
-				t.Errorf("%d buffers leaked", n)
-			}
+			closeWhole(t, q)
 		}
 	})
 	return server, client

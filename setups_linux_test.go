@@ -92,6 +92,17 @@ var (
 	vethPeer6 = netip.MustParsePrefix("fd89::1/64")
 )
 
+// closeWhole closes a queue of which all buffers have to be back.
+func closeWhole(t testing.TB, q *zctap.Queue) {
+	t.Helper()
+	if err := q.Close(); err != nil {
+		t.Errorf("close: %v", err)
+	}
+	if n := q.Leaked(); n != 0 {
+		t.Errorf("%d buffers leaked", n)
+	}
+}
+
 // newVeth makes two namespaces joined by veth.
 func newVeth(t testing.TB, mtu int) (ours, theirs *netns.NS) {
 	return newVethOf(t, netns.VethOptions{MTU: mtu})

@@ -18,7 +18,7 @@ func TestNSXDPBulk(t *testing.T) {
 			t.Run(fmt.Sprintf("%s/%d", mode, mtu), func(t *testing.T) {
 				ours, theirs := newVeth(t, mtu)
 				q, peer := openXDP(ours, theirs, vethOurs4, vethPeer4, zctap.XDPConfig{Mode: mode})(t, zctap.Config{})
-				defer q.Close()
+				defer closeWhole(t, q)
 				wholeStream(t, q, peer, pattern.New(uint64(mtu)), size)
 				if s := q.Stats(); s.CopiedBytes*1000 > uint64(size) || s.ZeroCopyBytes+s.CopiedBytes != uint64(size) {
 					t.Errorf("%d bytes zero-copy, %d copied, of %d", s.ZeroCopyBytes, s.CopiedBytes, size)

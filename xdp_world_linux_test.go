@@ -86,12 +86,7 @@ func (w *world) tryOpen(name string, x zctap.XDPConfig, buffers int) (q *zctap.Q
 // close closes a queue of which all buffers have to be back.
 func (w *world) close(q *zctap.Queue) {
 	w.Helper()
-	if err := q.Close(); err != nil {
-		w.Errorf("Close: %v", err)
-	}
-	if n := q.Leaked(); n != 0 {
-		w.Errorf("%d buffers leaked", n)
-	}
+	closeWhole(w, q)
 }
 
 func (w *world) eventually(what string, cond func() bool) {

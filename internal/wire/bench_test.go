@@ -7,7 +7,7 @@ import (
 )
 
 func BenchmarkSum(b *testing.B) {
-	for _, n := range []int{20, 1448, 4096} {
+	for _, n := range []int{20, 64, 1448, 8948, 65000} {
 		data := make([]byte, n)
 		for i := range data {
 			data[i] = byte(i * 7)

@@ -72,13 +72,37 @@ func sumWords(b []byte) uint64 {
 		acc, c = bits.Add64(acc, binary.LittleEndian.Uint64(w[56:]), c)
 		b = b[64:]
 	}
-	for len(b) >= 8 {
+	// What is left, by the bits of its length: a loop would have to keep the carry.
+	if len(b)&32 != 0 {
+		w := b[:32:32]
+		acc, c = bits.Add64(acc, binary.LittleEndian.Uint64(w[0:]), c)
+		acc, c = bits.Add64(acc, binary.LittleEndian.Uint64(w[8:]), c)
+		acc, c = bits.Add64(acc, binary.LittleEndian.Uint64(w[16:]), c)
+		acc, c = bits.Add64(acc, binary.LittleEndian.Uint64(w[24:]), c)
+		b = b[32:]
+	}
+	if len(b)&16 != 0 {
+		w := b[:16:16]
+		acc, c = bits.Add64(acc, binary.LittleEndian.Uint64(w[0:]), c)
+		acc, c = bits.Add64(acc, binary.LittleEndian.Uint64(w[8:]), c)
+		b = b[16:]
+	}
+	if len(b)&8 != 0 {
 		acc, c = bits.Add64(acc, binary.LittleEndian.Uint64(b), c)
 		b = b[8:]
 	}
 	var tail uint64
-	for i, v := range b {
-		tail |= uint64(v) << (8 * i)
+	n := len(b)
+	if n&4 != 0 {
+		tail = uint64(binary.LittleEndian.Uint32(b))
+		b = b[4:]
+	}
+	if n&2 != 0 {
+		tail |= uint64(binary.LittleEndian.Uint16(b)) << (8 * (n & 4))
+		b = b[2:]
+	}
+	if n&1 != 0 {
+		tail |= uint64(b[0]) << (8 * (n & 6))
 	}
 	acc, c = bits.Add64(acc, tail, c)
 	return acc + c // cannot overflow: tail is below 2^56

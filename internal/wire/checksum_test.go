@@ -35,26 +35,50 @@ func TestSumKnown(t *testing.T) {
 	}
 }
 
-// All lengths up to several rounds of the unrolled loop, with bytes that make
-// carries certain or impossible, or random.
-func TestSumAgainstReference(t *testing.T) {
+// sumPatterns are bytes that make carries certain or impossible, or random.
+func sumPatterns(n int) map[string][]byte {
 	rnd := rand.New(rand.NewPCG(1, 1))
-	random := make([]byte, 300)
+	random := make([]byte, n)
 	for i := range random {
 		random[i] = byte(rnd.Uint32())
 	}
-	for name, data := range map[string][]byte{
+	return map[string][]byte{
 		"random": random,
-		"ones":   bytes.Repeat([]byte{0xff}, 300),
-		"zeros":  make([]byte, 300),
-	} {
-		for n := range data {
-			for _, start := range []int{0, 1, 3} {
-				b := data[min(start, n):n]
-				if got, want := sumOf(b).Fold(), slowSum(b); got != want {
-					t.Fatalf("%s[%d:%d]: %#04x, want %#04x", name, start, n, got, want)
+		"ones":   bytes.Repeat([]byte{0xff}, n),
+		"zeros":  make([]byte, n),
+	}
+}
+
+// All lengths up to many rounds of each loop and all ways that these can be left, at
+// all places that a slice can have in a cache line.
+func TestSumAgainstReference(t *testing.T) {
+	const maxLen, line = 2200, 64
+	for name, data := range sumPatterns(maxLen + 2*line) {
+		for start := range line {
+			var want slow
+			for n := 0; ; n++ {
+				if got := sumOf(data[start : start+n]).Fold(); got != want.sum() {
+					t.Fatalf("%s[%d:%d]: %#04x, want %#04x", name, start, start+n, got, want.sum())
+				}
+				if n == maxLen {
+					break
+				}
+				want.add(data[start+n])
+			}
+		}
+	}
+}
+
+func TestSumLong(t *testing.T) {
+	for name, data := range sumPatterns(70_000) {
+		var want slow
+		for n, v := range data {
+			if n%999 == 0 || n > len(data)-300 {
+				if got := sumOf(data[:n]).Fold(); got != want.sum() {
+					t.Fatalf("%d of %s: %#04x, want %#04x", n, name, got, want.sum())
 				}
 			}
+			want.add(v)
 		}
 	}
 }

@@ -18,21 +18,34 @@ func unhex(t testing.TB, s string) []byte {
 	return b
 }
 
-// slowSum is RFC 1071 to the letter: 16-bit words in network order, an odd last byte
-// padded with zero, carries added back.
-func slowSum(b []byte) uint16 {
-	var sum uint32
-	for i, v := range b {
-		if i%2 == 0 {
-			sum += uint32(v) << 8
-		} else {
-			sum += uint32(v)
-		}
-		for sum > 0xffff {
-			sum = sum&0xffff + sum>>16
-		}
+// slow is RFC 1071 to the letter, byte by byte: 16-bit words in network order, an odd
+// last byte padded with zero, carries added back.
+type slow struct {
+	acc uint32
+	odd bool
+}
+
+func (s *slow) add(v byte) {
+	if s.odd {
+		s.acc += uint32(v)
+	} else {
+		s.acc += uint32(v) << 8
 	}
-	return uint16(sum)
+	s.odd = !s.odd
+	for s.acc > 0xffff {
+		s.acc = s.acc&0xffff + s.acc>>16
+	}
+}
+
+func (s *slow) sum() uint16 { return uint16(s.acc) }
+
+// slowSum is slow of b.
+func slowSum(b []byte) uint16 {
+	var s slow
+	for _, v := range b {
+		s.add(v)
+	}
+	return s.sum()
 }
 
 // fixIPv4 makes the header checksum of an IPv4 packet right, after a test changed a

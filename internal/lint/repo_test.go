@@ -21,6 +21,7 @@ func TestRepository(t *testing.T) {
 		{"layers", checkLayers},
 		{"timeless", checkTimeless},
 		{"unsafe", checkUnsafe},
+		{"assembly", checkAssembly},
 		{"length", checkLength},
 		{"words", checkWords},
 		{"docs", checkDocs},

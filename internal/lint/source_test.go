@@ -26,8 +26,8 @@ type source struct {
 // A rule returns what is wrong with the files, one complaint a line.
 type rule func(files []*source) []string
 
-// load reads and parses the Go and Markdown files of a repository, but for
-// those in folders that the go command ignores too.
+// load reads the Go, assembly and Markdown files of a repository, and parses the
+// first, but for those in folders that the go command ignores too.
 func load(repo fs.FS) ([]*source, error) {
 	var files []*source
 	err := fs.WalkDir(repo, ".", func(name string, d fs.DirEntry, err error) error {
@@ -42,7 +42,7 @@ func load(repo fs.FS) ([]*source, error) {
 			return nil
 		}
 		ext := path.Ext(base)
-		if ext != ".go" && ext != ".md" {
+		if ext != ".go" && ext != ".s" && ext != ".md" {
 			return nil
 		}
 		text, err := fs.ReadFile(repo, name)
@@ -131,6 +131,7 @@ func TestLoad(t *testing.T) {
 		"a.go":                 {Data: []byte("package a")},
 		"b/b.md":               {Data: []byte("# b")},
 		"b/b.txt":              {Data: []byte("b")},
+		"b/b_amd64.s":          {Data: []byte("RET")},
 		"b/testdata/c.go":      {Data: []byte("no Go")},
 		".git/d.go":            {Data: []byte("no Go")},
 		"b/_generated/e.go":    {Data: []byte("no Go")},
@@ -144,7 +145,7 @@ func TestLoad(t *testing.T) {
 	for _, f := range files {
 		paths = append(paths, f.path)
 	}
-	if got, want := strings.Join(paths, " "), "a.go b/b.md internal/f/f.go internal/f/f_test.go"; got != want {
+	if got, want := strings.Join(paths, " "), "a.go b/b.md b/b_amd64.s internal/f/f.go internal/f/f_test.go"; got != want {
 		t.Errorf("loaded %s, want %s", got, want)
 	}
 	if _, err := load(repository("bad.go", "no Go")); err == nil {

@@ -47,11 +47,11 @@ func TestUnsafe(t *testing.T) {
 // maxLines is the length from which a file is taken to be about two subjects.
 const maxLines = 500
 
-// checkLength complains of Go files that are too long, tests aside.
+// checkLength complains of files of code that are too long, tests aside.
 func checkLength(files []*source) []string {
 	var complaints []string
 	for _, f := range files {
-		if f.file == nil || f.isTest() {
+		if strings.HasSuffix(f.path, ".md") || f.isTest() {
 			continue
 		}
 		if n := strings.Count(f.text, "\n"); n > maxLines {
@@ -71,6 +71,11 @@ func TestLength(t *testing.T) {
 			want:  []string{"a.go: 501 lines, 500 at most: one subject a file"},
 		},
 		{name: "tests", files: repository("a_test.go", lines(maxLines+1))},
+		{
+			name:  "assembly",
+			files: repository("a_amd64.s", lines(maxLines+1)),
+			want:  []string{"a_amd64.s: 501 lines, 500 at most: one subject a file"},
+		},
 		{name: "text", files: repository("a.md", lines(maxLines+1))},
 	})
 }
@@ -79,8 +84,7 @@ func TestLength(t *testing.T) {
 // file does not hold them itself.
 var openWords = []string{"TO" + "DO", "FIX" + "ME", "XX" + "X"}
 
-// checkWords complains of words that stand for unfinished work, in Go and in
-// Markdown: what is missing belongs in an issue, what is decided in an ADR.
+// checkWords complains of words that stand for unfinished work, in all files: what is missing belongs in an issue, what is decided in an ADR.
 func checkWords(files []*source) []string {
 	var complaints []string
 	for _, f := range files {

@@ -1,29 +1,9 @@
 package wire
 
 import (
-	"fmt"
 	"net/netip"
 	"testing"
 )
-
-func BenchmarkSum(b *testing.B) {
-	for _, n := range []int{20, 64, 1448, 8948, 65000} {
-		data := make([]byte, n)
-		for i := range data {
-			data[i] = byte(i * 7)
-		}
-		b.Run(fmt.Sprintf("%dB", n), func(b *testing.B) {
-			b.SetBytes(int64(n))
-			for b.Loop() {
-				var s Sum
-				s.Add(data)
-				if s.Fold() == 0 {
-					b.Fatal("sum of bytes that are not zero is zero")
-				}
-			}
-		})
-	}
-}
 
 func benchSegment(b *testing.B, src, dst string, o TCPOptions) {
 	b.Helper()

@@ -1,0 +1,18 @@
+package wire
+
+import (
+	"os"
+	"regexp"
+	"testing"
+)
+
+// If vectors were not found, nothing but the time would tell.
+func TestSumVectorsFound(t *testing.T) {
+	info, err := os.ReadFile("/proc/cpuinfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := regexp.MustCompile(`(?m)^flags\s*:.* avx2( |$)`).Match(info); vectors != want {
+		t.Errorf("vectors are used: %v, the kernel has them: %v", vectors, want)
+	}
+}

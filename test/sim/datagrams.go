@@ -66,6 +66,9 @@ const datagramHead = 8
 // settling is how long datagrams may be on their way after the last was sent.
 const settling = 10 * time.Second
 
+// fullPause is after what time a sender whose socket had no room tries again.
+const fullPause = time.Millisecond
+
 // datagrams is a plan under way.
 type datagrams struct {
 	world *world
@@ -145,10 +148,15 @@ func (d *datagrams) step(now mono.Time) (busy bool, err error) {
 		err := d.drain()
 		return true, errors.Join(err, d.in.Close(), d.out.Close())
 	default:
-		if busy, err = d.send(); err != nil {
+		full := false
+		if busy, full, err = d.send(); err != nil {
 			return busy, err
 		}
-		d.next = now.Add(max(d.plan.Interval, time.Microsecond))
+		pause := time.Microsecond
+		if full {
+			pause = fullPause // or a slow path is asked a million times a second whether there is room
+		}
+		d.next = now.Add(max(d.plan.Interval, pause))
 		if len(d.sizes)+d.refused >= d.plan.Count {
 			d.next = now.Add(settling)
 		}
@@ -171,8 +179,8 @@ func (d *datagrams) fill(b []byte, n int) {
 	}
 }
 
-// send sends a burst.
-func (d *datagrams) send() (busy bool, err error) {
+// send sends a burst; full tells that the socket had no room for all of it.
+func (d *datagrams) send() (busy, full bool, err error) {
 	to := netip.AddrPortFrom(d.world.sc.addr(1-d.plan.From), d.ports[1])
 	for range d.plan.Burst {
 		n := len(d.sizes)
@@ -193,15 +201,15 @@ func (d *datagrams) send() (busy bool, err error) {
 			d.refused++
 			continue
 		case err != nil:
-			return true, err
+			return true, false, err
 		case !ok:
-			return busy, nil
+			return busy, true, nil
 		}
 		busy = true
 		d.sizes, d.seen = append(d.sizes, size), append(d.seen, 0)
 		d.short[size]++
 	}
-	return busy, nil
+	return busy, false, nil
 }
 
 // told reports whether an error is what the network may say of a datagram.

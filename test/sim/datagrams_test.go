@@ -48,6 +48,18 @@ func TestDatagrams(t *testing.T) {
 	}
 }
 
+// TestFullSocket: a sender that could send at once what a path takes a second for is asked so
+// often only that the run comes to its end.
+func TestFullSocket(t *testing.T) {
+	sc := calm()
+	sc.Datagrams = sc.Datagrams[:1]
+	sc.Datagrams[0].Interval, sc.Datagrams[0].Count, sc.Queue, sc.Path[0].Rate = 0, 100, 4, 100_000
+	r, err := Run(sc, MakeLocal)
+	if err != nil || r.Elapsed < settling+250*time.Millisecond || r.Steps > 20_000 {
+		t.Errorf("%d of %d datagrams received after %v and %d steps: %v", r.Received, r.Sent, r.Elapsed, r.Steps, err)
+	}
+}
+
 // TestDatagramFaults has the receiving host do something wrong.
 func TestDatagramFaults(t *testing.T) {
 	for _, tt := range []struct {

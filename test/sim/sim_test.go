@@ -3,6 +3,7 @@ package sim
 import (
 	"flag"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"strconv"
 	"testing"
@@ -41,21 +42,35 @@ func seeds(t *testing.T, n int) int {
 	return n
 }
 
-// TestSeeds plays one scenario after the other. That they get anywhere is checked,
-// too: what goes wrong on a path, and what a stack does about it, must have
-// occurred.
-func TestSeeds(t *testing.T) {
-	first, n := uint64(1), seeds(t, 300)
-	if *seedFlag != 0 {
-		first, n = *seedFlag, 1
+// firstNew is the first of the scenarios that no run has played before: ZCTAP_SIM_FIRST, or
+// a number by chance.
+func firstNew(t *testing.T) uint64 {
+	t.Helper()
+	s := os.Getenv("ZCTAP_SIM_FIRST")
+	if s == "" {
+		return 1 + uint64(rand.Uint32())<<8 // with room for those that follow, and short enough to be typed
 	}
-	var (
-		total  Result
-		sum    stack.Stats
-		plans  [kinds]int
-		failed int
-	)
-	for seed := first; seed < first+uint64(n) && failed < mostFailures; seed++ {
+	first, err := strconv.ParseUint(s, 10, 64)
+	if err != nil || first < 1 {
+		t.Fatalf("ZCTAP_SIM_FIRST=%q: the first scenario's seed is wanted, 1 or more", s)
+	}
+	return first
+}
+
+// A tally is what came of many scenarios.
+type tally struct {
+	total  Result
+	sum    stack.Stats
+	plans  [kinds]int
+	failed int
+}
+
+// play plays n scenarios, one after the other, and reports those that go wrong with what
+// plays them again.
+func play(t *testing.T, first uint64, n int) *tally {
+	t.Helper()
+	y := new(tally)
+	for seed := first; seed < first+uint64(n) && y.failed < mostFailures; seed++ {
 		sc := Draw(seed)
 		var hosts [2]*Local
 		r, err := Run(sc, func(i int, s Settings, p *buf.Pool, d driver.Driver) (h Host, err error) {
@@ -64,23 +79,47 @@ func TestSeeds(t *testing.T) {
 		})
 		if err != nil {
 			t.Errorf("%v\nreplay: go test ./test/sim -run TestSeeds -sim.seed %d", err, seed)
-			failed++
+			y.failed++
 			continue
 		}
-		total.add(&r)
+		y.total.add(&r)
 		for _, h := range hosts {
-			addStats(&sum, h.Stack.Stats())
+			addStats(&y.sum, h.Stack.Stats())
 		}
 		for i := range sc.Flows {
-			plans[sc.Flows[i].Kind]++
+			y.plans[sc.Flows[i].Kind]++
 		}
 	}
+	return y
+}
+
+// TestNewSeeds plays scenarios that differ from run to run: what nobody has thought of is
+// found in the end. A failure names the seed that plays it again.
+func TestNewSeeds(t *testing.T) {
+	if *seedFlag != 0 {
+		t.Skip("one scenario is asked for, which TestSeeds plays")
+	}
+	first, n := firstNew(t), seeds(t, 200)
+	y := play(t, first, n)
+	t.Logf("ZCTAP_SIM_FIRST=%d: %d scenarios, %d bytes verified, %d failed", first, n, y.total.Bytes, y.failed)
+}
+
+// TestSeeds plays the same scenarios each time. That they get anywhere is checked,
+// too: what goes wrong on a path, and what a stack does about it, must have
+// occurred.
+func TestSeeds(t *testing.T) {
+	first, n := uint64(1), seeds(t, 300)
+	if *seedFlag != 0 {
+		first, n = *seedFlag, 1
+	}
+	y := play(t, first, n)
+	total := &y.total
 	t.Logf("%d scenarios: %v in simulated time, %d steps, %d bytes verified, %d frames lost or corrupted, flows by kind %v; %d of %d datagrams received, %d refused",
-		n, total.Elapsed, total.Steps, total.Bytes, total.Lost, plans, total.Received, total.Sent, total.Refused)
-	if n < 100 || failed > 0 {
+		n, total.Elapsed, total.Steps, total.Bytes, total.Lost, y.plans, total.Received, total.Sent, total.Refused)
+	if n < 100 || y.failed > 0 {
 		return
 	}
-	st := &sum.TCP
+	st := &y.sum.TCP
 	for what, n := range map[string]uint64{
 		"retransmissions": st.Retransmits, "timeouts": st.Timeouts, "fast retransmits": st.FastRetransmits,
 		"probes of closed windows": st.Probes, "window updates": st.WindowUpdates, "delayed ACKs": st.DelayedAcks,

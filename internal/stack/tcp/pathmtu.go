@@ -173,7 +173,10 @@ func (c *Conn) suspect(now mono.Time) {
 		n = c.board.list[c.board.head].len()
 	}
 	n = min(n, c.snd.mss)
-	if n+c.pathHeaders() <= c.minPathMTU() || c.snd.wnd < n {
+	// A peer whose window is smaller may drop it, but says so. Without a word the window is
+	// no reason: an older one, overtaken on its way, may have been the last to arrive.
+	narrow := c.snd.wnd < n && !c.keep.heard.Before(c.snd.lastData)
+	if n+c.pathHeaders() <= c.minPathMTU() || narrow {
 		p.timeouts = 0
 		return
 	}

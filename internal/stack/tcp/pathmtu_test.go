@@ -2,6 +2,7 @@ package tcp
 
 import (
 	"testing"
+	"time"
 
 	"github.com/zctap/zctap/internal/wire"
 )
@@ -114,5 +115,26 @@ func TestPathProbeTooBig(t *testing.T) {
 	again := s.flush()
 	if len(again) == 0 || again[0].mss != 1200 || again[0].Seq != s.c.snd.iss.Add(uint32(end)) {
 		t.Errorf("it is not sent again: %+v", again)
+	}
+}
+
+// A path that drops what is too long is found out also when the last that was heard of the
+// peer is a window too small for a segment, as an old ACK may say that was overtaken. A peer
+// that answers with such windows drops what they do not admit itself.
+func TestBlackHoleBehindOldWindow(t *testing.T) {
+	for _, answers := range []bool{false, true} {
+		s := sendingOver(t, 4, 10, false)
+		s.wnd = 1 // of 128 bytes
+		s.advance(10 * ms)
+		s.inOut(1, 1, wire.ACK, nil)
+		for end := s.now.Add(30 * time.Second); s.now < end; {
+			s.advance(10 * ms)
+			if answers && s.now.Sub(s.c.snd.lastData) < 10*ms {
+				s.inOut(1, 1, wire.ACK, nil)
+			}
+		}
+		if found := s.sh.Stats.BlackHoles > 0; found == answers {
+			t.Errorf("answers %v: %d black holes after %d timeouts", answers, s.sh.Stats.BlackHoles, s.sh.Stats.Timeouts)
+		}
 	}
 }

@@ -191,6 +191,29 @@ func TestPeerShrinksWindow(t *testing.T) {
 	s.expect("open again", s.inOut(1, 1461, wire.ACK, nil), seg(1461, 1, wire.ACK, 1460))
 }
 
+// A scaled window is told rounded down: what was sent into it, and lies beyond what is told
+// by less than a unit, is not to be taken for beyond. The peer may have received it.
+func TestBareSeqOfScaledWindow(t *testing.T) {
+	s := newScript(t, 64, nil)
+	s.opts.HasWindowScale, s.opts.WindowScale, s.wnd = true, 6, 24
+	s.establish()
+	s.write(1530)
+	s.expect("all of it", s.flush(), seg(1, 1, wire.ACK, 1530))
+	for i, tt := range []struct {
+		ack, wnd, want int
+	}{
+		{101, 24, 1531},
+		{409, 17, 1531},      // 1497 is the edge, and may be up to 1560
+		{409 + 64, 15, 1433}, // 1433 is: it has shrunk
+	} {
+		s.wnd = uint16(tt.wnd)
+		s.inOut(1+i, tt.ack, wire.ACK, stream(i, 1))
+		s.c.acks.now = true
+		s.c.touch()
+		s.expect("an ACK", s.flush(), seg(tt.want, 2+i, wire.ACK, 0))
+	}
+}
+
 // A super-segment cannot reach over more than two blocks of the send buffer; it
 // is cut to whole segments there.
 func TestSuperSegmentAtBlockEnd(t *testing.T) {

@@ -86,10 +86,13 @@ func (c *Conn) sendAck(now mono.Time) {
 }
 
 // bareSeq is the sequence number of segments without payload: SND.NXT, where it
-// was highest, but within the peer's window, or they would not be acceptable. A SYN
-// needs no window.
+// was highest, but within the peer's window if that has shrunk, or they would not be
+// acceptable. A scaled window says less than it is, by up to a unit: what is beyond by
+// less has not shrunk, and the peer, if it has all of it, has no use for an older number
+// (two ends that send each other such ones would do so for ever). A SYN needs no window.
 func (c *Conn) bareSeq() wire.Seq {
-	if edge := c.snd.una.Add(c.snd.wnd); c.accepted && edge.LessThan(c.snd.max) {
+	edge := c.snd.una.Add(c.snd.wnd)
+	if beyond := c.snd.max.Sub(edge); c.accepted && beyond >= 1<<c.opt.sndShift {
 		return edge
 	}
 	return c.snd.max

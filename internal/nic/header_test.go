@@ -133,13 +133,16 @@ var headerValues = map[string]uint64{
 }
 
 // TestAgainstKernelHeaders compiles a program against the machine's headers and
-// compares what it prints. ZCTAP_HEADERS names a directory of newer ones.
+// compares what it prints. The environment variable testenv.KernelInclude names
+// folders of newer ones, in which each value has to be.
 func TestAgainstKernelHeaders(t *testing.T) {
 	cc := testenv.NeedCommand(t, "cc")
-	if dir := os.Getenv("ZCTAP_HEADERS"); dir != "" {
-		t.Setenv("C_INCLUDE_PATH", dir)
+	newer := testenv.NewerKernelHeaders()
+	var flags []string
+	for _, dir := range newer {
+		flags = append(flags, "-I", dir)
 	}
-	header, err := runC(cc, includes, "-E", "-dD")
+	header, err := runC(cc, includes, append(flags, "-E", "-dD")...)
 	if err != nil {
 		testenv.SkipOrFail(t, "needs the kernel's headers: %v", err)
 	}
@@ -165,7 +168,7 @@ func TestAgainstKernelHeaders(t *testing.T) {
 	}
 	src.WriteString("\treturn 0;\n}\n")
 	program := filepath.Join(t.TempDir(), "nic_headers")
-	if out, err := runC(cc, src.String(), "-o", program); err != nil {
+	if out, err := runC(cc, src.String(), append(flags, "-o", program)...); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	out, err := exec.Command(program).Output()
@@ -183,6 +186,9 @@ func TestAgainstKernelHeaders(t *testing.T) {
 	}
 	if compared != len(order) || compared < 40 {
 		t.Errorf("compared %d values of %d", compared, len(order))
+	}
+	if len(newer) > 0 && len(left) > 0 {
+		t.Errorf("not in the headers in %v: %v", newer, left)
 	}
 	t.Logf("compared %d values; not in these headers: %v", compared, left)
 }

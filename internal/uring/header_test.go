@@ -83,10 +83,6 @@ var headerConstants = map[string]uint64{
 	"IO_URING_QUERY_OPCODES": queryOpcodes, "IO_URING_QUERY_ZCRX": queryZCRX, "IO_URING_QUERY_ZCRX_EVENT": queryZCRXEvent,
 }
 
-// includeEnv names folders of newer kernel headers than the machine's, separated by colons, in which everything that this
-// package knows must be.
-const includeEnv = "ZCTAP_KERNEL_INCLUDE"
-
 const includes = `
 #include <linux/io_uring.h>
 #if __has_include(<linux/io_uring/query.h>)
@@ -94,10 +90,11 @@ const includes = `
 #endif
 `
 
-// TestAgainstKernelHeader compiles a program against the machine's linux/io_uring.h and compares what it prints.
+// TestAgainstKernelHeader compiles a program against the machine's linux/io_uring.h and compares what it prints. In newer
+// headers, in the folders that the environment variable testenv.KernelInclude names, each value has to be.
 func TestAgainstKernelHeader(t *testing.T) {
 	cc := testenv.NeedCommand(t, "cc")
-	newer := filepath.SplitList(os.Getenv(includeEnv))
+	newer := testenv.NewerKernelHeaders()
 	var flags []string
 	for _, dir := range newer {
 		flags = append(flags, "-I", dir)

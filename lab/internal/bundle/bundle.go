@@ -51,6 +51,13 @@ func (b *Bundle) Root() string { return b.tools }
 // with.
 func (b *Bundle) LibraryDirs() []string { return []string{filepath.Join(b.tools, libraryDir)} }
 
+// IncludeDirs returns the folders of the headers: those of the kernel, the newest of
+// the mirror, and of liburing.
+func (b *Bundle) IncludeDirs() []string {
+	include := filepath.Join(b.tools, includeDir)
+	return []string{include, filepath.Join(include, "x86_64-linux-gnu")}
+}
+
 // Tool returns the file name of a program: "busybox" (static), "ethtool", "ip",
 // "ss", "tc", "bridge", "devlink" or "nstat", to be taken into a guest. To run
 // one on this machine, use [Bundle.Command].

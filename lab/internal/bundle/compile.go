@@ -30,9 +30,10 @@ func (b *Bundle) CompileC(ctx context.Context, out string, args ...string) error
 	if _, err := exec.LookPath(cc[0]); err != nil {
 		return fmt.Errorf("lab: C compiler %s: %w: %w: install the packages gcc and libc6-dev, or set CC", cc[0], ErrProgram, err)
 	}
-	include := filepath.Join(b.tools, includeDir)
-	all := append(cc[1:], "-O2", "-g", "-static", "-pthread", "-o", out,
-		"-isystem", include, "-isystem", filepath.Join(include, "x86_64-linux-gnu"))
+	all := append(cc[1:], "-O2", "-g", "-static", "-pthread", "-o", out)
+	for _, dir := range b.IncludeDirs() {
+		all = append(all, "-isystem", dir)
+	}
 	all = append(all, args...)
 	all = append(all, filepath.Join(b.tools, libraryDir, "liburing.a"))
 	said, err := exec.CommandContext(ctx, cc[0], all...).CombinedOutput()

@@ -11,11 +11,16 @@ const copiedBit = 1 << 31
 // A Frag is a value; the reference it stands for is owned by whoever the doc
 // comment of the function that passed it says.
 type Frag struct {
-	off    uint32 // bytes into the buffer; copiedBit
-	len    uint32 // bytes
+	off      uint32 // bytes into the buffer; copiedBit
+	len      uint32 // bytes
+	bufferID        // of two: the compiler keeps structs of up to four fields in registers
+	gen      uint32 // the buffer's generation when it was allocated; 31 bits
+}
+
+// bufferID names a buffer in the process.
+type bufferID struct {
 	region uint16 // Region.ID
 	buffer uint16 // index in the region
-	gen    uint32 // the buffer's generation when it was allocated; 31 bits
 }
 
 // Offset is where the payload begins, in bytes from the buffer's start.

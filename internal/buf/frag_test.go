@@ -52,7 +52,7 @@ func TestViews(t *testing.T) {
 		t.Fatalf("Buffer(1): len %d, cap %d", len(b), cap(b))
 	}
 	wantPanic(t, "out of range", func() { r.Buffer(3) })
-	wantPanic(t, "out of range", func() { r.View(Frag{buffer: 3, len: 1}) })
+	wantPanic(t, "out of range", func() { r.View(Frag{bufferID: bufferID{buffer: 3}, len: 1}) })
 	if len(r.Memory()) != 3*bs || r.Count() != 3 {
 		t.Fatalf("%d bytes of %d buffers", len(r.Memory()), r.Count())
 	}

@@ -26,10 +26,10 @@ func FuzzReturn(f *testing.F) {
 	// Region 1 stands for the pool's own, whatever its id is.
 	seed()
 	seed(Frag{})
-	seed(Frag{region: 1, buffer: 8}, Frag{region: 1, buffer: 0xffff}, Frag{region: 2})
-	seed(Frag{region: 1, buffer: 0}, Frag{region: 1, buffer: 1}, Frag{region: 1, buffer: 2}, Frag{region: 1, buffer: 2})
-	seed(Frag{region: 1, buffer: 3, gen: 1}, Frag{region: 1, buffer: 3, gen: 1}, Frag{region: 1, buffer: 3, gen: 0})
-	seed(Frag{off: 0xffffffff, len: 0xffffffff, region: 0xffff, buffer: 0xffff, gen: 0xffffffff})
+	seed(Frag{bufferID: bufferID{1, 8}}, Frag{bufferID: bufferID{1, 0xffff}}, Frag{bufferID: bufferID{region: 2}})
+	seed(Frag{bufferID: bufferID{1, 0}}, Frag{bufferID: bufferID{1, 1}}, Frag{bufferID: bufferID{1, 2}}, Frag{bufferID: bufferID{1, 2}})
+	seed(Frag{bufferID: bufferID{1, 3}, gen: 1}, Frag{bufferID: bufferID{1, 3}, gen: 1}, Frag{bufferID: bufferID{1, 3}, gen: 0})
+	seed(Frag{off: 0xffffffff, len: 0xffffffff, bufferID: bufferID{0xffff, 0xffff}, gen: 0xffffffff})
 
 	f.Fuzz(func(t *testing.T, data []byte) {
 		const n = 8
@@ -56,8 +56,8 @@ func FuzzReturn(f *testing.F) {
 		for ; len(data) >= entry; data = data[entry:] {
 			v := Iov{frag: Frag{
 				off: binary.LittleEndian.Uint32(data), len: binary.LittleEndian.Uint32(data[4:]),
-				region: binary.LittleEndian.Uint16(data[8:]), buffer: binary.LittleEndian.Uint16(data[10:]),
-				gen: binary.LittleEndian.Uint32(data[12:]),
+				bufferID: bufferID{binary.LittleEndian.Uint16(data[8:]), binary.LittleEndian.Uint16(data[10:])},
+				gen:      binary.LittleEndian.Uint32(data[12:]),
 			}}
 			if v.frag.region == 1 {
 				v.frag.region = p.Region().ID()

@@ -54,7 +54,7 @@ func (p *Pool) isLent(b uint16) bool { return uint32(b) < p.lending.n }
 // Landed names n bytes of payload that the device has put at off in lent buffer b,
 // for Land.
 func Landed(b uint16, off, n int) Frag {
-	return Frag{off: uint32(off), len: uint32(n), buffer: b}
+	return Frag{off: uint32(off), len: uint32(n), bufferID: bufferID{buffer: b}}
 }
 
 // Land takes one kernel reference, the caller's, for each of frags, which Landed

@@ -94,7 +94,7 @@ func (p *Pool) Frag(b uint16, off, n int) Frag {
 	if off < 0 || n < 0 || off+n > int(p.region.bufSize) {
 		panic("buf: Frag beyond the buffer")
 	}
-	return Frag{off: uint32(off), len: uint32(n), region: p.region.id, buffer: b, gen: generation(p.words[b].Load())}
+	return Frag{off: uint32(off), len: uint32(n), bufferID: bufferID{p.region.id, b}, gen: generation(p.words[b].Load())}
 }
 
 // AppendFrag appends to frags what Frag returns. Its fields are stored where they are to

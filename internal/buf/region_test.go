@@ -68,7 +68,7 @@ func TestInvariant15_LargestRegion(t *testing.T) {
 		t.Fatal("not every id was given once")
 	}
 	v := handOver(t, p, 0xffff, r.BufferSize()-1, 1)
-	refused(t, p, Iov{frag: Frag{region: r.ID() + 1, buffer: 0xffff}}, ErrForeign)
+	refused(t, p, Iov{frag: Frag{bufferID: bufferID{r.ID() + 1, 0xffff}}}, ErrForeign)
 	giveBack(t, p, v)
 	for _, b := range ids {
 		if b != 0xffff {

@@ -235,7 +235,7 @@ func (s *stresser) forged(rnd *rand.Rand, stale []Iov) Iov {
 	case k == 0:
 		return s.foreign
 	case k == 1:
-		return Iov{frag: Frag{region: id, buffer: uint16(n + rnd.IntN(2)*(1<<16-1-n))}}
+		return Iov{frag: Frag{bufferID: bufferID{id, uint16(n + rnd.IntN(2)*(1<<16-1-n))}}}
 	case k >= 3 && len(stale) > 0 && !Invariants:
 		return stale[rnd.IntN(len(stale))]
 	}

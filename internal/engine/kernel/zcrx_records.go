@@ -13,10 +13,13 @@ package kernel
 // has in a row in one of the kernel's buffers, but for each maxShares pieces as
 // for another buffer: they cost memory of ours. Where connections share one, all
 // pay until the last has given back: that is not known of each alone.
+//
+// Most have a buffer of the region to themselves. So each buffer has a record of its
+// own, for the first payload in it, and others are taken from a list.
 type records struct {
 	shift uint     // log2 of the kernel's buffers' size
-	first []int32  // newest record of each buffer of the region, 0 none
-	all   []record // all[0] is not used
+	all   []record // all[0] is not used, all[b+1] is buffer b's own
+	own   int      // records that are buffers' own, from the first on
 	spare int32    // a list of unused records, 0 none
 
 	out    int  // buffers of the kernel's with payload that is held
@@ -24,47 +27,59 @@ type records struct {
 }
 
 type record struct {
-	token uint64 // uring.ZCData.Token
-	owner token  // whom the payload was for, who may be gone
-	next  int32
-	first int32 // the first record in the same buffer of the kernel's
-	run   uint8 // the owner's pieces before it in a row, since the last that it paid for
-	pays  bool  // it counts against the owner
-	alone bool  // of a first record: nobody else has payload in the buffer
+	token  uint64 // uring.ZCData.Token
+	owner  token  // whom the payload was for, who may be gone
+	newest int32  // of a buffer's own: the newest in the buffer, 0 if there is none
+	first  int32  // the first record in the same buffer of the kernel's
+	next   int32  // the one before it in the same buffer of the region, 0 none
+	run    uint8  // the owner's pieces before it in a row, since the last that it paid for
+	pays   bool   // it counts against the owner
+	alone  bool   // of a first record: nobody else has payload in the buffer
 }
 
 func (r *records) init(buffers int, shift uint) {
 	r.shift = shift
-	r.first = make([]int32, buffers)
-	r.all = make([]record, 1, buffers+1)
+	r.own = buffers + 1
+	r.all = make([]record, r.own)
 }
 
 // add notes payload in buffer b, and returns whether its owner pays for it, and
 // who is not alone any more in its buffer, if anybody is.
 func (r *records) add(b uint16, place uint64, owner token) (pays bool, joined *record) {
-	i := r.spare
-	if i == 0 {
-		r.all = append(r.all, record{})
-		i = int32(len(r.all) - 1)
-	} else {
-		r.spare = r.all[i].next
-	}
-	before := r.first[b]
-	r.first[b] = i
-	e := &r.all[i]
-	// One by one: a literal is made elsewhere first, and this is done for each
-	// completion.
-	e.token, e.owner, e.next, e.first = place, owner, before, i
-	e.run, e.pays, e.alone = 0, true, true
+	own := ownRecord(b)
+	before := r.all[own].newest
 	if before == 0 {
+		r.all[own].begin(own, place, owner)
 		r.out++
 		return true, nil
 	}
+	i := r.spare
+	if i == 0 {
+		i = int32(len(r.all))
+		r.all = append(r.all, record{})
+	} else {
+		r.spare = r.all[i].next
+	}
+	e := &r.all[i]
+	e.begin(i, place, owner)
+	e.next = before
+	r.all[own].newest = i
 	joined = r.behind(e, &r.all[before])
 	if e.first == i {
 		r.out++
 	}
 	return e.pays, joined
+}
+
+// ownRecord is the number of buffer b's own record.
+func ownRecord(b uint16) int32 { return int32(b) + 1 }
+
+// begin makes e, which is record i, that of the first payload in a buffer.
+func (e *record) begin(i int32, place uint64, owner token) {
+	// One by one: a literal is made elsewhere first, and this is done for each
+	// completion.
+	e.token, e.owner, e.newest, e.first = place, owner, i, i
+	e.next, e.run, e.pays, e.alone = 0, 0, true, true
 }
 
 // behind notes that e came after last in one buffer of the region.
@@ -84,11 +99,36 @@ func (r *records) behind(e, last *record) (joined *record) {
 	return joined
 }
 
+// sole is whom the payload in buffer b is for, if there is but one piece of it.
+func (r *records) sole(b uint16) (owner token, is bool) {
+	e := &r.all[ownRecord(b)]
+	return e.owner, e.newest == ownRecord(b)
+}
+
+// takeSole takes the records of buffers, each of which has but its own, of owner, as
+// many as there are in a row of these. It puts their tokens into tokens, which has room
+// for all, and returns how many they were: for each its owner has paid, and was alone.
+func (r *records) takeSole(buffers []uint16, owner token, tokens []uint64) (n int) {
+	tokens = tokens[:len(buffers)]
+	for i, b := range buffers {
+		own := ownRecord(b)
+		e := &r.all[own]
+		if e.newest != own || e.owner != owner {
+			break
+		}
+		e.newest = 0
+		tokens[i] = e.token
+		n++
+	}
+	r.out -= n
+	return n
+}
+
 // take removes the records of buffer b and returns the newest, with which drop
 // begins; 0 if there are none: it was given back before, and not filled since.
 func (r *records) take(b uint16) (newest int32) {
-	newest = r.first[b]
-	r.first[b] = 0
+	own := &r.all[ownRecord(b)]
+	newest, own.newest = own.newest, 0
 	return newest
 }
 
@@ -100,14 +140,16 @@ func (r *records) drop(i int32) (before int32) {
 		r.out--
 	}
 	before = e.next
-	e.next, r.spare = r.spare, i
+	if int(i) >= r.own {
+		e.next, r.spare = r.spare, i
+	}
 	return before
 }
 
 // any reports whether there is a record of owner in a buffer of which is says so.
 func (r *records) any(owner token, is func(b uint16) bool) bool {
-	for b, i := range r.first {
-		for ; i != 0; i = r.all[i].next {
+	for b := range r.own - 1 {
+		for i := r.all[b+1].newest; i != 0; i = r.all[i].next {
 			if r.all[i].owner == owner && is(uint16(b)) {
 				return true
 			}

@@ -4,6 +4,7 @@ package kernel
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/zctap/zctap/internal/uring"
 )
@@ -17,6 +18,14 @@ type dues struct {
 
 func (d *dues) add(place uint64) { d.tokens = append(d.tokens, place) }
 func (d *dues) len() int         { return len(d.tokens) - d.head }
+
+// room is where the next n tokens may be put; those that are count with added.
+func (d *dues) room(n int) []uint64 {
+	d.tokens = slices.Grow(d.tokens, n)
+	return d.tokens[len(d.tokens):][:n]
+}
+
+func (d *dues) added(n int) { d.tokens = d.tokens[:len(d.tokens)+n] }
 
 // move puts tokens into the refill ring as far as there is room.
 func (d *dues) move(rq *uring.RQ) {
@@ -37,25 +46,31 @@ func (z *zcrx) collect() {
 		z.group.collect(z)
 		return
 	}
-	var (
-		s     *socket // of owner; nil if that is not there
-		owner token
-	)
 	for {
 		n := z.l.pool.TakeBack(z.ids[:])
-		for _, b := range z.ids[:n] {
-			for i := z.records.take(b); i != 0; {
-				r := &z.records.all[i]
-				if r.owner != owner || s == nil {
-					owner, s = r.owner, z.l.table.find(r.owner)
-				}
-				z.settle(r, s)
-				i = z.records.drop(i)
-			}
-		}
+		z.settle(z.ids[:n])
 		if n < len(z.ids) {
 			return
 		}
+	}
+}
+
+// settle takes the records of buffers. Most have one, and are of one connection
+// in a row.
+func (z *zcrx) settle(buffers []uint16) {
+	for len(buffers) > 0 {
+		if owner, is := z.records.sole(buffers[0]); is {
+			n := z.records.takeSole(buffers, owner, z.dues.room(len(buffers)))
+			z.dues.added(n)
+			if s := z.l.table.find(owner); s != nil {
+				s.zc.held -= n
+				s.zc.alone -= n
+			}
+			buffers = buffers[n:]
+			continue
+		}
+		z.settleAll(buffers[0])
+		buffers = buffers[1:]
 	}
 }
 
@@ -63,21 +78,17 @@ func (z *zcrx) collect() {
 func (z *zcrx) settleAll(b uint16) {
 	for i := z.records.take(b); i != 0; i = z.records.drop(i) {
 		r := &z.records.all[i]
-		z.settle(r, z.l.table.find(r.owner))
-	}
-}
-
-// settle is called with each record that is due; s is its owner, or nil.
-func (z *zcrx) settle(r *record, s *socket) {
-	z.dues.add(r.token)
-	if s == nil {
-		return
-	}
-	if r.pays {
-		s.zc.held--
-	}
-	if r.alone {
-		s.zc.alone--
+		z.dues.add(r.token)
+		s := z.l.table.find(r.owner)
+		if s == nil {
+			continue
+		}
+		if r.pays {
+			s.zc.held--
+		}
+		if r.alone {
+			s.zc.alone--
+		}
 	}
 }
 

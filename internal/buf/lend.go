@@ -62,13 +62,14 @@ func Landed(b uint16, off, n int) Frag {
 // many it was; ErrOverflow is of the next one, whose count is as it was. Several
 // threads of an engine may do so at the same time.
 func (p *Pool) Land(frags []Frag) (n int, err error) {
+	words, size, region := p.words[:p.lending.n], uint64(p.region.bufSize), p.region.id
 	first := uint64(0)
 	for i := range frags {
 		f := &frags[i]
-		if !p.isLent(f.buffer) || uint64(f.off)+uint64(f.len) > uint64(p.region.bufSize) {
+		if int(f.buffer) >= len(words) || uint64(f.off)+uint64(f.len) > size {
 			panic("buf: payload landed beyond the buffer, or in one that was not lent")
 		}
-		v, ok := addKernel(&p.words[f.buffer])
+		v, ok := addKernel(&words[f.buffer])
 		if !ok {
 			err = ErrOverflow
 			break
@@ -76,7 +77,7 @@ func (p *Pool) Land(frags []Frag) (n int, err error) {
 		if v&refMask == 0 {
 			first++
 		}
-		f.region, f.gen = p.region.id, generation(v) // with the reference it stays
+		f.region, f.gen = region, generation(v) // with the reference it stays
 		n++
 	}
 	if first > 0 {

@@ -42,11 +42,16 @@ func (d ZCData) Offset() int { return int(d.Token & (1<<zcrxAreaShift - 1)) }
 // without More, and also if what the kernel says can't be, because the place is outside of every area: Res is greater than
 // 0 then.
 func (q *IFQ) Data(c *CQE) (d ZCData, ok bool) {
-	d.Token, d.Len = c.Extra[0], int(c.Res)
-	if d.Len <= 0 || c.Flags&q.marks != q.marks || !q.within(d) {
+	if !q.HasData(c) {
 		return ZCData{}, false
 	}
-	return d, true
+	return ZCData{Token: c.Extra[0], Len: int(c.Res)}, true
+}
+
+// HasData reports whether Data returns true of c. It is for those who look at many in a row; what Data would return is
+// then Extra[0] and Res.
+func (q *IFQ) HasData(c *CQE) bool {
+	return c.Res > 0 && c.Flags&q.marks == q.marks && q.within(ZCData{Token: c.Extra[0], Len: int(c.Res)})
 }
 
 // dataMarks are the flags that a completion of RecvZC with payload has.

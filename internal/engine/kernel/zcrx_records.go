@@ -2,6 +2,11 @@
 
 package kernel
 
+import (
+	"github.com/zctap/zctap/internal/buf"
+	"github.com/zctap/zctap/internal/uring"
+)
+
 // records is what the kernel is due: for each completion that brought payload
 // one entry of the refill ring, with the very token that it came with, once
 // nobody holds the buffer any more that the payload lies in. Completions may
@@ -69,6 +74,24 @@ func (r *records) add(b uint16, place uint64, owner token) (pays bool, joined *r
 		r.out++
 	}
 	return e.pays, joined
+}
+
+// addSole is add for payload of owner that cqes have brought to frags, as many as there
+// are in a row in buffers where nothing is. It returns how many they were: for each
+// owner pays.
+func (r *records) addSole(frags []buf.Frag, cqes []uring.CQE, owner token) (n int) {
+	cqes = cqes[:len(frags)]
+	for i := range frags {
+		own := ownRecord(frags[i].Buffer())
+		e := &r.all[own]
+		if e.newest != 0 {
+			break
+		}
+		e.begin(own, cqes[i].Extra[0], owner)
+		n++
+	}
+	r.out += n
+	return n
 }
 
 // ownRecord is the number of buffer b's own record.

@@ -139,27 +139,17 @@ func (z *zcrx) land(s *socket, cqes []uring.CQE) (n int) {
 	if n == 0 {
 		return 0
 	}
-	out, pays, bytes := z.records.out, 0, 0
-	for i := range frags[:n] {
+	frags = frags[:n]
+	z.chargeAll(s, frags, cqes[:n])
+	bytes := 0
+	for i := range frags {
 		f := &frags[i]
-		paid, joined := z.records.add(f.Buffer(), cqes[i].Extra[0], s.token)
-		if paid {
-			pays++
-		}
-		if joined != nil {
-			z.share(joined)
-		}
 		s.zc.note(f.Len())
 		bytes += f.Len()
 		if copied {
 			f.MarkCopied()
 		}
 	}
-	out = z.records.out - out
-	s.zc.held += pays
-	s.zc.alone += out
-	z.promises.use(s, pays)
-	r.free -= out
 	r.frames += n
 	if copied {
 		r.copied += bytes
@@ -169,13 +159,8 @@ func (z *zcrx) land(s *socket, cqes []uring.CQE) (n int) {
 	} else {
 		r.zeroCopy += bytes
 	}
-	if z.group != nil {
-		for i := range frags[:n] {
-			z.group.claim(z, frags[i].Buffer())
-		}
-	}
 	z.last = s
-	s.conn.queue.PushAll(frags[:n], bytes)
+	s.conn.queue.PushAll(frags, bytes)
 	z.l.touch(s)
 	return n
 }
@@ -188,15 +173,16 @@ func (z *zcrx) places(s *socket, cqes []uring.CQE) (n int) {
 	if s.zc.located != z.rounds {
 		known = s.zc.unlocated
 	}
+	frags := z.frags[:len(cqes)]
 	for i := range cqes {
 		c := &cqes[i]
-		d, ok := z.ifq.Data(c)
-		if !ok || c.UserData != like || known <= 0 {
+		if c.UserData != like || known <= 0 || !z.ifq.HasData(c) {
 			break
 		}
+		d := uring.ZCData{Token: c.Extra[0], Len: int(c.Res)}
 		known -= d.Len
 		b, off := z.place(d)
-		z.frags[i] = buf.Landed(b, off, d.Len)
+		frags[i] = buf.Landed(b, off, d.Len)
 		n++
 	}
 	return n
@@ -246,8 +232,8 @@ func (z *zcrx) deliver(c *conn, d uring.ZCData) {
 
 // place is the buffer of the region, and where in it, that payload lies in.
 func (z *zcrx) place(d uring.ZCData) (b uint16, off int) {
-	at := d.Area()*z.areaBytes + d.Offset()
-	return uint16(at >> z.shift), at & (1<<z.shift - 1)
+	at, shift := d.Area()*z.areaBytes+d.Offset(), z.shift&63 // &63: the compiler does not know
+	return uint16(at >> shift), at & (1<<shift - 1)
 }
 
 // lose ends c, for n bytes of its payload have no place.
@@ -256,6 +242,27 @@ func (z *zcrx) lose(c *conn, n int, err error) {
 	c.fail(syscall.ENOBUFS, fmt.Errorf("recv: %w: %w", syscall.ENOBUFS, err))
 	if !c.cancelling {
 		z.halt(&c.socket)
+	}
+}
+
+// chargeAll is charge for each of frags, that cqes have brought.
+func (z *zcrx) chargeAll(s *socket, frags []buf.Frag, cqes []uring.CQE) {
+	for len(frags) > 0 {
+		n := z.records.addSole(frags, cqes, s.token)
+		s.zc.held += n
+		s.zc.alone += n
+		z.promises.use(s, n)
+		z.batch.free -= n
+		if z.group != nil {
+			for i := range frags[:n] {
+				z.group.claim(z, frags[i].Buffer())
+			}
+		}
+		if n < len(frags) {
+			z.charge(s, frags[n].Buffer(), cqes[n].Extra[0])
+			n++
+		}
+		frags, cqes = frags[n:], cqes[n:]
 	}
 }
 

@@ -53,6 +53,8 @@ func (c *Conn) ackedNew(now mono.Time, h *wire.TCP) {
 	n, flight := uint32(h.Ack-c.snd.una), c.flight()
 	rtt := c.advance(now, h)
 	c.ackedInRecovery(now, n, flight, rtt)
+	// It stays near, or gigabytes later it would seem to lie ahead.
+	c.loss.recover = later(c.loss.recover, c.snd.una-1)
 }
 
 // advance moves SND.UNA to the acknowledgment of something new. It returns the round

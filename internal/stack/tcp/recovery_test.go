@@ -125,3 +125,26 @@ func TestTimeoutInRecovery(t *testing.T) {
 		t.Errorf("recovering %v, cwnd %d", s.c.loss.active, s.c.cc.cwnd)
 	}
 }
+
+// Duplicate ACKs mean a loss also when gigabytes were sent since the last one: RFC 6582's
+// recover must not seem to lie ahead.
+func TestFastRetransmitAfterGigabytes(t *testing.T) {
+	s := established(t, nil)
+	for range 3 {
+		// As if so much had been sent and acknowledged.
+		for _, n := range []*wire.Seq{&s.c.snd.iss, &s.c.snd.una, &s.c.snd.nxt, &s.c.snd.max, &s.c.snd.wl2} {
+			*n = n.Add(1 << 30)
+		}
+		s.write(testMSS)
+		s.flush()
+		s.inOut(1, int(s.c.snd.max-s.c.snd.iss), wire.ACK, nil)
+	}
+	s.write(10 * testMSS)
+	s.flush()
+	for range 3 {
+		s.inOut(1, int(s.c.snd.una-s.c.snd.iss), wire.ACK, nil)
+	}
+	if s.sh.Stats.FastRetransmits != 1 {
+		t.Errorf("%+v", s.sh.Stats)
+	}
+}

@@ -99,6 +99,19 @@ func (w *congestion) slowStart() bool { return w.cwnd < w.ssthresh }
 // grow adds n bytes.
 func (w *congestion) grow(n uint32) { w.cwnd = min(w.cwnd+min(n, maxCwnd), maxCwnd) }
 
+// climb grows w by n bytes in slow start, which ends with the segment that reaches the
+// threshold (RFC 5681 section 3.1): one ACK may cover all that was under way, above all after a
+// timeout. It returns what is left of n.
+func (w *congestion) climb(n, mss uint32) uint32 {
+	grown := n
+	if w.ssthresh < maxCwnd {
+		segments := (w.ssthresh - w.cwnd + mss - 1) / mss
+		grown = min(n, segments*mss)
+	}
+	w.grow(grown)
+	return n - grown
+}
+
 // inUse reports whether flight bytes show that cwnd is what limits sending; a
 // window that is not used tells nothing about the path and does not grow (RFC
 // 7661). In slow start half is enough, since a burst that has just grown it

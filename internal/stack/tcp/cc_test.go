@@ -18,6 +18,8 @@ func TestCongestionWindow(t *testing.T) {
 	}{
 		{"slow start", congestion{cwnd: 4000, ssthresh: 8000}, 0, 2000, 6000, 0},
 		{"slow start, stretch ACK", congestion{cwnd: 4000, ssthresh: 80000}, 0, 30000, 34000, 0},
+		{"slow start up to the threshold", congestion{cwnd: 1000, ssthresh: 5000}, 0, 10000, 6000, 1000},
+		{"slow start up to a part of a segment", congestion{cwnd: 2000, ssthresh: 2500}, 0, 1000, 3000, 0},
 		{"avoidance, part of a window", congestion{cwnd: 8000, ssthresh: 8000}, 0, 2000, 8000, 2000},
 		{"avoidance, a window", congestion{cwnd: 8000, ssthresh: 8000}, 7000, 2000, 9000, 1000},
 		{"bounded", congestion{cwnd: maxCwnd - 10, ssthresh: maxCwnd}, 0, 2000, maxCwnd, 0},

@@ -42,14 +42,16 @@ type cubicState struct {
 func newCubic() *cubic { return &cubic{hystart: newHyStart()} }
 
 func (c *cubic) acked(w *congestion, a *ackInfo) {
-	if w.slowStart() {
-		if w.ssthresh < maxCwnd {
-			// Not the first: the loss has shown where the path ends.
-			if !a.limited {
-				w.grow(a.bytes)
-			}
+	if w.slowStart() && w.ssthresh < maxCwnd {
+		// Not the first: the loss has shown where the path ends.
+		if a.limited {
 			return
 		}
+		if a.bytes = w.climb(a.bytes, a.mss); a.bytes == 0 {
+			return
+		}
+	}
+	if w.slowStart() {
 		n, over := c.hystart.acked(a)
 		if !a.limited {
 			w.grow(n)

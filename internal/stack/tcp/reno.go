@@ -9,15 +9,17 @@ func (r *reno) acked(w *congestion, a *ackInfo) {
 	if a.limited {
 		return
 	}
+	n := a.bytes
 	if w.slowStart() {
 		// RFC 5681 has min(n, SMSS) for each ACK and assumes an ACK for every
 		// other segment. Peers that receive super-segments, as we do, send one
 		// for dozens; so all of n counts, as in Linux.
-		w.grow(a.bytes)
-		return
+		if n = w.climb(n, a.mss); n == 0 {
+			return
+		}
 	}
 	// Congestion avoidance: one segment for each window acknowledged (3).
-	if r.credit += a.bytes; r.credit >= w.cwnd {
+	if r.credit += n; r.credit >= w.cwnd {
 		r.credit -= w.cwnd
 		w.grow(a.mss)
 	}

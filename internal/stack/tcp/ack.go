@@ -51,7 +51,11 @@ func (c *Conn) acknowledged(now mono.Time, s *Segment, seq wire.Seq, flags wire.
 // ackedNew takes in an acknowledgment of something new, without SACK.
 func (c *Conn) ackedNew(now mono.Time, h *wire.TCP) {
 	n, flight := uint32(h.Ack-c.snd.una), c.flight()
+	whole := c.snd.nxt.LessEq(h.Ack)
 	rtt := c.advance(now, h)
+	if c.loss.timedOut {
+		c.ackedAfterTimeout(whole)
+	}
 	c.ackedInRecovery(now, n, flight, rtt)
 	// It stays near, or gigabytes later it would seem to lie ahead.
 	c.loss.recover = later(c.loss.recover, c.snd.una-1)

@@ -35,9 +35,9 @@
 // 4.2, RFC 7323 (window scale, timestamps, PAWS), RFC 6298 (retransmission
 // timer), RFC 5681 and RFC 6928 (congestion control, initial window), RFC 9438
 // (CUBIC) and RFC 9406 (HyStart++); with peers that understand SACK RFC 2018 and RFC
-// 2883 (SACK, DSACK), RFC 8985 (RACK-TLP), RFC 9937 (PRR); RFC 3522 (Eifel), RFC 3708 and
-// RFC 5682 (F-RTO) undo what was for nothing; with others RFC 6582 (NewReno) and RFC 3042 (limited transmit); RFC
-// 5961 (blind attacks), RFC 4987 section 3.6 (SYN cookies), RFC 6528 (initial
+// 2883 (SACK, DSACK), RFC 8985 (RACK-TLP), RFC 9937 (PRR); RFC 3522 (Eifel) and RFC 3708
+// undo what was for nothing; with others RFC 6582 (NewReno) and RFC 3042 (limited transmit); with
+// all RFC 5682 (F-RTO); RFC 5961 (blind attacks), RFC 4987 section 3.6 (SYN cookies), RFC 6528 (initial
 // sequence numbers), RFC 1337 and RFC 6191 (TIME-WAIT), RFC 2525 section 2.17, the
 // user timeout of RFC 5482. Urgent data is read inline (RFC 6093); payload of a SYN
 // is not taken, and comes again. RFC 1191 and RFC 8201 (path MTU discovery), with

@@ -105,6 +105,8 @@ func TestECNIsOfNewDataOnly(t *testing.T) {
 		again = append(again, s.inOut(1, s.at(1), wire.ACK, nil)...)
 		if sack {
 			again = append(again, s.sack(1, 4, 5)...) // what F-RTO has sent
+		} else {
+			again = append(again, s.inOut(1, s.at(1), wire.ACK, nil)...)
 		}
 		n := 0
 		for _, o := range again {

@@ -58,10 +58,8 @@ func (c *Conn) sendAll(now mono.Time) {
 	}
 	c.acks.dups = 0
 	switch {
+	case c.sendForward(now):
 	case c.opt.sack:
-		if c.sendForward(now) {
-			break
-		}
 		if c.sendLost(now) {
 			c.sendNew(now)
 		}
@@ -149,7 +147,10 @@ func (c *Conn) usable() uint32 {
 		room := c.cc.cwnd - min(c.flight(), c.cc.cwnd)
 		return min(room, uint32(max(c.snd.una.Add(c.snd.wnd).Sub(c.snd.nxt), 0)))
 	}
-	cwnd := c.cc.cwnd + uint32(min(c.loss.dupAcks, dupThresh-1))*c.snd.mss
+	cwnd := c.cc.cwnd
+	if !c.loss.timedOut { // then it would be something that was sent before
+		cwnd += uint32(min(c.loss.dupAcks, dupThresh-1)) * c.snd.mss
+	}
 	wnd, flight := min(cwnd, c.snd.wnd), c.flight()
 	if wnd <= flight {
 		return 0

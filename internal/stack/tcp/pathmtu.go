@@ -136,6 +136,7 @@ func (c *Conn) resendLong(now mono.Time) {
 		l.active, l.resend, l.dupAcks = false, false, 0
 		l.recover = c.snd.max
 		c.snd.nxt = c.snd.una
+		c.certain() // what was sent before the timeout is sent again
 		return
 	}
 	b := &c.board

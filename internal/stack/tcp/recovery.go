@@ -19,7 +19,7 @@ type recovery struct {
 	resend     bool      // the segment at una is to be sent again
 	persisting bool      // the timer is the persist timer (persist.go)
 	probe      bool      // a probe is to be sent
-	timedOut   bool      // with SACK: the timer has expired, and una has not passed recover
+	timedOut   bool      // the timer has expired, and una has not passed recover
 	stamped    bool      // with SACK: stamp is set
 	recover    wire.Seq  // snd.max at the last loss
 	stamp      uint32    // when something was first sent again, in milliseconds
@@ -29,6 +29,9 @@ type recovery struct {
 // duplicateAck takes in an ACK of nothing new while data is under way.
 func (c *Conn) duplicateAck() {
 	l, mss := &c.loss, c.snd.mss
+	if l.timedOut && c.duplicateAfterTimeout() {
+		return
+	}
 	if l.active {
 		// RFC 6582 section 3.2 step 3: a segment has left the network.
 		c.cc.cwnd = min(c.cc.cwnd+mss, maxCwnd)
@@ -101,12 +104,13 @@ func (c *Conn) retransmitTimeout(now mono.Time) {
 	}
 	l, mss := &c.loss, c.snd.mss
 	c.sh.Stats.Timeouts++
-	if c.rtt.backoff == 0 {
+	c.beginFRTO()
+	if c.rtt.backoff == 0 || !l.timedOut {
 		// Not again when a retransmission is lost: flight is one segment then.
 		c.cc.reduce(c.flight(), mss, true)
 	}
 	c.cc.cwnd = mss
-	l.active, l.resend, l.dupAcks = false, false, 0
+	l.active, l.timedOut, l.resend, l.dupAcks = false, true, false, 0
 	l.recover = c.snd.max
 	c.rtt.cancel()
 	c.rtt.backOff()

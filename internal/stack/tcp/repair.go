@@ -91,13 +91,8 @@ func (c *Conn) repair(d *delivery) {
 func (c *Conn) repairTimeout(now mono.Time) {
 	l := &c.loss
 	c.sh.Stats.Timeouts++
-	switch {
-	case !l.active && !l.timedOut:
-		c.cc.frto = frtoFirst
-	case c.cc.frto != frtoFirst: // unless nothing was heard since the timeout before
-		c.cc.frto = frtoOff
-	}
-	if !l.active && c.rtt.backoff == 0 {
+	c.beginFRTO()
+	if !l.active && (c.rtt.backoff == 0 || !l.timedOut) {
 		// Once for what was under way; see retransmitTimeout.
 		c.cc.reduce(min(c.cc.cwnd, uint32(c.snd.nxt-c.snd.una)), c.snd.mss, true)
 		c.doubt()

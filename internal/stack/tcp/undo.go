@@ -1,9 +1,6 @@
 package tcp
 
-import (
-	"github.com/zctap/zctap/internal/mono"
-	"github.com/zctap/zctap/internal/wire"
-)
+import "github.com/zctap/zctap/internal/wire"
 
 // Undoing: what was taken for a loss was a delay, and the congestion window need not have
 // been reduced. Three things tell (RFC 4015 says what to do about it):
@@ -12,16 +9,7 @@ import (
 //   - DSACK: all that was sent again came twice (RFC 3708), which is known a round trip
 //     later, perhaps when recovery has ended;
 //   - after a timeout, the arrival of something that was sent before it and not again
-//     (F-RTO, RFC 5682). For it to be seen, the first ACK after a timeout has new data
-//     sent instead of what else seems to be lost.
-
-// Where F-RTO stands.
-const (
-	frtoOff   = iota
-	frtoFirst // the oldest was sent again; no ACK has made progress since
-	frtoNew   // new data is to be sent
-	frtoSent  // it was
-)
+//     (frto.go).
 
 // doubt begins to look for signs that a reduction, made now, was for nothing.
 func (c *Conn) doubt() {
@@ -73,29 +61,4 @@ func (c *Conn) undoSpurious(d *delivery, progress bool) {
 	w.undo()
 	c.certain()
 	c.sh.Recovery.Undone++
-}
-
-// stepFRTO is what an ACK after a timeout means that does not show it to be spurious
-// (RFC 5682 section 3.1): progress has new data sent, once; what comes of that decides.
-func (c *Conn) stepFRTO(d *delivery, progress bool) {
-	switch w := &c.cc; {
-	case w.frto == frtoFirst && progress:
-		w.frto = frtoNew
-	case w.frto == frtoSent && (progress || d.sacked > 0):
-		w.frto = frtoOff
-	}
-}
-
-// sendForward sends new data where F-RTO asks for it, and reports whether it did.
-func (c *Conn) sendForward(now mono.Time) bool {
-	w := &c.cc
-	if w.frto != frtoNew {
-		return false
-	}
-	before := c.snd.nxt
-	c.sendNew(now)
-	if w.frto = frtoSent; c.snd.nxt == before {
-		w.frto = frtoOff // there is nothing to try it with
-	}
-	return w.frto == frtoSent
 }

@@ -71,7 +71,7 @@ const defaultIovs = 16
 func (c *Conn) Arm(userData uint64) error {
 	err := c.q.arm(&c.rx.Source, userData, c.rx.Closed())
 	if err == nil && (c.rx.Frags() > 0 || c.rx.Ended()) {
-		c.q.raise(&c.rx.Source)
+		err = c.q.raise(&c.rx.Source)
 	}
 	return c.q.opError("arm", err)
 }
@@ -91,10 +91,15 @@ func (q *Queue) arm(s *sockq.Source, userData uint64, closed bool) error {
 	return nil
 }
 
-// raise is for what was there before it was armed.
-func (q *Queue) raise(s *sockq.Source) {
+// raise is for what was there before it was armed. Its error is why the engine has failed,
+// if there is a handler, which nobody calls then.
+func (q *Queue) raise(s *sockq.Source) error {
 	s.Raise()
-	q.cq.Flush()
+	q.cq.Nudge()
+	if why := q.cq.Failure(); why != nil && q.cq.Handled() && s.Disarm() {
+		return why
+	}
+	return nil
 }
 
 // ArmNotices makes Wait also return notices of the fill ring, with userData:
@@ -103,18 +108,24 @@ func (q *Queue) ArmNotices(userData uint64) error {
 	if err := q.arm(&q.notices, userData, q.closed.Load()); err != nil {
 		return q.opError("arm", err)
 	}
-	q.pool.OnNotice(func() { q.raise(&q.notices) })
+	q.pool.OnNotice(func() {
+		q.notices.Raise()
+		q.cq.Nudge()
+	})
 	return nil
 }
 
 // Wait fills cqes with completions of everything that is armed on the queue,
 // and returns how many; it blocks until there is one. Meant for one goroutine;
 // several take turns. An empty cqes is EINVAL. net.ErrClosed after Close,
-// os.ErrDeadlineExceeded from the wait deadline on. If the engine fails what is armed
+// os.ErrDeadlineExceeded from the wait deadline on, EBUSY while there is a handler (Handle). If the engine fails what is armed
 // gets its last completion, and then Wait fails with the reason.
 func (q *Queue) Wait(cqes []Completion) (n int, err error) {
 	if len(cqes) == 0 {
 		return 0, q.opError("wait", syscall.EINVAL)
+	}
+	if err := q.mayWait(); err != nil {
+		return 0, q.opError("wait", err)
 	}
 	for n == 0 {
 		err := q.cq.Next(func(s *sockq.Source) (again, more bool) {

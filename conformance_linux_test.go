@@ -25,7 +25,8 @@ func TestNSConformanceUserTUN(t *testing.T) {
 }
 
 func TestNSConformanceUserTUNIPv6(t *testing.T) {
-	enginetest.Run(t, enginetest.Setup{Open: openTUN(newNS(t), tunOurs6.Addr(), tunHost6.Addr()), Conns: 100, Merges: true, Refusals: true})
+	ns := newNS(t)
+	enginetest.Run(t, enginetest.Setup{Open: openTUN(ns, tunOurs6.Addr(), tunHost6.Addr()), Conns: 100, Break: deletesLink(ns, "zctap0"), Handled: true, Merges: true, Refusals: true})
 }
 
 func TestNSConformanceUserXDP(t *testing.T) {
@@ -35,7 +36,7 @@ func TestNSConformanceUserXDP(t *testing.T) {
 
 func TestNSConformanceUserXDPIPv6(t *testing.T) {
 	ours, theirs := newVeth(t, 1500)
-	enginetest.Run(t, enginetest.Setup{Open: openXDP(ours, theirs, vethOurs6, vethPeer6, zctap.XDPConfig{}), Conns: 100, Refusals: true})
+	enginetest.Run(t, enginetest.Setup{Open: openXDP(ours, theirs, vethOurs6, vethPeer6, zctap.XDPConfig{}), Conns: 100, Break: deletesLink(ours, "veth0"), Handled: true, Refusals: true})
 }
 
 func TestNSConformanceUserXDPGeneric(t *testing.T) {

@@ -2,6 +2,7 @@ package zctap
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"sync"
@@ -36,7 +37,7 @@ func (q *Queue) Listen(network, address string) (*Listener, error) {
 }
 
 func (q *Queue) listen(network, address string) (*Listener, error) {
-	if err := isStream(network); err != nil {
+	if err := errors.Join(isStream(network), q.mayWait()); err != nil {
 		return nil, err
 	}
 	addrs, err := resolve(context.Background(), network, address)
@@ -55,6 +56,9 @@ func (q *Queue) listen(network, address string) (*Listener, error) {
 // AcceptZC waits for a connection. Errors: net.ErrClosed after Close,
 // os.ErrDeadlineExceeded, EBUSY while armed, and what the engine failed with.
 func (l *Listener) AcceptZC() (*Conn, error) {
+	if err := l.q.mayWait(); err != nil {
+		return nil, l.q.opError("accept", err)
+	}
 	c, err := l.bl.Accept()
 	if err != nil {
 		return nil, l.q.opError("accept", err)
@@ -77,7 +81,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 func (l *Listener) Arm(userData uint64) error {
 	err := l.q.arm(&l.bl.Source, userData, l.bl.Closed())
 	if err == nil && l.bl.Ready() {
-		l.q.raise(&l.bl.Source)
+		err = l.q.raise(&l.bl.Source)
 	}
 	return l.q.opError("arm", err)
 }
@@ -129,7 +133,7 @@ func (q *Queue) DialContext(ctx context.Context, network, address string) (*Conn
 }
 
 func (q *Queue) dial(ctx context.Context, network, address string) (*Conn, error) {
-	if err := isStream(network); err != nil {
+	if err := errors.Join(isStream(network), q.mayWait()); err != nil {
 		return nil, err
 	}
 	addrs, err := resolve(ctx, network, address)

@@ -43,7 +43,7 @@ func (q *Queue) DialPacket(network, address string) (*PacketConn, error) {
 }
 
 func (q *Queue) packetConn(ctx context.Context, network, laddr, raddr string) (*PacketConn, error) {
-	if err := isDatagram(network); err != nil {
+	if err := errors.Join(isDatagram(network), q.mayWait()); err != nil {
 		return nil, err
 	}
 	var ends [2]netip.AddrPort

@@ -27,6 +27,9 @@ func (c *PacketConn) JoinGroup(group netip.Addr) error {
 		err = fmt.Errorf("a socket at %v receives what is sent there only; listen on all addresses: %w", local, syscall.EINVAL)
 	}
 	if err == nil {
+		err = c.q.mayWait()
+	}
+	if err == nil {
 		err = c.c.JoinGroup(group.Unmap())
 	}
 	if errors.Is(err, errors.ErrUnsupported) {
@@ -38,7 +41,7 @@ func (c *PacketConn) JoinGroup(group netip.Addr) error {
 // LeaveGroup takes JoinGroup back; Close does, too. EADDRNOTAVAIL if it is not
 // joined.
 func (c *PacketConn) LeaveGroup(group netip.Addr) error {
-	err := checkGroup(group)
+	err := errors.Join(checkGroup(group), c.q.mayWait())
 	if err == nil {
 		err = c.c.LeaveGroup(group.Unmap())
 	}

@@ -58,7 +58,9 @@ func (d *Datagram) Time() time.Time { return time.Unix(0, d.UnixNano) }
 // the socket goes on. Other errors as of RecvZC: EINVAL without room for a
 // datagram or an iov, EBUSY while armed, os.ErrDeadlineExceeded, net.ErrClosed.
 func (c *PacketConn) RecvFromZC(iovs []Iov, dgrams []Datagram) (n int, err error) {
-	n, _, err = c.rx.Recv(inner(iovs), messages(dgrams))
+	if err = c.q.mayWait(); err == nil {
+		n, _, err = c.rx.Recv(inner(iovs), messages(dgrams))
+	}
 	if err != nil {
 		return 0, c.q.opError("recv", err)
 	}
@@ -71,6 +73,9 @@ func (c *PacketConn) RecvFromZC(iovs []Iov, dgrams []Datagram) (n int, err error
 func (c *PacketConn) ReadFromAddrPort(p []byte) (n int, src netip.AddrPort, err error) {
 	var iovs [maxDatagramIovs]Iov
 	var msg [1]sockq.Message
+	if err := c.q.mayWait(); err != nil {
+		return 0, src, c.q.opError("read", err)
+	}
 	_, k, err := c.rx.Recv(inner(iovs[:]), msg[:])
 	if err != nil {
 		return 0, src, c.q.opError("read", err)
@@ -109,7 +114,7 @@ func (c *PacketConn) Read(p []byte) (int, error) {
 func (c *PacketConn) Arm(userData uint64) error {
 	err := c.q.arm(&c.rx.Source, userData, c.rx.Closed())
 	if err == nil && c.rx.Ready() {
-		c.q.raise(&c.rx.Source)
+		err = c.q.raise(&c.rx.Source)
 	}
 	return c.q.opError("arm", err)
 }

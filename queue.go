@@ -85,6 +85,9 @@ func (q *Queue) Release(iovs []Iov) (n int, err error) {
 // Every blocked call returns net.ErrClosed. Iovs that are out stay valid and
 // are to be released still; the region is unmapped with the last one.
 func (q *Queue) Close() error {
+	if err := q.mayWait(); err != nil {
+		return q.opError("close", err)
+	}
 	err := error(net.ErrClosed)
 	q.closeOnce.Do(func() {
 		q.closed.Store(true)

@@ -17,14 +17,16 @@ import (
 //
 // The error comes when no payload is left, and then every time: io.EOF after
 // the peer's orderly end, ECONNRESET, os.ErrDeadlineExceeded, net.ErrClosed.
-// EBUSY while the connection is armed.
+// EBUSY while the connection is armed, EDEADLK in a handler (Queue.Handle).
 func (c *Conn) RecvZC(iovs []Iov) (n int, err error) { return c.RecvZCMax(iovs, math.MaxInt) }
 
 // RecvZCMax is RecvZC with a bound on the bytes of all iovs together, the RFC's
 // read length: a fragment that does not fit is cut there, and its rest comes
 // with the next call, as an Iov of the same buffer. A bound under 1 is EINVAL.
 func (c *Conn) RecvZCMax(iovs []Iov, limit int) (n int, err error) {
-	n, err = c.rx.Recv(inner(iovs), limit)
+	if err = c.q.mayWait(); err == nil {
+		n, err = c.rx.Recv(inner(iovs), limit)
+	}
 	if err != nil {
 		return 0, c.q.opError("recv", err)
 	}
@@ -35,6 +37,9 @@ func (c *Conn) RecvZCMax(iovs []Iov, limit int) (n int, err error) {
 // Read receives with a copy, as every net.Conn. It may be mixed with RecvZC;
 // Iovs that are out stay valid.
 func (c *Conn) Read(p []byte) (int, error) {
+	if err := c.q.mayWait(); err != nil {
+		return 0, c.q.opError("read", err)
+	}
 	n, err := c.rx.Read(p)
 	c.q.readBytes.Add(uint64(n))
 	return n, c.q.opError("read", err)

@@ -69,7 +69,7 @@ func TestLabConformanceZCRXNoDevice(t *testing.T) {
 
 func TestLabConformanceZCRXNoDeviceRings(t *testing.T) {
 	needGuest(t)
-	enginetest.Run(t, enginetest.Setup{Open: openNoDeviceRings, Conns: 100, Copies: true, AnyGroup: true, Merges: true, Refusals: true})
+	enginetest.Run(t, enginetest.Setup{Open: openNoDeviceRings, Conns: 100, Rings: 3, Copies: true, AnyGroup: true, Merges: true, Refusals: true})
 }
 
 func TestLabConformanceZCRX(t *testing.T) {

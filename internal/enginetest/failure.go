@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/zctap/zctap"
@@ -13,6 +14,10 @@ import (
 // gets a last completion, once, and Wait has nothing more to wait for.
 func testFailure(f *fixture) {
 	if f.Break == nil {
+		return
+	}
+	if f.Handled {
+		testHandlerFailure(f)
 		return
 	}
 	f.open(zctap.Config{})
@@ -92,4 +97,50 @@ func (f *fixture) wantReason(what string, err error) {
 	if err == nil || errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded) {
 		f.Errorf("%s: %v", what, err)
 	}
+}
+
+// A handler gets the last completions, once each; what is armed later fails.
+func testHandlerFailure(f *fixture) {
+	f.open(zctap.Config{})
+	p, err := f.q.ListenPacket("udp", ":0")
+	f.ok(err)
+	defer p.Close()
+	c, _ := f.connect()
+	armed := []interface{ Arm(uint64) error }{c, f.listen(), p}
+	var seen [3]atomic.Int32
+	f.handle(func(cqes []zctap.Completion) {
+		for i := range cqes {
+			cqe := &cqes[i]
+			seen[cqe.UserData].Add(1)
+			if cqe.Err() == nil || cqe.Flags != 0 {
+				f.Errorf("completion of source %d: %+v", cqe.UserData, cqe)
+			}
+			if cqe.UserData == 0 {
+				f.noError("close", c.Close())
+			}
+		}
+	})
+	for i, s := range armed {
+		f.ok(s.Arm(uint64(i)))
+	}
+	f.Break(f)
+	for i := range seen {
+		f.eventually("a source has its last completion", func() bool { return seen[i].Load() > 0 })
+	}
+	for _, s := range armed[1:] {
+		f.wantReason("Arm, later", s.Arm(9))
+	}
+	if err := f.q.Handle(func([]zctap.Completion) {}); err == nil {
+		f.Error("a handler for an engine that has failed")
+	}
+	f.ok(f.q.Handle(nil))
+	for i := range seen {
+		if n := seen[i].Load(); n != 1 {
+			f.Errorf("source %d completed %d times", i, n)
+		}
+	}
+	for i, s := range armed[1:] {
+		f.ok(s.Arm(uint64(i)))
+	}
+	f.wantLast(2)
 }

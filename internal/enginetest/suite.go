@@ -55,6 +55,10 @@ type Setup struct {
 	Merges bool
 	// Break makes the engine of the queue that is open fail; nil: nothing can.
 	Break func(t testing.TB)
+	// Handled: a handler takes what is told when the engine fails.
+	Handled bool
+	// Rings is the engine's threads; 0: one.
+	Rings int
 	// Refusals: ICMP errors reach the engine's UDP sockets.
 	Refusals bool
 }
@@ -104,6 +108,14 @@ func Run(t *testing.T, s Setup) {
 		{"DatagramFlood", testDatagramFlood},
 		{"DatagramCompletions", testDatagramCompletions},
 		{"CloseWithDataQueued", testCloseWithDataQueued},
+		{"HandlerEcho", testHandlerEcho},
+		{"HandlerReleases", testHandlerReleases},
+		{"HandlerEnds", testHandlerEnds},
+		{"HandlerCalls", testHandlerCalls},
+		{"HandlerWrites", testHandlerWrites},
+		{"HandlerInTurn", testHandlerInTurn},
+		{"HandlerClose", testHandlerClose},
+		{"HandlerDatagrams", testHandlerDatagrams},
 		{"Failure", testFailure}, // the last: it may leave no wire
 	} {
 		t.Run(c.name, func(t *testing.T) { c.run(&fixture{T: t, Setup: s}) })

@@ -42,6 +42,18 @@ func (p *Parker) Park() error {
 	}
 }
 
+// Try is Park for who must not wait: ready is what Park would wait for. The caller
+// holds the lock that Park's callers do.
+func (p *Parker) Try() (ready bool, err error) {
+	switch {
+	case p.closed.Load():
+		return false, net.ErrClosed
+	case isClosed(p.expired()):
+		return false, os.ErrDeadlineExceeded
+	}
+	return p.ready(), nil
+}
+
 // wait returns when there may be something new, or expired is closed.
 func (p *Parker) wait(expired <-chan struct{}) {
 	if p.token == nil {

@@ -49,7 +49,7 @@ func (b *Backlog[T]) Ready() bool { return b.items.len() > 0 || b.end.Load() != 
 // os.ErrDeadlineExceeded, EBUSY while armed, what Abort was told.
 func (b *Backlog[T]) Accept() (c T, err error) {
 	b.mu.Lock()
-	defer b.mu.Unlock()
+	defer b.leave()
 	if b.Armed() {
 		return c, os.NewSyscallError("accept", syscall.EBUSY)
 	}
@@ -63,10 +63,20 @@ func (b *Backlog[T]) Accept() (c T, err error) {
 	return c, nil
 }
 
+// leave lets go of mu; see Queue.leave.
+func (b *Backlog[T]) leave() {
+	b.mu.Unlock()
+	if b.Armed() && b.Ready() {
+		b.again()
+	}
+}
+
 // Poll takes a connection without waiting; ok is false if there is none. more
-// says that another one waits.
+// says that another one waits. See Queue.Poll.
 func (b *Backlog[T]) Poll() (c T, ok, more bool, err error) {
-	b.mu.Lock()
+	if !b.mu.TryLock() {
+		return c, false, false, nil
+	}
 	defer b.mu.Unlock()
 	if b.Closed() {
 		return c, false, false, net.ErrClosed
@@ -106,7 +116,7 @@ func (b *Backlog[T]) Abort(err error) {
 	b.Raise()
 	b.Unpark()
 	b.mu.Lock() // a consumer that waited with it was woken
-	defer b.mu.Unlock()
+	defer b.leave()
 }
 
 // Drain takes what was never accepted, for the engine to reset. After Close or

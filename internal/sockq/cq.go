@@ -4,6 +4,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"github.com/zctap/zctap/internal/park"
 )
@@ -56,8 +57,18 @@ func (s *Source) Raise() {
 	}
 }
 
+// again is for a consumer that blocked on s and has left something there: the CQ's own
+// consumer may have been at s meanwhile, and have found it taken.
+func (s *Source) again() {
+	if cq := s.cq.Load(); cq != nil {
+		s.Raise()
+		cq.Nudge()
+	}
+}
+
 // A CQ collects the sources that have something to complete, of one interface
-// queue. Any goroutine may raise a source; consumers take turns.
+// queue. Any goroutine may raise a source; consumers take turns, or the engine calls
+// a handler (see Handle).
 type CQ struct {
 	raised atomic.Pointer[Source] // newest first; producers push, the consumer takes all
 	park.Parker
@@ -66,6 +77,8 @@ type CQ struct {
 
 	mu      sync.Mutex // consumers
 	pending []*Source  // oldest first; consumer
+
+	handling
 }
 
 // NewCQ makes an empty CQ.
@@ -82,27 +95,62 @@ func (q *CQ) Flush() {
 	}
 }
 
+// Nudge is Flush for who is not the engine, of what it has raised: if there is a handler
+// it makes the engine call that. Any goroutine.
+func (q *CQ) Nudge() {
+	q.Flush()
+	if q.handler.Load() != nil {
+		q.wakeEngine()
+	}
+}
+
 // Fail has Next return err when nothing is left, instead of waiting: the engine has
-// failed, and ended its sources before.
+// failed, and ended its sources before. A handler gets what is left. Engine only.
 func (q *CQ) Fail(err error) {
 	q.failure.Store(&err)
 	q.Unpark()
+	for q.dispatch() {
+	}
+}
+
+// Failure is what Fail was told, or nil. Any goroutine.
+func (q *CQ) Failure() error {
+	if f := q.failure.Load(); f != nil {
+		return *f
+	}
+	return nil
 }
 
 // Next waits until a source has something, and calls f for each source in turn
 // until f has no room for more (more is false) or none is left. again tells
 // that the source was not exhausted: it is visited again after the others.
-// The source is f's own while f runs.
+// The source is f's own while f runs. EBUSY while there is a handler.
 func (q *CQ) Next(f func(s *Source) (again, more bool)) error {
+	if q.handler.Load() != nil {
+		return syscall.EBUSY
+	}
 	q.mu.Lock()
-	defer q.mu.Unlock()
-	if err := q.Park(); err != nil {
-		return err
+	err := q.Park()
+	handled := q.handler.Load() != nil
+	switch {
+	case err != nil:
+	case handled:
+		err = syscall.EBUSY
+	case len(q.pending) == 0:
+		err = *q.failure.Load()
+	default:
+		q.visit(f)
 	}
+	q.mu.Unlock()
+	if handled {
+		q.wakeEngine() // it may have found mu taken
+	}
+	return err
+}
+
+// visit is Next's part with the sources that are pending now; the caller holds mu.
+func (q *CQ) visit(f func(s *Source) (again, more bool)) {
 	n, seen := len(q.pending), 0
-	if n == 0 {
-		return *q.failure.Load()
-	}
 	for seen < n {
 		s := q.pending[seen]
 		seen++
@@ -120,11 +168,10 @@ func (q *CQ) Next(f func(s *Source) (again, more bool)) error {
 		}
 	}
 	q.pending = slices.Delete(q.pending, 0, seen)
-	return nil
 }
 
 // collect moves what was raised behind what is pending, oldest first, and
-// reports whether anything is.
+// reports whether Next has something to return: a source, or why there will be none.
 func (q *CQ) collect() bool {
 	n := len(q.pending)
 	for s := q.raised.Swap(nil); s != nil; {
@@ -134,5 +181,5 @@ func (q *CQ) collect() bool {
 		s = next
 	}
 	slices.Reverse(q.pending[n:])
-	return len(q.pending) > 0 || q.failure.Load() != nil
+	return len(q.pending) > 0 || q.failure.Load() != nil || q.handler.Load() != nil
 }

@@ -166,7 +166,7 @@ func (q *Datagrams) Recv(dst []buf.Iov, msgs []Message) (n, iovs int, err error)
 		return 0, 0, syscall.EINVAL
 	}
 	q.mu.Lock()
-	defer q.mu.Unlock()
+	defer q.leave()
 	if q.Armed() {
 		return 0, 0, os.NewSyscallError("recvmsg", syscall.EBUSY)
 	}
@@ -184,9 +184,19 @@ func (q *Datagrams) Recv(dst []buf.Iov, msgs []Message) (n, iovs int, err error)
 	}
 }
 
-// Poll is Recv without waiting; more says that there is more to give.
+// leave lets go of mu; see Queue.leave.
+func (q *Datagrams) leave() {
+	q.mu.Unlock()
+	if q.Armed() && q.Ready() {
+		q.again()
+	}
+}
+
+// Poll is Recv without waiting; more says that there is more to give. See Queue.Poll.
 func (q *Datagrams) Poll(dst []buf.Iov, msgs []Message) (n, iovs int, more bool, err error) {
-	q.mu.Lock()
+	if !q.mu.TryLock() {
+		return 0, 0, false, nil
+	}
 	defer q.mu.Unlock()
 	if q.Closed() {
 		return 0, 0, false, net.ErrClosed
@@ -256,7 +266,7 @@ func (q *Datagrams) Abort(err error) (dropped int) {
 	q.Raise()
 	q.Unpark()
 	q.mu.Lock() // a consumer that waited with it was woken
-	defer q.mu.Unlock()
+	defer q.leave()
 	return q.Drain()
 }
 

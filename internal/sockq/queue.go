@@ -127,7 +127,7 @@ func (q *Queue) Recv(dst []buf.Iov, limit int) (int, error) {
 		return 0, syscall.EINVAL
 	}
 	q.mu.Lock()
-	defer q.mu.Unlock()
+	defer q.leave()
 	if err := q.wait(); err != nil {
 		return 0, err
 	}
@@ -135,12 +135,23 @@ func (q *Queue) Recv(dst []buf.Iov, limit int) (int, error) {
 	return n, err
 }
 
+// leave lets go of mu, for who may have waited with it, or had others find it taken.
+func (q *Queue) leave() {
+	q.mu.Unlock()
+	if q.Armed() && (q.frags.len() > 0 || q.Ended()) {
+		q.again()
+	}
+}
+
 // Poll takes what there is without waiting: the consumer of a CQ does so when
 // the queue was raised. bytes is the payload taken; more says that some is
 // left, or the end is. With no payload left, err is the end, or nil if there is
-// none yet.
+// none yet. It does not wait for who blocks in Recv, either: that one raises the queue
+// again if it leaves something.
 func (q *Queue) Poll(dst []buf.Iov, limit int) (n, bytes int, more bool, err error) {
-	q.mu.Lock()
+	if !q.mu.TryLock() {
+		return 0, 0, false, nil
+	}
 	defer q.mu.Unlock()
 	if q.Closed() {
 		return 0, 0, false, net.ErrClosed
@@ -154,7 +165,7 @@ func (q *Queue) Poll(dst []buf.Iov, limit int) (n, bytes int, more bool, err err
 // Read waits until there is payload and copies it to p.
 func (q *Queue) Read(p []byte) (n int, err error) {
 	q.mu.Lock()
-	defer q.mu.Unlock()
+	defer q.leave()
 	if len(p) == 0 {
 		return 0, nil
 	}
@@ -271,7 +282,7 @@ func (q *Queue) Abort(err error) (dropped int) {
 	q.End(err)
 	q.Publish()
 	q.mu.Lock() // a consumer that waited with it was woken
-	defer q.mu.Unlock()
+	defer q.leave()
 	return q.drain()
 }
 

@@ -48,9 +48,11 @@ func (c *conn) CloseWrite() error {
 // Close implements engine.Conn.
 func (c *conn) Close() error {
 	c.queue.Close()
-	if !c.release() {
-		return nil
-	}
+	return c.release(c.leave)
+}
+
+// leave closes c's socket; the loop has let go of it.
+func (c *conn) leave() error {
 	defer c.flow.drop()
 	if c.unread > 0 {
 		// The kernel resets by itself for what it still has; this is what we had
@@ -63,11 +65,11 @@ func (c *conn) Close() error {
 // reset closes c without a farewell.
 func (c *conn) reset() {
 	c.queue.Close()
-	if c.release() {
+	// An error would be of a descriptor that is gone already.
+	_ = c.release(func() error {
 		defer c.flow.drop()
-		// An error would be of a descriptor that is gone already.
-		_ = c.sock.Reset()
-	}
+		return c.sock.Reset()
+	})
 }
 
 // SetLinger implements engine.Conn.

@@ -66,13 +66,21 @@ func (n *listener) Addr() netip.AddrPort { return n.sock.LocalAddr() }
 // Close implements engine.Listener.
 func (n *listener) Close() error {
 	n.backlog.Close()
-	if !n.release() {
+	if n.l.cq.Handling() {
+		go n.leave() // for each connection that is reset it waits
 		return nil
 	}
-	n.backlog.Drain(func(c engine.Conn) { c.(*conn).reset() })
-	err := n.sock.Close()
-	n.flow.drop()
-	return err
+	return n.leave()
+}
+
+// leave is Close without the backlog's.
+func (n *listener) leave() error {
+	return n.release(func() error {
+		n.backlog.Drain(func(c engine.Conn) { c.(*conn).reset() })
+		err := n.sock.Close()
+		n.flow.drop()
+		return err
+	})
 }
 
 // accepted serves the connection fd and shows it to the application. The

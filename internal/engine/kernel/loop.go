@@ -64,6 +64,7 @@ func newLoop(cfg engine.Config, t tuning) *loop {
 	l.stock = make([]uint16, 0, max(t.perCall, t.messages*t.perMsg))
 	l.vec = ksock.NewVec(t.perCall + 1)
 	l.packets.init(t)
+	l.cq.OnKick(l.wake)
 	l.pool.OnReturn(func() {
 		l.returned.Store(true)
 		l.wake()
@@ -102,9 +103,9 @@ func (l *loop) round() error {
 	timeout := l.patience()
 	if timeout != 0 {
 		l.asleep.Store(true)
-		// Look again: who posted, or returned buffers, before it could see the
-		// flag did not wake us.
-		if !l.inbox.empty() || l.returned.Load() {
+		// Look again: who posted, returned buffers or raised something for the
+		// handler before it could see the flag did not wake us.
+		if !l.inbox.empty() || l.returned.Load() || l.cq.Ready() {
 			timeout = 0
 		}
 	}
@@ -169,6 +170,7 @@ func (l *loop) publish() {
 	l.dirty = l.dirty[:0]
 	l.wakes.busy()
 	l.cq.Flush()
+	l.cq.Dispatch()
 }
 
 // watch begins to serve s.
@@ -219,6 +221,7 @@ func (l *loop) detached(s *socket) {
 		_ = s.sock.Reset()
 	}
 	close(s.gone)
+	s.farewell()
 }
 
 // stop closes everything.

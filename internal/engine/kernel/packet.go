@@ -73,8 +73,5 @@ func (p *packetConn) RemoteAddr() netip.AddrPort { return p.sock.RemoteAddr() }
 // Close implements engine.PacketConn.
 func (p *packetConn) Close() error {
 	p.queue.Close()
-	if !p.release() {
-		return nil
-	}
-	return p.sock.Close()
+	return p.release(p.sock.Close)
 }

@@ -33,6 +33,9 @@ type socket struct {
 
 	closed atomic.Bool   // somebody has begun to close it: that one closes sock
 	gone   chan struct{} // closed by the loop when it has let go
+	// leaving is what the loop does then in the place of a handler, which must not wait.
+	// Who takes it does it.
+	leaving atomic.Pointer[func() error]
 
 	// broke is why the loop has closed it, if that failed before the application closed
 	// it; the loop sets it before it closes writer.
@@ -76,18 +79,39 @@ func (s *socket) notifyWritable() {
 // SetWriteDeadline implements engine.Conn and engine.PacketConn.
 func (s *socket) SetWriteDeadline(t time.Time) { s.writer.SetDeadline(t) }
 
-// release makes the loop let go of s; when it returns true the caller has to
-// close s.sock. False: somebody else closes s, or has.
-func (s *socket) release() bool {
+// release makes the loop let go of s, and then calls finish, which closes s.sock, and
+// returns its error; nil if somebody else closes s, or has. In the completion queue's
+// handler it does not wait: the loop calls finish.
+func (s *socket) release(finish func() error) error {
 	if s.closed.Swap(true) {
 		s.broke.Store(nil) // from now on it is closed, as was asked
-		return false
+		return nil
 	}
 	s.writer.Close()
+	handling := s.l.cq.Handling()
+	if handling {
+		s.leaving.Store(&finish)
+	}
 	// A loop that has stopped takes no commands, and has let go of everything.
 	s.l.post(command{op: opDetach, s: s})
-	<-s.gone
-	return true
+	if !handling {
+		<-s.gone
+		return finish()
+	}
+	select {
+	case <-s.gone: // perhaps without having seen leaving
+		s.farewell()
+	default:
+	}
+	return nil
+}
+
+// farewell does what is left of a close that did not wait. The loop has let go of s.
+func (s *socket) farewell() {
+	if finish := s.leaving.Swap(nil); finish != nil {
+		// An error would be of a descriptor that is gone already.
+		_ = (*finish)()
+	}
 }
 
 // explain is err, as a call that failed with it has to report it: what was closed because

@@ -14,7 +14,9 @@ import (
 
 // Write implements engine.Conn. The kernel copies p to the socket's send buffer.
 func (c *conn) Write(p []byte) (n int, err error) {
-	c.wmu.Lock()
+	if err := c.takeTurn(); err != nil {
+		return 0, wrapSend(err)
+	}
 	defer c.wmu.Unlock()
 	for {
 		k, err := c.attempt(func() (int, error) {
@@ -36,7 +38,9 @@ func (c *conn) Write(p []byte) (n int, err error) {
 
 // WriteTo implements engine.PacketConn.
 func (p *packetConn) WriteTo(b []byte, to netip.AddrPort) (int, error) {
-	p.wmu.Lock()
+	if err := p.takeTurn(); err != nil {
+		return 0, wrapSend(err)
+	}
 	defer p.wmu.Unlock()
 	// The loop may have been told, in our place, what became of something sent.
 	if err := p.queue.Failure(); err != nil {
@@ -55,12 +59,36 @@ func (p *packetConn) WriteTo(b []byte, to netip.AddrPort) (int, error) {
 	return n, nil
 }
 
+// takeTurn takes wmu. EAGAIN if somebody has it, who may wait for the loop, and so
+// the completion queue's handler must not wait.
+func (s *socket) takeTurn() error {
+	switch {
+	case !s.l.cq.Handling():
+		s.wmu.Lock()
+	case !s.wmu.TryLock():
+		return syscall.EAGAIN
+	}
+	return nil
+}
+
+// awaitSpace returns when there may be space. Likewise.
+func (s *socket) awaitSpace() error {
+	if !s.l.cq.Handling() {
+		return s.writer.Park()
+	}
+	ready, err := s.writer.Try()
+	if err == nil && !ready {
+		err = syscall.EAGAIN
+	}
+	return err
+}
+
 // attempt calls send, and again when there is space if there is none, until the
 // write deadline or the end of s. The caller holds wmu.
 func (s *socket) attempt(send func() (int, error)) (int, error) {
 	for {
 		// Waits only if the attempt before found no space.
-		if err := s.writer.Park(); err != nil {
+		if err := s.awaitSpace(); err != nil {
 			return 0, s.explain(err)
 		}
 		// Before the attempt: space that appears after it sets the flag again.

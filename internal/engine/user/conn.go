@@ -91,9 +91,20 @@ func (c *Conn) Queue() *sockq.Queue { return c.recv }
 
 // Write copies p into the send buffer; see engine.Conn.
 func (c *Conn) Write(p []byte) (int, error) {
-	n, err := c.send.Write(p)
+	n, err := c.write(p)
 	if err != nil {
 		err = c.engine.explain(err, c.closed.Load())
+	}
+	return n, err
+}
+
+func (c *Conn) write(p []byte) (int, error) {
+	if !c.engine.handling() {
+		return c.send.Write(p)
+	}
+	n, err := c.send.TryWrite(p)
+	if err == nil && n < len(p) {
+		err = syscall.EAGAIN
 	}
 	return n, err
 }

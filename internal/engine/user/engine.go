@@ -67,6 +67,7 @@ type Engine struct {
 	epochAt     mono.Time // when the stack was last told the time on the wall
 
 	commands commandQueue
+	nothing  command     // to go round once more
 	sleeping atomic.Bool // the loop sets it, whoever wakes it takes it back
 	returned atomic.Bool // buffers came back: set by who returns, taken back by the loop
 
@@ -100,6 +101,7 @@ func New(c engine.Config, o Options) (*Engine, error) {
 		packets:   map[*PacketConn]struct{}{},
 		done:      make(chan struct{}),
 	}
+	e.nothing.run = func(mono.Time, uint32) {}
 	e.batch.MaxBytes = batchBytes
 	e.gathering.init(o.Driver)
 	congestion, err := tcp.ParseCongestion(c.Congestion)
@@ -118,6 +120,9 @@ func New(c engine.Config, o Options) (*Engine, error) {
 	rand.Read(sc.Seed[:]) // never fails: see its documentation
 	if e.stack, err = stack.New(sc); err != nil {
 		return nil, fmt.Errorf("user: %w", err)
+	}
+	if c.CQ != nil {
+		c.CQ.OnKick(e.wake)
 	}
 	c.Pool.OnReturn(func() {
 		e.returned.Store(true)

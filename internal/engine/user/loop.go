@@ -125,7 +125,13 @@ func (e *Engine) round(now mono.Time) (busy bool, err error) {
 	}
 	e.stack.WindowCheck()
 	e.stack.Advance(now)
-	return busy, e.stack.Flush(now)
+	if err := e.stack.Flush(now); err != nil {
+		return busy, err
+	}
+	if e.config.CQ != nil {
+		e.config.CQ.Dispatch()
+	}
+	return busy, nil
 }
 
 // epochAge is how long the wall clock counts as known: it may be set.
@@ -151,7 +157,7 @@ func (e *Engine) sleep(now mono.Time) error {
 			return err
 		}
 	}
-	if !e.commands.empty() || e.returned.Load() {
+	if !e.commands.empty() || e.returned.Load() || e.config.CQ != nil && e.config.CQ.Ready() {
 		e.sleeping.Store(false)
 		return nil
 	}

@@ -68,7 +68,11 @@ func (p *PacketConn) WriteTo(b []byte, to netip.AddrPort) (int, error) {
 	if err := p.engine.stack.CheckDatagram(mono.Now, p.socket, to, len(b)); err != nil {
 		return 0, err
 	}
-	if err := p.socket.Send.Write(b, to); err != nil {
+	write := p.socket.Send.Write
+	if p.engine.handling() {
+		write = p.socket.Send.TryWrite
+	}
+	if err := write(b, to); err != nil {
 		return 0, p.engine.explain(err, p.closed.Load())
 	}
 	p.engine.post(&p.ask, 1)
@@ -155,8 +159,15 @@ func (p *PacketConn) Close() error {
 		return nil
 	}
 	p.shut()
-	p.leaveHost()
-	p.engine.do(p.drain)
+	leave := func() {
+		p.leaveHost()
+		p.engine.do(p.drain)
+	}
+	if p.engine.handling() {
+		go leave() // the host may block
+		return nil
+	}
+	leave()
 	return nil
 }
 

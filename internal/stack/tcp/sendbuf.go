@@ -78,10 +78,16 @@ func (b *SendBuffer) Write(p []byte) (n int, err error) {
 	return n, err
 }
 
-// TryWrite is Write without waiting: it takes what there is space for.
+// TryWrite is Write without waiting: it takes what there is space for, and nothing
+// while another Write is at it.
 func (b *SendBuffer) TryWrite(p []byte) (n int, err error) {
-	b.mu.Lock()
+	if !b.mu.TryLock() {
+		return 0, nil
+	}
 	if err = b.ended(); err == nil {
+		_, err = b.Try() // the deadline
+	}
+	if err == nil {
 		n = b.fill(p)
 	}
 	b.memory.leave(b)

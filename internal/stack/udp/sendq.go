@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/zctap/zctap/internal/park"
@@ -54,6 +55,29 @@ func (q *SendQueue) Write(p []byte, to netip.AddrPort) error {
 	if err := q.parker.Park(); err != nil {
 		return err
 	}
+	q.put(p, to)
+	return nil
+}
+
+// TryWrite is Write without waiting: EAGAIN while the queue is full, or another Write
+// is at it.
+func (q *SendQueue) TryWrite(p []byte, to netip.AddrPort) error {
+	if !q.mu.TryLock() {
+		return syscall.EAGAIN
+	}
+	defer q.mu.Unlock()
+	ready, err := q.parker.Try()
+	if err == nil && !ready {
+		err = syscall.EAGAIN
+	}
+	if err == nil {
+		q.put(p, to)
+	}
+	return err
+}
+
+// put is Write's part when there is room; the caller holds mu.
+func (q *SendQueue) put(p []byte, to netip.AddrPort) {
 	if q.slots == nil {
 		q.slots = make([]datagram, sendSlots)
 	}
@@ -63,7 +87,6 @@ func (q *SendQueue) Write(p []byte, to netip.AddrPort) error {
 	d.to, d.trafficClass = to, uint8(q.trafficClass.Load())
 	// Release: pairs with the load in Next; the engine sees slots and datagram.
 	q.tail.Store(t + 1)
-	return nil
 }
 
 // SetTrafficClass sets DSCP and ECN of what is written from now on. Any goroutine.

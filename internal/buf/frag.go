@@ -77,6 +77,7 @@ func (f *Frag) TrimFront(n int) {
 type Iov struct {
 	view []byte
 	frag Frag
+	turn uint64 // its buffer's, see turnGroup: 0 or 1
 }
 
 // Bytes is the view: it aliases the region, cap == len, and is valid until the

@@ -12,7 +12,8 @@ const ownedChecked = false
 
 // storeOwned stores to in w, which holds from, for a caller who owns the word: it
 // has just taken the buffer out of where free ones are, or it holds the buffer's
-// only reference, and the buffer is not lent. Until the caller lets go of the buffer
+// only reference, or has dropped that by flipping the turn (turnGroup), and the buffer
+// is not lent. Until the caller lets go of the buffer
 // nobody else may store: to take one more reference one has to have one (Get), so
 // has who drops one (Put), and a Return of an iov kept too long finds no user
 // reference and fails. So no update can be lost, and a plain store does what an

@@ -20,6 +20,7 @@ const (
 type Pool struct {
 	region *Region
 	words  []atomic.Uint64 // one a buffer, see word.go; any goroutine
+	turns  []atomic.Uint64 // one for turnGroup buffers, which see; any goroutine
 
 	// owners[b] is whom buffer b is charged to, if its word says that it is.
 	// The engine stores it while it holds the only reference; whoever drops the
@@ -59,6 +60,7 @@ func NewPool(r *Region) *Pool {
 	p := &Pool{
 		region:  r,
 		words:   make([]atomic.Uint64, n),
+		turns:   turnWords(n),
 		owners:  make([]*Account, n),
 		cache:   make([]uint16, 0, cacheSize),
 		recycle: newSlotRing(recycleSize),

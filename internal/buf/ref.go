@@ -1,5 +1,7 @@
 package buf
 
+import "sync/atomic"
+
 // Get takes one more kernel reference to f's buffer, for a caller that can
 // rely on one already (a packet tap, a frag cut in two). ErrOverflow leaves
 // the count as it was.
@@ -98,36 +100,23 @@ func (p *Pool) toUserOne(f Frag, v *Iov, delta word) error {
 }
 
 func (p *Pool) toUser(frags []Frag, dst []Iov, delta word) (n int, err error) {
-	words, region, last := p.words, p.region, -1
+	words, lent, last := p.words, p.lending.n, -1
+	dst = dst[:len(frags)]
 	for i := range frags {
 		f, v := &frags[i], &dst[i]
 		w := &words[f.buffer]
-		for {
-			o := w.Load()
-			if kernelRefs(o) == 0 {
-				panic("buf: a buffer without a kernel reference is given to the application")
-			}
-			if o&userMask == userMask {
-				err = ErrOverflow
-				break
-			}
-			if o&refMask == kernelOne && delta == userOne-kernelOne && !p.isLent(f.buffer) {
-				storeOwned(w, o, o+delta)
-				last = int(f.buffer)
-				break
-			}
-			if w.CompareAndSwap(o, o+delta) {
-				if kernelRefs(o+delta) == 0 {
-					last = int(f.buffer)
-				}
-				break
-			}
-		}
-		if err != nil {
+		if o := w.Load(); o&refMask == kernelOne && delta == userOne-kernelOne && uint32(f.buffer) >= lent {
+			storeOwned(w, o, o+delta)
+			last = i
+		} else if over, e := addUser(w, delta); e != nil {
+			err = e
 			break
+		} else if over {
+			last = i
 		}
 		v.frag = *f
-		v.view = region.view(f)
+		v.turn = p.turn(f.buffer)
+		v.view = p.region.view(f)
 		p.debug.given(v)
 		n++
 	}
@@ -135,8 +124,25 @@ func (p *Pool) toUser(frags []Frag, dst []Iov, delta word) (n int, err error) {
 		// Sequentially consistent with Close and Remove, which storeOwned is not:
 		// either kernelDone sees that the pool is closed, or Remove sees all of the
 		// words above.
-		words[last].Add(0)
+		words[frags[last].buffer].Add(0)
 		p.kernelDone()
 	}
 	return n, err
+}
+
+// addUser adds delta, which has a user reference in it, to w. over says that no kernel
+// reference is left.
+func addUser(w *atomic.Uint64, delta word) (over bool, err error) {
+	for {
+		o := w.Load()
+		if kernelRefs(o) == 0 {
+			panic("buf: a buffer without a kernel reference is given to the application")
+		}
+		if o&userMask == userMask {
+			return false, ErrOverflow
+		}
+		if w.CompareAndSwap(o, o+delta) {
+			return kernelRefs(o+delta) == 0, nil
+		}
+	}
 }

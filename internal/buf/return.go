@@ -32,27 +32,31 @@ func (p *Pool) Return(iovs []Iov) (n int, err error) {
 func (p *Pool) returnSome(iovs []Iov, first int) (n int, err error) {
 	var (
 		ids   [refillBatch]uint16 // of buffers that are free now
-		free  uint
+		free  int
 		owned uint64 // a bit for each of ids: somebody is charged for it
 		bad   int
 	)
-	for i := range iovs {
-		v := &iovs[i]
-		o, ok := p.dropUser(v)
-		if !ok {
-			if bad++; err == nil {
-				err = fmt.Errorf("iov %d: %w", first+i, p.refusal(v))
+	if Invariants {
+		for i := range iovs {
+			if v := &iovs[i]; p.ours(&v.frag) {
+				p.debug.dropping(v)
 			}
-			continue
 		}
-		b := v.frag.buffer
-		*v = Iov{}
-		if (o-userOne)&refMask != 0 {
-			continue // others still hold it
+	}
+	for i := 0; i < len(iovs); {
+		n, o := p.dropLast(iovs[i:], ids[free:])
+		taken := n
+		if n == 0 {
+			var ok bool
+			if n, o, ok = p.dropOne(iovs[i:i+1], ids[free:]); !ok {
+				if bad++; err == nil {
+					err = fmt.Errorf("iov %d: %w", first+i, p.refusal(&iovs[i]))
+				}
+			}
+			taken = 1
 		}
-		ids[free%refillBatch] = b
-		owned |= o >> 63 << (free % refillBatch)
-		free++
+		owned |= o << (free % refillBatch)
+		i, free = i+taken, free+n
 	}
 	if bad > 0 {
 		p.rejects.Add(uint64(bad))
@@ -81,33 +85,43 @@ func (p *Pool) settle(ids []uint16, owned uint64) {
 	run.uncharge(n)
 }
 
-// dropUser drops one user reference of v's buffer if v is its holder, and
-// returns the word as it was before. If that was the only reference the buffer
-// is free now, and in the caller's hands.
-func (p *Pool) dropUser(v *Iov) (before word, ok bool) {
-	f := &v.frag
-	if !p.ours(f) {
-		return 0, false
+// dropOne drops the user reference of one iov if that holds one, and zeroes it: one of
+// several references to its buffer, or to one that is lent; or the last one, if
+// it has just become that. n is 1 if that makes the buffer free, ids and owned are
+// then as of dropLast.
+func (p *Pool) dropOne(one []Iov, ids []uint16) (n int, owned uint64, ok bool) {
+	f := one[0].frag
+	if !p.ours(&f) {
+		return 0, 0, false
 	}
-	p.debug.dropping(v)
 	w := &p.words[f.buffer]
 	for {
 		o := w.Load()
 		// Generation first: it tells a stale return even when the buffer is
 		// out again and has user references of others.
 		if generation(o) != f.gen || userRefs(o) == 0 {
-			return 0, false
+			return 0, 0, false
 		}
-		n := o - userOne
-		if n&refMask == 0 {
-			n = freed(o)
+		last := o&refMask == userOne
+		if last && !p.isLent(f.buffer) {
+			// Since dropLast looked; or it is stale, and on the way back just now.
+			n, owned = p.dropLast(one, ids)
+			return n, owned, n == 1
 		}
-		if w.CompareAndSwap(o, n) {
-			if n&refMask == 0 {
-				p.debug.freed(f.buffer)
-			}
-			return o, true
+		to := o - userOne
+		if last {
+			to = freed(o)
 		}
+		if !w.CompareAndSwap(o, to) {
+			continue
+		}
+		one[0] = Iov{}
+		if !last {
+			return 0, 0, true
+		}
+		p.debug.freed(f.buffer)
+		ids[0] = f.buffer
+		return 1, o >> 63, true
 	}
 }
 

@@ -5,8 +5,8 @@ package buf
 // The RFC keeps both counts in one atomic (patch 8, io_zctap_buf.refcount, with
 // IO_ZCTAP_UREF = 0x10000 for a user reference) so that "is it free?" is one
 // comparison. The generation beside them makes "is this return stale?" part of
-// the same compare-and-swap, and whoever drops the last reference learns from
-// it whether somebody is charged for the buffer.
+// the same look, and whoever drops the last reference learns from it whether
+// somebody is charged for the buffer. How the last one is dropped: turnGroup.
 type word = uint64
 
 const (

@@ -1,5 +1,7 @@
 package wire
 
+import "encoding/binary"
+
 // A Continuation tells, from a packet's headers, whether it is what the sender of
 // another TCP segment sends right after it: what receive offloads (GRO, LRO) look
 // for. It costs a few comparisons where parsing costs ten times as much.
@@ -32,47 +34,71 @@ func (c *Continuation) HeaderLen() int { return len(c.head) }
 // in flags; and IPv4's identification. So ParseIP and ParseTCP would have found it
 // OK, and all that they say the same but for these. The TCP checksum is not
 // verified. False if head does not have all of the headers.
+//
+// All is compared before it is looked at whether anything differs: most often nothing
+// does, and loads that wait for no branch come at the same time.
 func (c *Continuation) Next(head []byte, seq Seq) (flags Flags, ok bool) {
-	if len(head) < len(c.head) {
+	n := len(c.head)
+	if len(head) < n || n < c.l4+TCPHeaderLen {
 		return 0, false
 	}
-	a, b := head[:len(c.head)], c.head
-	s, t := a[c.l4:], b[c.l4:]
-	if len(s) < TCPHeaderLen || len(t) < TCPHeaderLen {
-		return 0, false
-	}
-	flags = Flags(s[flagsOffset])
-	switch {
-	case [4]byte(s[0:]) != [4]byte(t[0:]), // ports
-		Seq(be32(s[4:])) != seq,
-		[4]byte(s[8:]) != [4]byte(t[8:]), // acknowledgment number
-		s[12] != t[12],                   // data offset
-		(flags^Flags(t[flagsOffset]))&^PSH != 0,
-		[2]byte(s[14:]) != [2]byte(t[14:]), // window
-		[2]byte(s[18:]) != [2]byte(t[18:]): // urgent pointer
-		return 0, false
-	}
-	if string(s[TCPHeaderLen:]) != string(t[TCPHeaderLen:]) {
-		return 0, false // options
-	}
+	var differ uint64
+	a, b, options := head[:n], c.head, c.l4+TCPHeaderLen
 	if c.l4 == IPv4HeaderLen {
-		return flags, c.nextIPv4(a, b)
+		differ = c.differ4((*[IPv4HeaderLen + TCPHeaderLen]byte)(a), (*[IPv4HeaderLen + TCPHeaderLen]byte)(b))
+	} else {
+		differ = differ6((*[IPv6HeaderLen + TCPHeaderLen]byte)(a), (*[IPv6HeaderLen + TCPHeaderLen]byte)(b))
 	}
-	return flags, string(a[:IPv6HeaderLen]) == string(b[:IPv6HeaderLen])
+	for ; n-options >= 8; options += 8 {
+		differ |= word64(a[options:]) ^ word64(b[options:])
+	}
+	if options < n { // they are padded to 4 bytes
+		differ |= uint64(word32(a[options:]) ^ word32(b[options:]))
+	}
+	l4 := a[c.l4:]
+	return Flags(l4[flagsOffset]), differ == 0 && Seq(be32(l4[4:])) == seq
 }
 
-// nextIPv4 compares IPv4 headers without options. The header's checksum is right if
-// it has changed as much as the identification: nothing else has, and the first one's
-// was right.
-func (c *Continuation) nextIPv4(a, b []byte) bool {
-	if len(a) < IPv4HeaderLen || len(b) < IPv4HeaderLen {
-		return false
+// differ4 is 0 if IPv4 headers without options, and TCP headers but for theirs, are
+// alike. The IP header's checksum is right if it has changed as much as the
+// identification: nothing else has, and the first one's was right.
+func (c *Continuation) differ4(a, b *[IPv4HeaderLen + TCPHeaderLen]byte) uint64 {
+	changed := ident(a[:]) - c.ident
+	if changed != 0 { // seldom: what one gains the other loses
+		changed %= 0xffff // ones' complement: see Sum
 	}
-	return [4]byte(a[0:]) == [4]byte(b[0:]) && // version, length, service, total length
-		[4]byte(a[6:]) == [4]byte(b[6:]) && // fragments, time to live, protocol
-		[8]byte(a[12:]) == [8]byte(b[12:]) && // addresses
-		(ident(a)-c.ident)%0xffff == 0 // ones' complement: see Sum
+	return (word64(a[0:])^word64(b[0:]))&^identMask | // version, length, service, total length, fragments
+		(word64(a[8:])^word64(b[8:]))&^headerSumMask | // time to live, protocol, source
+		(word64(a[16:]) ^ word64(b[16:])) | // destination, ports
+		(word64(a[24:])^word64(b[24:]))&ackMask | // and sequence number
+		(word64(a[32:])^word64(b[32:]))&restMask | // data offset, flags, window, urgent pointer
+		uint64(changed)
 }
+
+// differ6 is differ4 of IPv6 headers.
+func differ6(a, b *[IPv6HeaderLen + TCPHeaderLen]byte) (differ uint64) {
+	for i := 0; i < IPv6HeaderLen; i += 8 {
+		differ |= word64(a[i:]) ^ word64(b[i:])
+	}
+	return differ |
+		(word64(a[40:])^word64(b[40:]))&portsMask | // and sequence number
+		uint64(word32(a[48:])^word32(b[48:])) | // acknowledgment number
+		(word64(a[52:])^word64(b[52:]))&restMask // data offset, flags, window, urgent pointer
+}
+
+// What of 8 bytes of headers must not differ, or may: masks of words as word64 loads
+// them, the first byte lowest.
+const (
+	identMask     = uint64(0xffff) << (8 * 4) // bytes 4 and 5 of an IPv4 header
+	headerSumMask = uint64(0xffff) << (8 * 2) // bytes 10 and 11
+	portsMask     = uint64(1<<32 - 1)         // the first 4 of 8 bytes
+	ackMask       = ^portsMask                // the last 4
+	// Of a TCP header from the data offset on all but PSH, and the checksum.
+	restMask = ^(uint64(PSH)<<8 | uint64(0xffff)<<(8*4))
+)
+
+func word64(b []byte) uint64 { return binary.LittleEndian.Uint64(b) }
+func word32(b []byte) uint32 { return binary.LittleEndian.Uint32(b) }
 
 // ident is the sum of the words of an IPv4 header that change with each packet:
 // identification and checksum.

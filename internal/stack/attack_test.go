@@ -34,6 +34,8 @@ type flood struct {
 
 const floodBatch = 256
 
+var floodSYN = wire.TCP{Flags: wire.SYN, Window: 65535, Options: wire.TCPOptions{MSS: 1440, HasTimestamps: true, SACKPermitted: true, HasWindowScale: true}}
+
 func newFlood(r *rig, h wire.TCP) *flood {
 	h.SrcPort, h.DstPort = 1, ourPort
 	p := tcpPacket(r.t, peer6, us6.Addr(), h, nil)
@@ -43,9 +45,9 @@ func newFlood(r *rig, h wire.TCP) *flood {
 	}
 }
 
-// send delivers a batch of packets that change makes of the first: it is given the IPv6
-// and the TCP header. A microsecond passes for each.
-func (f *flood) send(change func(ip, tcp []byte)) {
+// fill makes a batch of packets that change makes of the first: it is given the IPv6
+// and the TCP header.
+func (f *flood) fill(change func(ip, tcp []byte)) {
 	n := len(f.packet)
 	for i := range f.batch.Frames {
 		b := f.heads[i*n : (i+1)*n : (i+1)*n]
@@ -53,6 +55,11 @@ func (f *flood) send(change func(ip, tcp []byte)) {
 		change(b[:40], b[40:])
 		f.batch.Frames[i] = driver.Frame{Head: b, Len: n, Checksum: driver.Vouched}
 	}
+}
+
+// send delivers a batch. A microsecond passes for each packet.
+func (f *flood) send(change func(ip, tcp []byte)) {
+	f.fill(change)
 	r := f.r
 	r.now = r.now.Add(floodBatch * time.Microsecond)
 	r.stack.Deliver(r.now, &f.batch)
@@ -60,6 +67,12 @@ func (f *flood) send(change func(ip, tcp []byte)) {
 	if err := r.stack.Flush(r.now); err != nil {
 		r.t.Fatal(err)
 	}
+}
+
+// guess is spoof with a random acknowledgment.
+func (f *flood) guess(ip, tcp []byte) {
+	f.spoof(ip, tcp)
+	binary.BigEndian.PutUint32(tcp[8:], f.rand.Uint32())
 }
 
 // spoof gives the packet a random source, which is a host's, port and number.
@@ -82,7 +95,7 @@ func TestSynFlood(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := newFlood(r, wire.TCP{Flags: wire.SYN, Window: 65535, Options: wire.TCPOptions{MSS: 1440, HasTimestamps: true, SACKPermitted: true, HasWindowScale: true}})
+	f := newFlood(r, floodSYN)
 	before := testenv.HeapInUse()
 	const clients = 100
 	batches := full(1_000_000, 200_000) / floodBatch
@@ -186,10 +199,7 @@ func TestCookieGuessing(t *testing.T) {
 	start := r.now
 	n := full(1_000_000, 100_000)
 	for range n / floodBatch {
-		f.send(func(ip, tcp []byte) {
-			f.spoof(ip, tcp)
-			binary.BigEndian.PutUint32(tcp[8:], f.rand.Uint32())
-		})
+		f.send(f.guess)
 	}
 	st := r.stack.Stats()
 	if len(accepted) != 1 || st.Conns != 1 || st.TCP.CookiesRefused < uint64(n/floodBatch*floodBatch) {

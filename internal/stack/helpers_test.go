@@ -36,7 +36,8 @@ type scriptWire struct {
 	caps          driver.Caps
 	sent          [][]byte
 	full          bool
-	quiet         bool // nothing is recorded
+	quiet         bool                    // nothing is recorded
+	watch         func(f *driver.TxFrame) // if not nil, is shown what is not recorded
 }
 
 func (w *scriptWire) Caps() driver.Caps { return w.caps }
@@ -46,6 +47,11 @@ func (w *scriptWire) Send(_ mono.Time, frames []driver.TxFrame) (int, error) {
 		return 0, nil
 	}
 	if w.quiet {
+		for i := range frames {
+			if w.watch != nil {
+				w.watch(&frames[i])
+			}
+		}
 		return len(frames), nil
 	}
 	for _, f := range frames {

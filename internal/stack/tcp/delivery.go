@@ -38,6 +38,8 @@ type delivery struct {
 	minRTT  time.Duration // 0: unknown
 	echoes  bool          // echo is valid
 	echo    uint32        // the peer's timestamp echo, as our clock had it
+
+	segments uint32 // under way, if all are full
 }
 
 // take notes that r has arrived.
@@ -76,6 +78,7 @@ func sentAfter(t mono.Time, seq wire.Seq, t2 mono.Time, seq2 wire.Seq) bool {
 func (c *Conn) takeBlocks(h *wire.TCP, d *delivery) {
 	o := &h.Options
 	edge := later(h.Ack, c.snd.una)
+	d.segments = uint32(c.snd.nxt-c.snd.una) / c.snd.mss
 	for i, b := range o.SACK[:o.SACKCount] {
 		switch {
 		case i == 0 && c.isDSACK(h):

@@ -17,6 +17,10 @@ const (
 	maxRecords = 4096
 	// With fullRecords nothing new is sent.
 	fullRecords = 2 * maxRecords
+	// A peer may have as many records made as there are segments under way, twice over, and
+	// spareRecords: who received those tells of them, not of single bytes. Each ACK looks at
+	// all records, so that thousands of them for a few segments would be dear.
+	spareRecords = 64
 	// maxSpareBoards bounds the memory kept for the next connections that send.
 	maxSpareBoards = 64
 )
@@ -128,7 +132,7 @@ func (b *scoreboard) sack(start, end wire.Seq, d *delivery) {
 		return
 	}
 	if r := &b.list[i]; r.seq.LessThan(start) && r.flags&sacked == 0 {
-		b.split(i, start)
+		b.split(i, start, d)
 		i++ // without a split all of the record stays as it is
 	}
 	first := i
@@ -138,7 +142,7 @@ func (b *scoreboard) sack(start, end wire.Seq, d *delivery) {
 			continue
 		}
 		if end.LessThan(r.end) {
-			if !b.split(i, end) {
+			if !b.split(i, end, d) {
 				break
 			}
 			r = &b.list[i]
@@ -173,9 +177,9 @@ func (b *scoreboard) find(seq wire.Seq) int {
 	return b.head + sort.Search(len(l), func(k int) bool { return seq.LessThan(l[k].end) })
 }
 
-// split cuts record i at seq, within it, unless there are too many.
-func (b *scoreboard) split(i int, at wire.Seq) bool {
-	if len(b.list)-b.head >= maxRecords {
+// split cuts record i at seq, within it, unless there are too many for what is under way.
+func (b *scoreboard) split(i int, at wire.Seq, d *delivery) bool {
+	if len(b.list)-b.head >= int(min(spareRecords+2*d.segments, maxRecords)) {
 		return false
 	}
 	b.cut(i, at)

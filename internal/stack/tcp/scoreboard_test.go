@@ -81,7 +81,7 @@ func TestScoreboardModel(t *testing.T) {
 				from := n.una + 1 + rng.IntN(n.nxt-n.una-1)
 				to := from + 1 + rng.IntN(min(n.nxt-from, 500))
 				what = fmt.Sprintf("sack [%d, %d)", from, to)
-				d := delivery{now: now}
+				d := delivery{now: now, segments: maxRecords}
 				b.sack(base.Add(uint32(from)), base.Add(uint32(to)), &d)
 				if want := n.news(from, to); d.bytes != want || d.sacked != want {
 					t.Fatalf("seed %d step %d: %s: %d news, %d of blocks, want %d", seed, step, what, d.bytes, d.sacked, want)
@@ -163,6 +163,9 @@ func TestScoreboardBounded(t *testing.T) {
 		s.in(1, 1, wire.ACK, nil)
 		if n := len(c.board.records()); n > maxRecords+1 {
 			t.Fatalf("%d records", n)
+		}
+		if n, segments := len(c.board.records()), uint32(c.snd.nxt-c.snd.una)/c.snd.mss; n > spareRecords+2*int(segments)+1 {
+			t.Fatalf("%d records of %d segments", n, segments)
 		}
 		if c.snd.nxt.Sub(at) < 10 {
 			break

@@ -31,7 +31,8 @@
 //
 // A connection is also a net.Conn, a listener a net.Listener, a UDP socket a
 // net.PacketConn. For one goroutine over many connections there is Conn.Arm and
-// Queue.Wait, completions as the RFC has them.
+// Queue.Wait, completions as the RFC has them; and Queue.Handle, which has them handled
+// on the engine's own thread.
 //
 // # The way of a frame
 //

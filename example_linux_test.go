@@ -106,6 +106,54 @@ func ExampleQueue_Wait() {
 	// Output: payload
 }
 
+// The same on the engine's own thread: no goroutine is woken for what arrives.
+func ExampleQueue_Handle() {
+	q, err := zctap.Open(zctap.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer q.Close()
+	ln, err := q.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		log.Fatal(err)
+	}
+	const accepts = 0
+	conns := map[uint64]*zctap.Conn{} // the handler's alone
+	ended := make(chan struct{})
+	err = q.Handle(func(cqes []zctap.Completion) {
+		for i := range cqes {
+			cqe := &cqes[i]
+			switch {
+			case cqe.Err() != nil:
+				log.Fatal(cqe.Err())
+			case cqe.UserData == accepts:
+				id := uint64(len(conns) + 1)
+				conns[id] = cqe.Conn
+				if err := cqe.Conn.Arm(id); err != nil {
+					log.Fatal(err)
+				}
+			case cqe.Flags&zctap.More == 0: // the peer's end
+				conns[cqe.UserData].Close()
+				close(ended)
+			default:
+				for i := range cqe.Iovs {
+					consume(cqe.Iovs[i].Bytes())
+				}
+				q.Release(cqe.Iovs)
+			}
+		}
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := ln.Arm(accepts); err != nil {
+		log.Fatal(err)
+	}
+	go sendTo(ln.Addr(), "payload")
+	<-ended
+	// Output: payload
+}
+
 // Whole datagrams, many at a time, each with where it came from and when.
 func ExamplePacketConn_RecvFromZC() {
 	a, b, err := zctap.OpenPair(zctap.Config{}, zctap.Config{}) // joined by a wire in memory

@@ -47,6 +47,7 @@ func runBenchTCP(ctx context.Context, env *environ, args []string) error {
 	sender := fs.String("sender", "", "network namespace `NAME` to start the sender for --interface in")
 	bufferSize := bufferSizeFlag(fs)
 	mtu := addMTUFlag(fs)
+	handler := fs.Bool("handler", false, "compare also with a handler on the engine's thread (Queue.Handle)")
 	asJSON := fs.Bool("json", false, "print the result as JSON")
 	if _, err := parseFlags(env, fs, args); err != nil {
 		return err
@@ -56,6 +57,9 @@ func runBenchTCP(ctx context.Context, env *environ, args []string) error {
 	}
 	if err := nic.check(fs, engine.value, wire.value == "veth"); err != nil {
 		return err
+	}
+	if *handler && wire.value == "veth" {
+		return usagef("--handler is not for --wire veth")
 	}
 	if engine.value == zctap.ZCRX && !nic.wanted() {
 		return usagef("engine zcrx needs an --interface and a --sender, or --nodev")
@@ -78,14 +82,25 @@ func runBenchTCP(ctx context.Context, env *environ, args []string) error {
 				return err
 			}
 		}
-		receive := t.overTUN
-		switch {
-		case nic.wanted():
-			receive = func(ctx context.Context, h *hosts) (*report, error) { return t.byInterface(ctx, h, &nic, engine.value) }
-		case engine.value == zctap.Copy:
-			receive = t.byCopy
+		by := func(t *transfer) int {
+			receive := t.overTUN
+			switch {
+			case nic.wanted():
+				receive = func(ctx context.Context, h *hosts) (*report, error) { return t.byInterface(ctx, h, &nic, engine.value) }
+			case engine.value == zctap.Copy:
+				receive = t.byCopy
+			}
+			return res.add(&entrant{receive: receive})
 		}
-		res.compare(res.add(&entrant{receive: receive}), res.add(&entrant{receive: t.byNetConn}))
+		ours, plain := by(t), res.add(&entrant{receive: t.byNetConn})
+		res.compare(ours, plain)
+		if *handler {
+			other := *t
+			other.handler = true
+			handled := by(&other)
+			res.compare(handled, plain)
+			res.compare(handled, ours)
+		}
 	}
 	if err := res.run(ctx, h); err != nil {
 		return err

@@ -64,6 +64,7 @@ func TestWrongCommandLines(t *testing.T) {
 		{[]string{"send", "127.0.0.1:1", "--gso"}, "--gso is of datagrams"},
 		{[]string{"send", "127.0.0.1:1", "--udp", "5", "--size", "1KiB"}, "--size is of a stream"},
 		{[]string{"bench", "tcp", "--rounds", "0"}, "--rounds is"},
+		{[]string{"bench", "tcp", "--wire", "veth", "--handler"}, "--handler is not"},
 		{[]string{"bench", "tcp", "--mtu", "60"}, "an MTU is"},
 		{[]string{"demo", "--mtu", "wide"}, "an MTU is"},
 		{[]string{"bench", "udp", "--rounds", "0"}, "--rounds is"},

@@ -93,6 +93,7 @@ func runRecv(ctx context.Context, env *environ, args []string) error {
 	seed := fs.Uint64("pattern", 0, "verify the stream of send --pattern `SEED`")
 	frames := fs.String("page-frames", "", "write the physical page frames that payload came in to `FILE`, 8 bytes each")
 	dryRun := fs.Bool("dry-run", false, "show what would be changed on the --interface, and end")
+	handler := fs.Bool("handler", false, "receive by a handler on the engine's thread (Queue.Handle), not by RecvZC")
 	drop := fs.Bool("drop-capabilities", false, "give up the capabilities that only opening needs (not in a build with C)")
 	asJSON := fs.Bool("json", false, "print the result as JSON")
 	if _, err := parseFlags(env, fs, args); err != nil {
@@ -131,7 +132,7 @@ func runRecv(ctx context.Context, env *environ, args []string) error {
 		err = q.DropCapabilities()
 	}
 	if err == nil {
-		err = recvOne(ctx, env, q, *listen, s, r)
+		err = recvOne(ctx, env, q, *listen, *handler, s, r)
 	}
 	err = errors.Join(err, finish(), r.addQueue(q))
 	if err == nil {
@@ -154,7 +155,7 @@ func runRecv(ctx context.Context, env *environ, args []string) error {
 }
 
 // recvOne accepts one connection of q and receives it to its end.
-func recvOne(ctx context.Context, env *environ, q *zctap.Queue, addr string, s sink, r *report) error {
+func recvOne(ctx context.Context, env *environ, q *zctap.Queue, addr string, handler bool, s sink, r *report) error {
 	ln, err := q.Listen("tcp", addr)
 	if err != nil {
 		return err
@@ -176,7 +177,7 @@ func recvOne(ctx context.Context, env *environ, q *zctap.Queue, addr string, s s
 	defer context.AfterFunc(ctx, func() { c.Close() })()
 	p := startProgress(env.stderr, "received", 0)
 	defer p.end()
-	return receiveZC(q, c, s, p, r)
+	return receive(ctx, handler, q, c, s, p, r)
 }
 
 // recvOptions are what recv does with the stream.

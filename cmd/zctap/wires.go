@@ -50,6 +50,7 @@ type transfer struct {
 	size       int64
 	seed       uint64 // 0: the sender repeats one block, and nothing is verified
 	bufferSize *bufferSize
+	handler    bool // receive so, not by RecvZC
 }
 
 func (t *transfer) sink(r *report) sink {
@@ -173,7 +174,7 @@ func (t *transfer) queue(ctx context.Context, q *zctap.Queue, ln *zctap.Listener
 		}
 		defer context.AfterFunc(ctx, func() { c.Close() })()
 		p := startProgress(t.env.stderr, "received by "+q.Engine()+" over "+r.Wire, t.size)
-		err = receiveZC(q, c, t.sink(r), p, r)
+		err = receive(ctx, t.handler, q, c, t.sink(r), p, r)
 		p.end()
 		return errors.Join(err, c.Close(), wait())
 	}()

@@ -27,7 +27,8 @@ func costRounds() int {
 }
 
 // TestLabZCRXInstructions compares engine zcrx with a program in C over liburing
-// that does the same, without a device: both receive what the kernel copies, and
+// that does the same, without a device, by RecvZC and with a handler on the engine's
+// thread: all receive what the kernel copies, and
 // look at none of it. What they cost at the beginning and at the end is left out, by
 // the difference of two streams' lengths.
 func TestLabZCRXInstructions(t *testing.T) {
@@ -49,19 +50,28 @@ func TestLabZCRXInstructions(t *testing.T) {
 			}
 		})
 	}
-	var c, ours, ratios []float64
+	recv := func(flags ...string) func(port, bytes int) []string {
+		return func(port, _ int) []string {
+			return append([]string{"zctap", "recv", "--nodev", "--listen", fmt.Sprintf("127.0.0.1:%d", port), "--json"}, flags...)
+		}
+	}
+	var c, ours, ratios, handled, handledRatios []float64
 	for range costRounds() {
 		c = append(c, cost(func(port, bytes int) []string {
 			return []string{"bare", "recv", "nodev", "0", fmt.Sprint(port), fmt.Sprint(bytes), "8192"}
 		}))
-		ours = append(ours, cost(func(port, _ int) []string {
-			return []string{"zctap", "recv", "--nodev", "--listen", fmt.Sprintf("127.0.0.1:%d", port), "--json"}
-		}))
+		ours = append(ours, cost(recv()))
 		ratios = append(ratios, ours[len(ours)-1]/c[len(c)-1])
+		handled = append(handled, cost(recv("--handler")))
+		handledRatios = append(handledRatios, handled[len(handled)-1]/c[len(c)-1])
 	}
-	t.Logf("thousands of instructions for a MB, of %d rounds: C %s, zctap %s, ratio %s", len(c), spread(c), spread(ours), spread(ratios))
+	t.Logf("thousands of instructions for a MB, of %d rounds: C %s, zctap %s, ratio %s; with a handler %s, ratio %s", len(c),
+		spread(c), spread(ours), spread(ratios), spread(handled), spread(handledRatios))
 	if m := median(ratios); m < 0.5 || m > 2.5 {
 		t.Errorf("zctap takes %.2f times the instructions of the program in C", m)
+	}
+	if m := median(handledRatios); m < 0.5 || m > 2.5 {
+		t.Errorf("with a handler zctap takes %.2f times the instructions of the program in C", m)
 	}
 }
 

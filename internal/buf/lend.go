@@ -143,6 +143,15 @@ func (p *Pool) Held(b uint16) bool { return p.words[b].Load()&refMask != 0 }
 // exhaustion (see Notice) if none is on. Engine only.
 func (p *Pool) Starved() { p.notices.exhausted() }
 
+// Emptied says that a consumer has taken all that waited for it. Where buffers are
+// lent the engine may have waited for just that: what the consumer is charged for
+// others may hold, too, so that no buffer comes back (see Nudge). Any goroutine.
+func (p *Pool) Emptied() {
+	if p.lending.n > 0 {
+		p.Nudge()
+	}
+}
+
 // putLent is Put of a lent buffer.
 func (p *Pool) putLent(b uint16) {
 	w := &p.words[b]

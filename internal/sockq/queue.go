@@ -191,6 +191,7 @@ func (q *Queue) Read(p []byte) (n int, err error) {
 	if n == 0 {
 		return 0, *q.end.Load()
 	}
+	q.emptied()
 	return n, nil
 }
 
@@ -219,12 +220,20 @@ func (q *Queue) pop(dst []buf.Iov, limit int) (n, bytes int, err error) {
 	q.frags.settle()
 	q.outBytes.Add(uint64(bytes))
 	if n > 0 {
+		q.emptied()
 		return n, bytes, nil
 	}
 	if err == nil && end != nil && q.frags.len() == 0 {
 		err = *end
 	}
 	return 0, 0, err
+}
+
+// emptied tells the pool if nothing is left. Buffered says so by now.
+func (q *Queue) emptied() {
+	if q.frags.len() == 0 {
+		q.pool.Emptied()
+	}
 }
 
 // hand gives of run to dst, as much as both and limit allow, and drops it.

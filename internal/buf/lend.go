@@ -69,8 +69,8 @@ func (p *Pool) Land(frags []Frag) (n int, err error) {
 		if int(f.buffer) >= len(words) || uint64(f.off)+uint64(f.len) > size {
 			panic("buf: payload landed beyond the buffer, or in one that was not lent")
 		}
-		v, ok := addKernel(&words[f.buffer])
-		if !ok {
+		v := addKernel(&words[f.buffer])
+		if v&kernelMask == kernelMask {
 			err = ErrOverflow
 			break
 		}
@@ -86,15 +86,13 @@ func (p *Pool) Land(frags []Frag) (n int, err error) {
 	return n, err
 }
 
-// addKernel adds a kernel reference to w, and returns what it was before.
-func addKernel(w *atomic.Uint64) (before word, ok bool) {
+// addKernel adds a kernel reference to w, and returns what it was before. If there were
+// as many as can be counted, it does not.
+func addKernel(w *atomic.Uint64) (before word) {
 	for {
 		v := w.Load()
-		if v&kernelMask == kernelMask {
-			return 0, false
-		}
-		if w.CompareAndSwap(v, v+kernelOne) {
-			return v, true
+		if v&kernelMask == kernelMask || w.CompareAndSwap(v, v+kernelOne) {
+			return v
 		}
 	}
 }
@@ -116,22 +114,31 @@ func (p *Pool) TakeBack(dst []uint16) int {
 			}
 			p.notices.drained(k)
 		}
-		for _, b := range in[:k] {
-			if !p.isLent(b) {
-				p.free.putBack(b)
-				continue
-			}
-			// In this order: who drops the last reference after our look at
-			// the word finds that b is not queued, and queues it.
-			l.queued[b].Store(false)
-			if p.words[b].Load()&refMask == 0 {
-				dst[n] = b
-				n++
-			}
-		}
+		n += p.unqueue(in[:k])
 	}
 	if n > 0 {
 		p.notices.relieved()
+	}
+	return n
+}
+
+// unqueue takes in what came out of the fill ring. It removes from ids what is not
+// lent or somebody holds, and returns how many are left.
+func (p *Pool) unqueue(ids []uint16) (n int) {
+	queued := p.lending.queued
+	words := p.words[:len(queued)]
+	for _, b := range ids {
+		if int(b) >= len(queued) {
+			p.free.putBack(b)
+			continue
+		}
+		// In this order: who drops the last reference after our look at
+		// the word finds that b is not queued, and queues it.
+		queued[b].Store(false)
+		if words[b].Load()&refMask == 0 {
+			ids[n] = b
+			n++
+		}
 	}
 	return n
 }

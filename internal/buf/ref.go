@@ -80,7 +80,12 @@ func (p *Pool) HandOver(f Frag, v *Iov) error {
 // HandOverAll is HandOver for each of frags, to dst, which is as long at least. It
 // returns how many it was until one failed.
 func (p *Pool) HandOverAll(frags []Frag, dst []Iov) (n int, err error) {
-	return p.toUser(frags, dst[:len(frags)], userOne-kernelOne)
+	n = p.handOverLent(frags, dst)
+	if n == len(frags) {
+		return n, nil
+	}
+	k, err := p.toUser(frags[n:], dst[n:len(frags)], userOne-kernelOne)
+	return n + k, err
 }
 
 // GiveUser adds a user reference and fills v; the kernel reference stays with

@@ -186,10 +186,13 @@ func (r *Region) Buffer(id uint16) []byte {
 // region's, made by its Pool (View panics on bounds, but does not check ids).
 func (r *Region) View(f Frag) []byte { return r.view(&f) }
 
-func (r *Region) view(f *Frag) []byte {
-	off := int(f.buffer)<<(r.shift&63) + int(f.off&^copiedBit) // &63: the compiler does not know
+func (r *Region) view(f *Frag) []byte { return f.in(r.mem, r.shift) }
+
+// in is the bytes that f names in mem, all of a region with buffers of 1<<shift bytes.
+func (f *Frag) in(mem []byte, shift uint8) []byte {
+	off := int(f.buffer)<<(shift&63) + int(f.off&^copiedBit) // &63: the compiler does not know
 	end := off + int(f.len)
-	return r.mem[off:end:end]
+	return mem[off:end:end]
 }
 
 func invalid(format string, args ...any) error {

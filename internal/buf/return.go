@@ -16,7 +16,12 @@ import (
 // to look at.
 func (p *Pool) Return(iovs []Iov) (n int, err error) {
 	for i := 0; i < len(iovs); i += refillBatch {
-		k, e := p.returnSome(iovs[i:min(i+refillBatch, len(iovs))], i)
+		batch := iovs[i:min(i+refillBatch, len(iovs))]
+		lent := p.returnLent(batch)
+		if n += lent; lent == len(batch) {
+			continue
+		}
+		k, e := p.returnSome(batch[lent:], i+lent)
 		if n += k; err == nil {
 			err = e
 		}

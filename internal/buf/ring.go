@@ -67,11 +67,20 @@ func (r *slotRing) push(ids []uint16) {
 		return
 	}
 	t := r.tail.Add(uint64(len(ids))) - uint64(len(ids))
-	for i, id := range ids[1:] {
-		at := t + 1 + uint64(i)
-		r.slots[at&r.mask] = r.lap(at) | uint32(id)
+	for at, rest := t+1, ids[1:]; len(rest) > 0; {
+		lap, slots := r.run(at, len(rest))
+		for i := range slots {
+			slots[i] = lap | uint32(rest[i])
+		}
+		at, rest = at+uint64(len(slots)), rest[len(slots):]
 	}
 	r.store(t, ids[0])
+}
+
+// run is the slots from position i on that lie in a row, n at most, and their lapBit.
+func (r *slotRing) run(i uint64, n int) (lap uint32, slots []uint32) {
+	slots = r.slots[i&r.mask:]
+	return r.lap(i), slots[:min(n, len(slots))]
 }
 
 // tryPush appends one id, or reports that the ring is full.
@@ -94,20 +103,32 @@ func (r *slotRing) pop(dst []uint16) int {
 	h := r.head.Load()
 	n := 0
 	for n < len(dst) {
-		id, ok := r.load(h)
-		if !ok {
+		lap, slots := r.run(h+uint64(n), len(dst)-n)
+		k := filled(slots, lap, dst[n:])
+		if n += k; k < len(slots) {
 			break
 		}
-		dst[n] = id
-		n++
-		h++
 	}
 	if n > 0 {
 		// Release: pairs with tryPush, which may overwrite a slot only after it
 		// was read here.
-		r.head.Store(h)
+		r.head.Store(h + uint64(n))
 	}
 	return n
+}
+
+// filled copies to dst, which is as long at least, the ids of the first of slots, as
+// many as are filled on the lap with the given lapBit.
+func filled(slots []uint32, lap uint32, dst []uint16) int {
+	dst = dst[:len(slots)]
+	for i := range slots {
+		v := atomic.LoadUint32(&slots[i]) // acquire: pairs with store
+		if v&lapBit != lap {
+			return i
+		}
+		dst[i] = uint16(v)
+	}
+	return len(slots)
 }
 
 // pushed is how many ids were ever reserved.

@@ -2,6 +2,8 @@
 
 package kernel
 
+import "github.com/zctap/zctap/internal/buf"
+
 // Payload leaves the socket when its completion is posted, and from then on the
 // sender is told that there is room: buffers that the application holds, or has
 // not looked at, do not close the TCP window. And a dry area makes the NIC drop
@@ -206,6 +208,16 @@ func (c *zcState) note(n int) {
 	if n > c.mean || !c.usedUp() {
 		c.mean = max(c.mean+(n-c.mean)/8, 1)
 	}
+}
+
+// noteAll is note for each of frags. It returns how many bytes they are.
+func (c *zcState) noteAll(frags []buf.Frag) (bytes int) {
+	for i := range frags {
+		n := frags[i].Len()
+		c.note(n)
+		bytes += n
+	}
+	return bytes
 }
 
 // usedUp reports whether a request that ended with result 0 did so because it

@@ -46,6 +46,9 @@ func (r *records) init(buffers int, shift uint) {
 	r.shift = shift
 	r.own = buffers + 1
 	r.all = make([]record, r.own)
+	for i := range r.all {
+		r.all[i] = record{first: int32(i), pays: true, alone: true}
+	}
 }
 
 // add notes payload in buffer b, and returns whether its owner pays for it, and
@@ -66,8 +69,7 @@ func (r *records) add(b uint16, place uint64, owner token) (pays bool, joined *r
 		r.spare = r.all[i].next
 	}
 	e := &r.all[i]
-	e.begin(i, place, owner)
-	e.next = before
+	*e = record{token: place, owner: owner, next: before, first: i, pays: true, alone: true}
 	r.all[own].newest = i
 	joined = r.behind(e, &r.all[before])
 	if e.first == i {
@@ -80,10 +82,11 @@ func (r *records) add(b uint16, place uint64, owner token) (pays bool, joined *r
 // are in a row in buffers where nothing is. It returns how many they were: for each
 // owner pays.
 func (r *records) addSole(frags []buf.Frag, cqes []uring.CQE, owner token) (n int) {
+	all := r.all
 	cqes = cqes[:len(frags)]
 	for i := range frags {
 		own := ownRecord(frags[i].Buffer())
-		e := &r.all[own]
+		e := &all[own]
 		if e.newest != 0 {
 			break
 		}
@@ -97,12 +100,10 @@ func (r *records) addSole(frags []buf.Frag, cqes []uring.CQE, owner token) (n in
 // ownRecord is the number of buffer b's own record.
 func ownRecord(b uint16) int32 { return int32(b) + 1 }
 
-// begin makes e, which is record i, that of the first payload in a buffer.
+// begin makes e, which is a buffer's own, record i, that of the first payload there.
+// The other fields are as they shall be.
 func (e *record) begin(i int32, place uint64, owner token) {
-	// One by one: a literal is made elsewhere first, and this is done for each
-	// completion.
-	e.token, e.owner, e.newest, e.first = place, owner, i, i
-	e.next, e.run, e.pays, e.alone = 0, 0, true, true
+	e.token, e.owner, e.newest = place, owner, i
 }
 
 // behind notes that e came after last in one buffer of the region.
@@ -132,10 +133,11 @@ func (r *records) sole(b uint16) (owner token, is bool) {
 // many as there are in a row of these. It puts their tokens into tokens, which has room
 // for all, and returns how many they were: for each its owner has paid, and was alone.
 func (r *records) takeSole(buffers []uint16, owner token, tokens []uint64) (n int) {
+	all := r.all
 	tokens = tokens[:len(buffers)]
 	for i, b := range buffers {
 		own := ownRecord(b)
-		e := &r.all[own]
+		e := &all[own]
 		if e.newest != own || e.owner != owner {
 			break
 		}
@@ -163,7 +165,9 @@ func (r *records) drop(i int32) (before int32) {
 		r.out--
 	}
 	before = e.next
-	if int(i) >= r.own {
+	if int(i) < r.own {
+		e.alone = true // for the next one
+	} else {
 		e.next, r.spare = r.spare, i
 	}
 	return before

@@ -141,17 +141,12 @@ func (z *zcrx) land(s *socket, cqes []uring.CQE) (n int) {
 	}
 	frags = frags[:n]
 	z.chargeAll(s, frags, cqes[:n])
-	bytes := 0
-	for i := range frags {
-		f := &frags[i]
-		s.zc.note(f.Len())
-		bytes += f.Len()
-		if copied {
-			f.MarkCopied()
-		}
-	}
+	bytes := s.zc.noteAll(frags)
 	r.frames += n
 	if copied {
+		for i := range frags {
+			frags[i].MarkCopied()
+		}
 		r.copied += bytes
 		if !z.o.NoDevice {
 			r.debt = max(r.debt-bytes, 0)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -45,8 +46,9 @@ type linuxTarget struct {
 	ns    *netns.NS
 	tun   int
 	world world
-	fds   []int         // sockets that are open
-	buf   [1 << 16]byte // of a packet that is read
+	fds   []int          // sockets that are open
+	late  sync.WaitGroup // calls of close that wait for the peer
+	buf   [1 << 16]byte  // of a packet that is read
 }
 
 // NewLinux makes a target of the kernel. It needs CAP_NET_ADMIN and
@@ -171,6 +173,14 @@ func (l *linuxTarget) Inject(packet []byte) error {
 	return nil
 }
 
+// closeMeanwhile closes a socket whose close may wait for the peer, which is the script: that is
+// what lingering means, also with a socket that does not block. It has begun when something was
+// sent, or a moment later.
+func (l *linuxTarget) closeMeanwhile(fd int) error {
+	l.late.Go(func() { unix.Close(fd) })
+	return l.read(l.Now() + moment)
+}
+
 // Close closes what is open, and with it the namespace.
 func (l *linuxTarget) Close() error {
 	var err error
@@ -179,6 +189,7 @@ func (l *linuxTarget) Close() error {
 		err = errors.Join(err, setLinger(fd, 0), unix.Close(fd))
 	}
 	l.fds = nil
+	l.late.Wait()
 	if l.tun >= 0 {
 		err = errors.Join(err, unix.Close(l.tun))
 		l.tun = -1

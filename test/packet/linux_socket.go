@@ -19,6 +19,7 @@ type linuxSocket struct {
 	l         *linuxTarget
 	fd        int
 	connected bool // UDP
+	lingers   bool // close waits for the peer
 }
 
 // socket makes a socket in the namespace, bound to local.
@@ -124,9 +125,12 @@ func (s *linuxSocket) Close() error {
 		return net.ErrClosed
 	}
 	s.l.fds = slices.DeleteFunc(s.l.fds, func(fd int) bool { return fd == s.fd })
-	err := unix.Close(s.fd)
+	fd := s.fd
 	s.fd = -1
-	return err
+	if s.lingers {
+		return s.l.closeMeanwhile(fd)
+	}
+	return unix.Close(fd)
 }
 
 func (s *linuxSocket) Abort() error {
@@ -136,6 +140,7 @@ func (s *linuxSocket) Abort() error {
 	if err := setLinger(s.fd, 0); err != nil {
 		return err
 	}
+	s.lingers = false
 	return s.Close()
 }
 
@@ -183,6 +188,7 @@ func (s *linuxSocket) Set(name, value string) error {
 	case "sndbuf":
 		return unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_SNDBUF, n)
 	case "linger":
+		s.lingers = n > 0
 		return setLinger(s.fd, n)
 	case "dscp":
 		if s.l.world.stack.Is6() {

@@ -116,7 +116,12 @@ func (c *zctapConn) Set(name, value string) error {
 		}
 		c.conn.SetDSCP(uint8(n))
 	case "linger":
-		c.reset = value == "0" // more than 0 is a timer of the engine's
+		n, err := strconv.Atoi(value)
+		if err != nil {
+			return err
+		}
+		c.reset = n == 0
+		c.conn.SetLinger(time.Duration(n) * time.Second)
 	default:
 		return syscall.ENOTSUP
 	}

@@ -61,6 +61,9 @@ func (c *Conn) command(now mono.Time, bits uint32) {
 	case bits&connAbort != 0:
 		c.abort(now)
 	case bits&connClose != 0:
+		if sec := c.linger.Load(); sec > 0 {
+			c.tcp.SetLinger(time.Duration(sec) * time.Second)
+		}
 		c.tcp.Close(now)
 		c.forget()
 	case bits&connCloseWrite != 0:
@@ -128,21 +131,10 @@ func (c *Conn) Close() error {
 		return nil
 	}
 	c.shut()
-	linger := c.linger.Load()
-	if linger == 0 {
+	if c.linger.Load() == 0 {
 		c.engine.post(&c.ask, connAbort)
-		return nil
-	}
-	c.engine.post(&c.ask, connClose)
-	if linger > 0 {
-		// What has not been sent by then is given up.
-		time.AfterFunc(time.Duration(linger)*time.Second, func() {
-			c.engine.do(func(now mono.Time) {
-				if c.tcp.State() != tcp.TimeWait {
-					c.tcp.Abort(now)
-				}
-			})
-		})
+	} else {
+		c.engine.post(&c.ask, connClose)
 	}
 	return nil
 }

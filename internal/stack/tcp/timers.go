@@ -7,7 +7,7 @@ const (
 	timerRetransmit = iota // retransmission, persist, SYN
 	timerDelayedAck
 	timerHold  // out-of-order data, the open compaction buffer
-	timerClose // TIME-WAIT, FIN-WAIT-2 without a reader
+	timerClose // TIME-WAIT, FIN-WAIT-2 without a reader, linger
 	timerKeepAlive
 	timerLoss // RACK's reordering window, tail loss probe
 	numTimers
@@ -62,6 +62,6 @@ func (c *Conn) Advance(now mono.Time) {
 		c.keepAliveDue(now)
 	}
 	if c.timers.take(timerClose, now) {
-		c.kill(nil) // of TIME-WAIT, FIN-WAIT-2
+		c.closeTimeDue(now)
 	}
 }

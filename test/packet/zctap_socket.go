@@ -67,6 +67,7 @@ type zctapConn struct {
 	connected error // EAGAIN: not yet
 	closed    bool
 	reset     bool // Close does: linger 0
+	linger    time.Duration
 }
 
 // adopt makes the application's side of a connection whose handshake is complete.
@@ -120,8 +121,7 @@ func (c *zctapConn) Set(name, value string) error {
 		if err != nil {
 			return err
 		}
-		c.reset = n == 0
-		c.conn.SetLinger(time.Duration(n) * time.Second)
+		c.reset, c.linger = n == 0, time.Duration(n)*time.Second
 	default:
 		return syscall.ENOTSUP
 	}
@@ -167,6 +167,9 @@ func (c *zctapConn) Close() error {
 	}
 	c.shut()
 	c.conn.Close(c.z.now)
+	if c.linger > 0 {
+		c.conn.Linger(c.z.now, c.linger)
+	}
 	return c.z.settle()
 }
 

@@ -61,10 +61,10 @@ func (c *Conn) command(now mono.Time, bits uint32) {
 	case bits&connAbort != 0:
 		c.abort(now)
 	case bits&connClose != 0:
-		if sec := c.linger.Load(); sec > 0 {
-			c.tcp.SetLinger(time.Duration(sec) * time.Second)
-		}
 		c.tcp.Close(now)
+		if sec := c.linger.Load(); sec > 0 {
+			c.tcp.Linger(now, time.Duration(sec)*time.Second)
+		}
 		c.forget()
 	case bits&connCloseWrite != 0:
 		c.tcp.CloseWrite(now)

@@ -48,18 +48,22 @@ func (c *Conn) Close(now mono.Time) {
 	}
 	c.constrain(false)
 	c.CloseWrite(now)
-	switch {
-	case c.state == FinWait2:
+	if c.state == FinWait2 {
 		c.timers.set(timerClose, now.Add(finWait2Timeout))
-	case c.linger > 0 && c.state != TimeWait:
-		c.timers.set(timerClose, now.Add(c.linger))
 	}
 }
 
-// SetLinger bounds how long Close goes on with what the peer has not acknowledged, our FIN
-// included: after d, above 0, the connection is reset (SO_LINGER). Once the FIN is acknowledged
-// nothing is left to give up, and the connection goes its way. To be called before Close.
-func (c *Conn) SetLinger(d time.Duration) { c.linger = d }
+// Linger, called after Close, bounds how long the connection goes on with what the peer has not
+// acknowledged, our FIN included: after d it is reset (SO_LINGER). Once the FIN is acknowledged
+// nothing is left to give up, and the connection goes its way.
+func (c *Conn) Linger(now mono.Time, d time.Duration) {
+	switch c.state {
+	case Closed, FinWait2, TimeWait:
+	default:
+		c.timers.set(timerClose, now.Add(d))
+		c.touch() // the engine looks at Deadline after Output
+	}
+}
 
 // closeTimeDue runs when timerClose expires: TIME-WAIT or FIN-WAIT-2 is over, or the time to
 // linger.

@@ -69,7 +69,6 @@ type Conn struct {
 	listener    *Listener     // until the handshake is complete; nil if we opened
 	closedAt    mono.Time     // when it became an orphan
 	userTimeout time.Duration // 0: the stack's
-	linger      time.Duration // see SetLinger; 0: no end
 
 	rtt    rttEstimator
 	cc     congestion

@@ -62,6 +62,7 @@ func TestLabNoDevice(t *testing.T) {
 		{"RecallsEnd", TestZCRXRecallsEnd},
 		{"ReturnsWake", TestZCRXReturnsWakeTheLoop},
 		{"Areas", TestZCRXAreas},
+		{"OneEnterPerBatch", TestZCRXOneEnterPerBatch},
 	} {
 		t.Run(tc.name, tc.test)
 	}

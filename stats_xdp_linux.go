@@ -62,4 +62,5 @@ func (s *shared) ringStats(to *engine.Stats) {
 	to.Event("xdp-tx-refused", tx.Refused)
 	to.Event("xdp-tx-dropped", tx.Wire)
 	to.Event("xdp-tx-interface-down", tx.Down)
+	to.Event("xdp-tx-stalled", tx.Stalled)
 }

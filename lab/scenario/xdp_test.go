@@ -55,6 +55,7 @@ func TestLabXDP(t *testing.T) {
 		{"jumbo NIC", guestTest(tests, "^TestLabXDPJumboNIC$")},
 		{"conformance", guestTest(tests, "^TestLabConformanceXDP$/^("+cases+")$")},
 		{"device reset", (*engineRig).xdpReset},
+		{"device reset in zero-copy mode", (*engineRig).xdpResetZeroCopy},
 		{"link down", (*engineRig).xdpFlap},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -115,8 +116,7 @@ func (r *engineRig) wantXDP(got *report, mode string, bytes int) {
 }
 
 // xdpReset: the device is reset in mid-stream. What is sent meanwhile the driver
-// refuses. In copy mode: in zero-copy mode this driver sends nothing any more, because it
-// has forgotten whose memory its queues have (gve_init_priv makes xsk_pools anew).
+// refuses. In copy mode: see xdpResetZeroCopy.
 func (r *engineRig) xdpReset() {
 	const bytes = 32 << 20
 	before := r.resets()
@@ -126,6 +126,27 @@ func (r *engineRig) xdpReset() {
 	if r.resets() == before {
 		r.Error("the driver did not reset the device")
 	}
+}
+
+// xdpResetZeroCopy: in zero-copy mode this driver sends nothing any more after a reset, because
+// it has forgotten whose memory its queues have (gve_init_priv makes xsk_pools anew). The
+// receiver ends, and says what to do; the next one receives.
+func (r *engineRig) xdpResetZeroCopy() {
+	const bytes = 32 << 20
+	before := r.resets()
+	step := script("lab-event received 10000000", "lab-event now")
+	step.Background = true
+	steps := append([]lab.Step{step}, xdpStream("zerocopy", bytes)...)
+	steps[1].MayFail, steps[2].MayFail = true, true
+	res := r.doing(lab.Job{Steps: steps, OnEvent: r.events(func() { r.setFaults(gvnic.Faults{Reset: true}) })})
+	got := res.Step("receiver")
+	if said := string(got.Stderr); got.ExitCode == 0 || !strings.Contains(said, "close and open again") {
+		r.Errorf("the receiver ended with %d, and does not say what to do: %s", got.ExitCode, said)
+	}
+	if r.resets() == before {
+		r.Error("the driver did not reset the device")
+	}
+	r.wantXDP(r.report(r.doing(lab.Job{Steps: xdpStream("zerocopy", bytes), OnEvent: r.events(nil)})), "zerocopy", bytes)
 }
 
 // xdpFlap: the link goes down for a while in mid-stream.

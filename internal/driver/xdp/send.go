@@ -27,6 +27,8 @@ type sender struct {
 	unresolved []unresolved     // oldest first
 	resolved   []driver.TxFrame // of them, those to be sent now: storage
 	looked     mono.Time        // when the resolver was last asked for them
+
+	stall stallWatch // in zero-copy mode
 }
 
 // TxCounters say why frames were dropped. They are part of
@@ -36,6 +38,7 @@ type TxCounters struct {
 	Refused    uint64 // not a frame that the interface carries
 	Wire       uint64 // the kernel or the device dropped it
 	Down       uint64 // the interface was down
+	Stalled    uint64 // the NIC had them when it was found to send nothing any more
 }
 
 // openTX reserves the buffers to send from.
@@ -71,10 +74,15 @@ func (d *Driver) send(now mono.Time, frames []driver.TxFrame) (n int, err error)
 	}
 	t, q := &d.tx, d.queues[0]
 	t.short = false
-	d.reap()
+	out := t.flying
+	back := d.reap()
 	if !d.link.up {
+		t.stall = stallWatch{}
 		t.counters.Down += uint64(len(frames))
 		return len(frames), nil
+	}
+	if d.mode == ZeroCopy && t.stall.look(now, out, back) {
+		return 0, d.stalled()
 	}
 	start, room := q.tx.Reserve(q.tx.Size())
 	end := start
@@ -229,11 +237,11 @@ func checksum(f *driver.TxFrame) uint16 {
 	return 0xffff
 }
 
-// reap takes back the buffers that were sent from.
-func (d *Driver) reap() {
+// reap takes back the buffers that were sent from, and returns how many.
+func (d *Driver) reap() (back int) {
 	t, q := &d.tx, d.queues[0]
 	if t.flying == 0 {
-		return
+		return 0
 	}
 	start, n := q.completion.Peek(q.completion.Size())
 	for i := range n {
@@ -244,8 +252,10 @@ func (d *Driver) reap() {
 		d.ledger.places[id] = idle
 		t.idle = append(t.idle, id)
 		t.flying--
+		back++
 	}
 	q.completion.Release(n)
+	return back
 }
 
 // maxKicks bounds the system calls of one kick: one may take as little as a frame,

@@ -68,7 +68,7 @@ func (d *Driver) Stats(s *driver.Stats) {
 	s.Waits += d.stats.Waits
 	s.RxMalformed += d.malformed
 	c := &d.tx.counters
-	s.TxDropped += c.Unresolved + c.Refused + c.Wire + c.Down
+	s.TxDropped += c.Unresolved + c.Refused + c.Wire + c.Down + c.Stalled
 	for _, q := range d.queueStats() {
 		s.RxNoBuffer += q.Dropped + q.RingFull
 	}

@@ -69,10 +69,13 @@ func (p *Pool) Land(frags []Frag) (n int, err error) {
 		if int(f.buffer) >= len(words) || uint64(f.off)+uint64(f.len) > size {
 			panic("buf: payload landed beyond the buffer, or in one that was not lent")
 		}
-		v := addKernel(&words[f.buffer])
-		if v&kernelMask == kernelMask {
-			err = ErrOverflow
-			break
+		w := &words[f.buffer]
+		v := w.Load()
+		if v&refMask != 0 || !w.CompareAndSwap(v, v+kernelOne) { // seldom
+			if v = addKernel(w); v&kernelMask == kernelMask {
+				err = ErrOverflow
+				break
+			}
 		}
 		if v&refMask == 0 {
 			first++

@@ -68,17 +68,17 @@ func (r *Ring) Reap(dst []CQE) int {
 		return r.reapMixed(dst)
 	}
 	start, got := r.cq.Peek(uint32(len(dst)))
-	mask, stride := r.cq.Mask(), r.stride
-	for i := range got {
-		at := ((start + i) & mask) * stride
-		s := &r.cqes[at]
-		// Field by field: a literal is made elsewhere first, and copied.
-		c := &dst[i]
-		c.UserData, c.Res, c.Flags = s.userData, s.res, s.flags
-		if stride == 2 {
-			c.Extra = r.cqes[at+1].words()
-		} else {
-			c.Extra = [2]uint64{}
+	mask := r.cq.Mask()
+	if r.stride == 2 {
+		for n, large := uint32(0), largeCQEs(r.cqes); n < got; {
+			n += uint32(copy(dst[n:got], large[(start+n)&mask:]))
+		}
+	} else {
+		for i := range got {
+			s := &r.cqes[(start+i)&mask]
+			// Field by field: a literal is made elsewhere first, and copied.
+			c := &dst[i]
+			c.UserData, c.Res, c.Flags, c.Extra = s.userData, s.res, s.flags, [2]uint64{}
 		}
 	}
 	r.cq.Release(got)

@@ -46,11 +46,15 @@ func (q *RQ) Put(tokens ...uint64) int {
 	}
 	start, _ := q.p.Reserve(0)
 	start += q.pending
-	mask := q.p.Mask()
-	for i, token := range tokens[:n] {
-		q.entries[(start+uint32(i))&mask] = RefillEntry{Token: token}
-	}
 	q.pending += uint32(n)
+	for rest := tokens[:n]; len(rest) > 0; {
+		entries := q.entries[start&q.p.Mask():]
+		entries = entries[:min(len(entries), len(rest))]
+		for i := range entries {
+			entries[i] = RefillEntry{Token: rest[i]}
+		}
+		start, rest = start+uint32(len(entries)), rest[len(entries):]
+	}
 	return n
 }
 

@@ -200,24 +200,36 @@ func (z *zcrx) starved() {
 // short says nothing of what others will bring.
 func (c *zcState) note(n int) {
 	c.got += uint64(n)
+	if !c.usual(n) {
+		c.smooth(n)
+	}
 	c.unlocated -= n
 	c.tries = 0
-	if uint(n-c.mean+7) <= 14 {
-		return // the mean stays
-	}
-	if n > c.mean || !c.usedUp() {
-		c.mean = max(c.mean+(n-c.mean)/8, 1)
-	}
 }
 
 // noteAll is note for each of frags. It returns how many bytes they are.
 func (c *zcState) noteAll(frags []buf.Frag) (bytes int) {
+	before := c.got
 	for i := range frags {
 		n := frags[i].Len()
-		c.note(n)
-		bytes += n
+		c.got += uint64(n)
+		if !c.usual(n) {
+			c.smooth(n)
+		}
 	}
+	bytes = int(c.got - before)
+	c.unlocated -= bytes
+	c.tries = 0
 	return bytes
+}
+
+// usual reports whether n bytes leave the mean as it is.
+func (c *zcState) usual(n int) bool { return uint(n-c.mean+7) <= 14 }
+
+func (c *zcState) smooth(n int) {
+	if n > c.mean || !c.usedUp() {
+		c.mean = max(c.mean+(n-c.mean)/8, 1)
+	}
 }
 
 // usedUp reports whether a request that ended with result 0 did so because it

@@ -168,16 +168,15 @@ func (z *zcrx) places(s *socket, cqes []uring.CQE) (n int) {
 	if s.zc.located != z.rounds {
 		known = s.zc.unlocated
 	}
-	frags := z.frags[:len(cqes)]
+	q, frags := z.ifq, z.frags[:len(cqes)]
 	for i := range cqes {
 		c := &cqes[i]
-		if c.UserData != like || known <= 0 || !z.ifq.HasData(c) {
+		if c.UserData != like || known <= 0 || !q.HasData(c) {
 			break
 		}
-		d := uring.ZCData{Token: c.Extra[0], Len: int(c.Res)}
-		known -= d.Len
-		b, off := z.place(d)
-		frags[i] = buf.Landed(b, off, d.Len)
+		b, off := z.place(uring.ZCData{Token: c.Extra[0]})
+		frags[i] = buf.Landed(b, off, int(c.Res))
+		known -= int(c.Res)
 		n++
 	}
 	return n

@@ -13,22 +13,28 @@ import (
 // kernel: from the completion queue to the application, and back to the refill
 // ring. Each operation is one.
 func BenchmarkZCRXCompletion(b *testing.B) {
+	b.Run("buffer", func(b *testing.B) { benchmarkCompletion(b, 4096) })
+	b.Run("half", func(b *testing.B) { benchmarkCompletion(b, 2048) })
+}
+
+// benchmarkCompletion has each completion bring so many bytes, a part of a buffer.
+func benchmarkCompletion(b *testing.B, size int) {
 	const buffers, batch = 8192, 64
 	z, c, consumed := alone(b, buffers)
 	cqes := make([]uring.CQE, batch)
 	iovs := make([]buf.Iov, batch)
-	next := uint64(0)
+	next := 0
 	b.ReportAllocs()
 	for n := 0; n < b.N; n += batch {
 		for i := range cqes {
-			cqes[i] = uring.CQE{UserData: userData(reqRecv, &c.socket), Res: 4096, Flags: uring.CQEMore, Extra: [2]uint64{next * 4096}}
-			next = (next + 1) % buffers
+			cqes[i] = uring.CQE{UserData: userData(reqRecv, &c.socket), Res: int32(size), Flags: uring.CQEMore, Extra: [2]uint64{uint64(next)}}
+			next = (next + size) % (buffers * 4096)
 		}
 		z.batch.begin(z.free())
 		z.handle(cqes)
 		z.account()
 		z.l.publish()
-		got, err := c.queue.Recv(iovs, batch*4096)
+		got, err := c.queue.Recv(iovs, batch*size)
 		if got != batch || err != nil {
 			b.Fatal(got, err)
 		}

@@ -143,15 +143,15 @@ func (w *postedWire) Caps() driver.Caps { return driver.Caps{Name: "posted", MTU
 
 func (w *postedWire) Poll(_ mono.Time, b *driver.Batch) error {
 	b.Reset()
-	done := 0
+	done, bytes := 0, 0
 	for ; done < w.filled && !b.Full(); done++ {
 		p := &w.ring[done]
 		b.Frags = w.pool.AppendFrag(b.Frags, p.id, 0, p.len)
-		n := len(b.Frags)
-		b.Add(driver.Frame{Frags: b.Frags[n-1 : n : n], Len: p.len, Checksum: w.checksum})
-		w.stats.RxFrames++
-		w.stats.RxBytes += uint64(p.len)
+		b.AddFrags(done, p.len, w.checksum)
+		bytes += p.len
 	}
+	w.stats.RxFrames += uint64(done)
+	w.stats.RxBytes += uint64(bytes)
 	w.buffers = copy(w.ring[:], w.ring[done:w.buffers])
 	w.filled -= done
 	w.post()

@@ -1,6 +1,10 @@
 package driver
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/zctap/zctap/internal/buf"
+)
 
 // A batch is full by frames or by bytes, and empty again after Reset.
 func TestBatchFull(t *testing.T) {
@@ -32,5 +36,25 @@ func TestBatchFull(t *testing.T) {
 			}
 			b.Reset()
 		}
+	}
+}
+
+// AddFrags makes the frame that Add would be given, whatever lay in its place before, and
+// counts as much.
+func TestBatchAddFrags(t *testing.T) {
+	b := NewBatch(2, 4)
+	b.MaxBytes = 2000
+	b.Add(Frame{Head: []byte{1}, Len: 1, Checksum: Vouched, GSOSize: GSOUnknown})
+	b.Reset()
+	b.Frags = append(b.Frags, buf.Landed(7, 0, 999), buf.Landed(8, 0, 1000))
+	first := b.AddFrags(0, 1999, Unverified)
+	if b.Full() || first != &b.Frames[0] || first.Head != nil || len(first.Frags) != 2 || cap(first.Frags) != 2 ||
+		first.Frags[1].Buffer() != 8 || first.Len != 1999 || first.Checksum != Unverified || first.GSOSize != 0 {
+		t.Errorf("%+v", first)
+	}
+	b.Frags = append(b.Frags, buf.Landed(9, 0, 1))
+	second := b.AddFrags(2, 1, Vouched)
+	if !b.Full() || len(b.Frames) != 2 || len(second.Frags) != 1 || second.Frags[0].Buffer() != 9 || second.Checksum != Vouched {
+		t.Errorf("%+v", second)
 	}
 }

@@ -111,6 +111,18 @@ func (b *Batch) Add(f Frame) {
 	b.bytes += f.Len
 }
 
+// AddFrags is Add of a frame that is all of Frags from first on, n bytes, and has no
+// Head. It is made where it lies, which spares a copy of each.
+func (b *Batch) AddFrags(first, n int, c Checksum) *Frame {
+	i := len(b.Frames)
+	b.Frames = b.Frames[:i+1]
+	f := &b.Frames[i]
+	f.Head, f.Frags = nil, b.Frags[first:len(b.Frags):len(b.Frags)]
+	f.Len, f.Checksum, f.GSOSize = n, c, 0
+	b.bytes += n
+	return f
+}
+
 // Full reports whether a Poll has to end: no room for a frame, or MaxBytes.
 func (b *Batch) Full() bool {
 	return len(b.Frames) == cap(b.Frames) || b.MaxBytes > 0 && b.bytes >= b.MaxBytes

@@ -133,9 +133,8 @@ func (d *Driver) accept(q *queue, i, n uint32, b *driver.Batch) {
 		d.malformed++
 		return
 	}
-	f := driver.Frame{Frags: b.Frags[first:len(b.Frags):len(b.Frags)], Len: length}
-	d.inspect(&f)
-	b.Add(f)
+	f := b.AddFrags(first, length, driver.Unverified)
+	d.inspect(f)
 	q.frames++
 	d.stats.RxFrames++
 	d.stats.RxBytes += uint64(f.Len)

@@ -294,8 +294,8 @@ func TestInitialSequenceNumbers(t *testing.T) {
 		tu.Remote = netipAddrPort(tu.Remote, port)
 		return newConn(s.sh, s.now.Add(at), tu, testMSS).snd.iss
 	}
-	if d := isn(1, time.Second).Sub(isn(1, 0)); d != 250000 {
-		t.Errorf("ISN grows by %d a second, want one each 4 us", d)
+	if d := isn(1, time.Second).Sub(isn(1, 0)); d != 15_625_000 {
+		t.Errorf("ISN grows by %d a second, want one each 64 ns", d)
 	}
 	seen := map[wire.Seq]bool{}
 	for port := range uint16(100) {

@@ -241,5 +241,5 @@ func wrapNow(s *script, tu wire.Tuple) (at mono.Time) {
 	c.kill(nil)
 	s.sh.NextDirty()
 	iss := c.snd.iss
-	return s.now + mono.Time(^wire.Seq(0)-4000-iss)*4000
+	return s.now + mono.Time(^wire.Seq(0)-4000-iss)*isnClock
 }

@@ -28,6 +28,7 @@ var layers = []layer{
 	{"lab", []string{"lab/vfiouser", "lab/gvnic", "lab/internal/...", "internal/pattern", "internal/testenv"}},
 	{"test/packet", []string{".", "internal/..."}},
 	{"test/sim", []string{"internal/..."}},
+	{"test/exchanges", []string{"internal/wire"}},
 	{"bench/...", []string{"test/sim", "internal/..."}}, // a module of its own
 	{"internal/enginetest", []string{".", "internal/buf", "internal/pattern"}},
 	{".", []string{
@@ -95,6 +96,7 @@ var layers = []layer{
 var testSupport = []string{
 	"internal/testenv", "internal/netns", "internal/enginetest", "internal/pattern",
 	"internal/driver/mem", "internal/driver/impair", // a wire, good and bad
+	"test/exchanges",                                        // recorded packets
 	"internal/uring/uringtest", "lab/vfiouser/vfiousertest", // a kernel, and a guest's driver
 }
 

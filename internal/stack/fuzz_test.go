@@ -9,6 +9,7 @@ import (
 	"github.com/zctap/zctap/internal/driver"
 	"github.com/zctap/zctap/internal/stack/tcp"
 	"github.com/zctap/zctap/internal/wire"
+	"github.com/zctap/zctap/test/exchanges"
 )
 
 // FuzzDeliver gives any bytes, in any layout, to a stack that has a listener, a
@@ -43,6 +44,18 @@ func FuzzDeliver(f *testing.F) {
 		}
 		f.Add(append([]byte{40, 7, 1}, b...))
 		f.Add(append([]byte{12, 20, 3}, b...))
+	}
+	recordings, err := exchanges.All()
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, x := range recordings {
+		for _, frame := range x.Frames {
+			if p := exchanges.Packet(frame); p != nil {
+				f.Add(append([]byte{0, 255, 0}, p...))
+			}
+			f.Add(append([]byte{54, 255, 2}, frame...)) // behind a link header, its head apart
+		}
 	}
 	f.Fuzz(func(t *testing.T, in []byte) {
 		if len(in) < 3 || len(in) > 9000 {

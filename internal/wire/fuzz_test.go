@@ -3,7 +3,18 @@ package wire
 import (
 	"net/netip"
 	"testing"
+
+	"github.com/zctap/zctap/test/exchanges"
 )
+
+// recorded are packets that two Linux kernels sent.
+func recorded(f *testing.F) [][]byte {
+	packets, err := exchanges.Packets()
+	if err != nil {
+		f.Fatal(err)
+	}
+	return packets
+}
 
 // FuzzParseIP parses packets, and the same packets of which only a part is in the
 // head: that must give the same, or NeedMore as long as there may be a reason.
@@ -11,6 +22,9 @@ func FuzzParseIP(f *testing.F) {
 	for _, b := range samples(f) {
 		f.Add(b, uint16(len(b)), uint8(0))
 		f.Add(b, uint16(len(b)/2), uint8(7))
+	}
+	for _, b := range recorded(f) {
+		f.Add(b, uint16(len(b)), uint8(0))
 	}
 	f.Fuzz(func(t *testing.T, b []byte, headLen uint16, padding uint8) {
 		b = behindChecksum(append([]byte(nil), b...))
@@ -51,6 +65,13 @@ func FuzzParseTCPOptions(f *testing.F) {
 		f.Add(unhex(f, s), true)
 		f.Add(unhex(f, s), false)
 	}
+	for _, b := range recorded(f) {
+		var p Packet
+		var h TCP
+		if ParseIP(b, len(b), Verify, &p) == OK && ParseTCP(b, &p, &h) == OK {
+			f.Add(b[p.L4Offset+TCPHeaderLen:h.PayloadOffset], h.Flags.Has(SYN))
+		}
+	}
 	f.Fuzz(func(t *testing.T, b []byte, syn bool) {
 		var o TCPOptions
 		ParseTCPOptions(b, syn, &o)
@@ -84,6 +105,13 @@ func FuzzParseICMP(f *testing.F) {
 		if c := ParseIP(b, len(b), Verify, &p); c != OK {
 			f.Fatal(c)
 		}
+		if p.Proto == ProtoICMP || p.Proto == ProtoICMPv6 {
+			f.Add(b[p.L4Offset:], p.Version == 6, uint16(len(b)))
+		}
+	}
+	for _, b := range recorded(f) {
+		var p Packet
+		ParseIP(b, len(b), Verify, &p) // what is fragmented, or no protocol of ours, has no headers to add
 		if p.Proto == ProtoICMP || p.Proto == ProtoICMPv6 {
 			f.Add(b[p.L4Offset:], p.Version == 6, uint16(len(b)))
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/zctap/zctap/internal/buf"
 	"github.com/zctap/zctap/internal/wire"
+	"github.com/zctap/zctap/test/exchanges"
 )
 
 // fuzzConn plays a connection by a program of bytes: segments of any kind, calls
@@ -37,6 +38,9 @@ func FuzzConn(f *testing.F) {
 		f.Add(p)
 	}
 	f.Add([]byte{0})
+	for _, p := range recorded(f) {
+		f.Add(p)
+	}
 	f.Fuzz(func(t *testing.T, prog []byte) { runProgram(t, prog) })
 }
 
@@ -54,7 +58,75 @@ func TestPrograms(t *testing.T) {
 	}
 }
 
-func runProgram(t *testing.T, prog []byte) {
+// recorded are programs of what Linux sent in connections to us: its segments, each as far from
+// what is expected as it was, and what we wrote. Lengths and distances are an eighth, so that
+// a byte can tell them.
+func recorded(tb testing.TB) (programs [][]byte) {
+	all, err := exchanges.All()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	type conn struct {
+		prog     []byte
+		nxt, max wire.Seq // what we have acknowledged, and sent
+	}
+	for _, x := range all {
+		conns, order := map[wire.Tuple]*conn{}, []*conn(nil)
+		for _, f := range x.Frames {
+			var p wire.Packet
+			var h wire.TCP
+			b := exchanges.Packet(f)
+			if b == nil || wire.ParseIP(b, len(b), wire.Verify, &p) != wire.OK || p.Proto != wire.ProtoTCP || wire.ParseTCP(b, &p, &h) != wire.OK {
+				continue
+			}
+			ours := h.SrcPort == 80
+			key := wire.Tuple{Local: netip.AddrPortFrom(p.Dst, h.DstPort), Remote: netip.AddrPortFrom(p.Src, h.SrcPort)}
+			if ours {
+				key.Local, key.Remote = key.Remote, key.Local
+			}
+			c := conns[key]
+			end := h.Seq.Add(uint32(h.PayloadLen))
+			switch {
+			case h.Flags&(wire.SYN|wire.ACK) == wire.SYN:
+				c = &conn{prog: []byte{0x40 | 1 | 2}}
+				conns[key], order = c, append(order, c)
+			case c == nil:
+			case h.Flags.Has(wire.SYN):
+				c.nxt, c.max = h.Ack, h.Seq.Add(1)
+			case ours:
+				c.nxt = h.Ack
+				if c.max.LessThan(end) {
+					c.max = end
+					c.prog = append(c.prog, 9, byte(h.PayloadLen/80), 1)
+				}
+			default:
+				seq, ack := uint16(h.Seq.Sub(c.nxt)/8), uint16(h.Ack.Sub(c.max)/8)
+				c.prog = append(c.prog, 4, byte(seq>>8), byte(seq), byte(ack>>8), byte(ack), byte(h.Flags), byte(h.PayloadLen/8), 0, 1, 10, 7, 1, 11, 255, 1)
+			}
+		}
+		for _, c := range order {
+			programs = append(programs, c.prog)
+		}
+	}
+	return programs
+}
+
+// TestRecorded: played again, what Linux said gets somewhere.
+func TestRecorded(t *testing.T) {
+	programs, delivered := recorded(t), 0
+	for i, p := range programs {
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			if runProgram(t, p) > 0 {
+				delivered++
+			}
+		})
+	}
+	if len(programs) < 6 || delivered < 4 {
+		t.Errorf("%d connections, %d of which deliver data", len(programs), delivered)
+	}
+}
+
+func runProgram(t *testing.T, prog []byte) (received int) {
 	z := &fuzzConn{script: newScript(t, 32, nil), prog: prog}
 	z.sh.Transmit, z.sh.TransmitECT = z.transmit, z.transmit
 	start := z.byte()
@@ -93,6 +165,7 @@ func runProgram(t *testing.T, prog []byte) {
 	}
 	z.giveBack(z.others)
 	// The rest is newScript's: Abort, and a census.
+	return z.seen
 }
 
 func (z *fuzzConn) byte() (b byte) {

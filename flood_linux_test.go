@@ -1,6 +1,7 @@
 package zctap_test
 
 import (
+	"encoding/binary"
 	"errors"
 	"io"
 	"math/rand/v2"
@@ -15,7 +16,6 @@ import (
 
 	"github.com/zctap/zctap"
 	"github.com/zctap/zctap/internal/netns"
-	"github.com/zctap/zctap/internal/wire"
 )
 
 // TestNSFlood: a transfer from the kernel over TUN while somebody sends SYNs from addresses
@@ -128,11 +128,7 @@ func (f *flooder) send(t *testing.T, n int) (used time.Duration, err error) {
 			if i%50 == 49 {
 				time.Sleep(100 * time.Microsecond) // or the device's queue drops most of them
 			}
-			p, err := f.syn()
-			if err != nil {
-				return err
-			}
-			if err := unix.Sendto(fd, p, 0, &unix.SockaddrInet4{Addr: f.to.Addr().As4()}); err != nil && err != unix.ENOBUFS {
+			if err := unix.Sendto(fd, f.syn(), 0, &unix.SockaddrInet4{Addr: f.to.Addr().As4()}); err != nil && err != unix.ENOBUFS {
 				return err
 			}
 		}
@@ -141,21 +137,28 @@ func (f *flooder) send(t *testing.T, n int) (used time.Duration, err error) {
 	return used, err
 }
 
-// syn is a SYN of a stranger's.
-func (f *flooder) syn() ([]byte, error) {
-	src := netip.AddrFrom4([4]byte{198, 18 + byte(f.rand.IntN(2)), byte(f.rand.Uint32()), 1 + byte(f.rand.IntN(254))})
-	h := wire.TCP{
-		SrcPort: 1024 + uint16(f.rand.IntN(60000)), DstPort: f.to.Port(), Seq: wire.Seq(f.rand.Uint32()), Flags: wire.SYN, Window: 65535,
-		Options: wire.TCPOptions{MSS: 1460, SACKPermitted: true, HasTimestamps: true, TSVal: 1, HasWindowScale: true, WindowScale: 7},
+// syn is a SYN of a stranger's, with the options that a client has. The kernel fills in the
+// IP header's checksum.
+func (f *flooder) syn() []byte {
+	const ip, tcp = 20, 40
+	p := make([]byte, ip+tcp)
+	p[0], p[3], p[8], p[9] = 0x45, ip+tcp, 64, unix.IPPROTO_TCP
+	copy(p[12:], []byte{198, 18, byte(f.rand.Uint32()), 1 + byte(f.rand.IntN(254))})
+	to := f.to.Addr().As4()
+	copy(p[16:], to[:])
+	h := p[ip:]
+	binary.BigEndian.PutUint16(h, 1024+uint16(f.rand.IntN(60000)))
+	binary.BigEndian.PutUint16(h[2:], f.to.Port())
+	binary.BigEndian.PutUint32(h[4:], f.rand.Uint32())
+	h[12], h[13] = tcp/4<<4, 2 // SYN
+	binary.BigEndian.PutUint16(h[14:], 65535)
+	copy(h[20:], "\x02\x04\x05\xb4\x04\x02\x08\x0a\x00\x00\x00\x01\x00\x00\x00\x00\x01\x03\x03\x07")
+	// RFC 9293 section 3.1: the sum of pseudo header and segment.
+	sum := uint32(unix.IPPROTO_TCP + tcp)
+	for i := 12; i < len(p); i += 2 {
+		sum += uint32(binary.BigEndian.Uint16(p[i:]))
 	}
-	ip := wire.IPHeader{Src: src, Dst: f.to.Addr(), Proto: wire.ProtoTCP, HopLimit: 64, PayloadLen: h.HeaderLen()}
-	p := make([]byte, ip.Len()+h.HeaderLen())
-	n, err := wire.PutIP(p, &ip)
-	if err == nil {
-		_, err = wire.PutTCP(p[n:], &h)
-	}
-	if err == nil {
-		err = wire.FillChecksum(p[n:], wire.ProtoTCP, wire.PseudoSum(src, f.to.Addr(), wire.ProtoTCP, h.HeaderLen()))
-	}
-	return p, err
+	sum = sum>>16 + sum&0xffff
+	binary.BigEndian.PutUint16(h[16:], ^uint16(sum>>16+sum))
+	return p
 }

@@ -13,34 +13,37 @@ const (
 	handlerIovs        = 64 // of one completion
 )
 
-// Handle has h called with the completions of everything that is armed on the queue, at
-// once and on the engine's own thread, behind each batch that was received: run to
-// completion, with no other goroutine to be woken. They are those that Wait returns, in
-// the same order, and Wait fails with EBUSY from now on. h nil ends it, and Wait goes on
-// where h has left off.
+// Handle has h called with the completions of everything that is armed on the queue, on
+// the engine's own thread, at the end of each batch that was received: run to completion,
+// with no other goroutine to be woken. They are those that Wait would return, in the same
+// order, and Wait fails with EBUSY from now on. With h nil it ends, and Wait goes on where
+// the handler left off.
 //
 // h is never called concurrently with itself. The Completions and the memory of their Iovs
-// are the queue's, and valid until h returns; the payload is the application's until
-// Release, by h or later, anywhere: copy the Iovs for that.
+// are the queue's, valid until h returns; the payload is the application's until Release,
+// by h or later and anywhere: copy the Iovs for that.
 //
-// While h runs the engine receives and sends nothing: not for the other connections of the
-// queue either. At 10 Gbit/s 1,024 frames of 1,500 bytes, a usual NIC's ring, come in 1.2 ms;
-// what comes while the ring is full is lost. So h should be done in some tens of microseconds, and
-// must not wait for what another goroutine gets from this queue. What would wait for the engine
-// fails in h, at once, with EDEADLK: Listen, Dial, ListenPacket, DialPacket, AcceptZC, RecvZC,
-// RecvFromZC, Read, JoinGroup, Wait, Queue.Close and the like; use a goroutine of its own. Write
-// and WriteTo take what there is room for, and then fail with EAGAIN, also while another
-// goroutine writes: hand the rest to a goroutine. Close of a connection, a listener or a
-// PacketConn returns at once, and the engine does the rest. Arm, Disarm, Release, CloseWrite, Handle and
-// the setters do what they always do. A panic in h ends the process, as in any goroutine.
+// While h runs the engine receives and sends nothing, for no connection of the queue: it
+// should be done in some tens of microseconds. What arrives meanwhile waits in the
+// kernel's sockets, or in the NIC's ring, and is lost when that is full: 1,024 frames of
+// 1,500 bytes come in 1.2 ms at 10 Gbit/s. A panic in h ends the process, as in any
+// goroutine.
 //
-// When Handle returns the handler before does not run, and is not called again; but from
-// within that it takes effect when it returns. Likewise after Queue.Close. If the
-// engine fails h gets the last completions of what is armed; what is armed later fails with the
-// reason.
+// What would wait for the engine fails in h at once, with EDEADLK: Listen, Dial,
+// ListenPacket, DialPacket, AcceptZC, RecvZC, RecvFromZC, Read, JoinGroup, LeaveGroup,
+// Wait, Queue.Close and what is made of them; call it in a goroutine of its own. Write, and
+// WriteTo of a PacketConn, take what there is room for and then fail with EAGAIN, as they do
+// while another goroutine waits in them: hand the rest to a goroutine. Close of a
+// connection, a listener or a PacketConn returns at once, and what is left of it is done
+// behind h's back. Arm, Disarm, Release, CloseWrite, Stats, the setters and Handle itself
+// do what they always do.
 //
-// Errors: net.ErrClosed after Close, the reason if the engine has failed,
-// ErrNotSupported on other systems than Linux.
+// When Handle returns the handler before does not run, and is not called again; called by
+// that handler it takes effect when that returns. The same holds for Queue.Close. If the
+// engine fails h gets the last completions of what is armed; Arm fails with the reason then.
+//
+// Errors: net.ErrClosed after Close, the reason if the engine has failed, ErrNotSupported
+// on other systems than Linux.
 func (q *Queue) Handle(h func([]Completion)) error {
 	if !sockq.CanHandle {
 		return q.opError("handle", ErrNotSupported)

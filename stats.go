@@ -13,7 +13,8 @@ type Stats struct {
 	ReadBytes uint64
 	// SentBytes were copied once into transmit buffers.
 	SentBytes uint64
-	// RecvCalls are calls of RecvZC, RecvFromZC and Wait that returned something.
+	// RecvCalls are calls of RecvZC, RecvFromZC and Wait that returned something, and of
+	// the handler.
 	RecvCalls uint64
 
 	Frames   uint64 // frames received (User), receive operations (Copy)

@@ -341,7 +341,9 @@ func testHandlerClose(f *fixture) {
 		}
 	})
 	f.ok(c.Arm(1))
-	go io.Copy(writerOnly{p}, f.pat.Reader(1<<30)) //nolint:errcheck // ends with the connection
+	go func() {
+		_, _ = io.Copy(writerOnly{p}, f.pat.Reader(1<<30)) // an error: the connection ends
+	}()
 	f.await("the handler was called", entered)
 	time.AfterFunc(50*time.Millisecond, func() { close(leave) })
 	f.ok(f.q.Close())

@@ -134,12 +134,12 @@ func (q *CQ) Next(f func(s *Source) (again, more bool)) error {
 	handled := q.handler.Load() != nil
 	switch {
 	case err != nil:
-	case handled:
-		err = syscall.EBUSY
-	case len(q.pending) == 0:
-		err = *q.failure.Load()
-	default:
+	case !handled && len(q.pending) > 0:
 		q.visit(f)
+	case !handled && q.Failure() != nil:
+		err = q.Failure()
+	default:
+		err = syscall.EBUSY // a handler came, and perhaps is gone again
 	}
 	q.mu.Unlock()
 	if handled {

@@ -88,7 +88,7 @@ func TestDispatch(t *testing.T) {
 		t.Errorf("%d kicks", kicks)
 	}
 	cq.Dispatch()
-	if !slices.Equal(c.got, want) || c.batches != 3 {
+	if cq.Waiting() || !slices.Equal(c.got, want) || c.batches != 3 {
 		t.Errorf("handled %v in %d batches", c.got, c.batches)
 	}
 	if cq.Ready() || cq.Handling() {

@@ -50,10 +50,10 @@ func openNoDeviceRings(t testing.TB, c zctap.Config) (*zctap.Queue, enginetest.P
 	return q, enginetest.KernelPeer{Queue: loopback4, Own: loopback4}
 }
 
-// openNIC opens engine zcrx on the lab's NIC.
-func openNIC(name string, own, peer netip.Addr, ns *netns.NS) func(t testing.TB, c zctap.Config) (*zctap.Queue, enginetest.Peer) {
+// openNIC opens engine zcrx on the lab's NIC, with so many rings that share the queue.
+func openNIC(name string, rings int, own, peer netip.Addr, ns *netns.NS) func(t testing.TB, c zctap.Config) (*zctap.Queue, enginetest.Peer) {
 	return func(t testing.TB, c zctap.Config) (*zctap.Queue, enginetest.Peer) {
-		c.Engine, c.Interface, c.ZCRX = zctap.ZCRX, name, &zctap.ZCRXConfig{SteerDials: true}
+		c.Engine, c.Interface, c.ZCRX = zctap.ZCRX, name, &zctap.ZCRXConfig{SteerDials: true, Rings: rings}
 		q, err := zctap.Open(c)
 		if err != nil {
 			t.Fatal(err)
@@ -72,7 +72,11 @@ func TestLabConformanceZCRXNoDeviceRings(t *testing.T) {
 	enginetest.Run(t, enginetest.Setup{Open: openNoDeviceRings, Conns: 100, Rings: 3, Copies: true, AnyGroup: true, Merges: true, Refusals: true})
 }
 
-func TestLabConformanceZCRX(t *testing.T) {
+func TestLabConformanceZCRX(t *testing.T) { conformOnNIC(t, 1, 0) }
+
+func TestLabConformanceZCRXRings(t *testing.T) { conformOnNIC(t, 3, 100) }
+
+func conformOnNIC(t *testing.T, rings, conns int) {
 	env := needGuest(t, "ZCTAP_LAB_NIC", "ZCTAP_LAB_PEER")
 	ns, err := netns.Open(env[1])
 	if err != nil {
@@ -84,7 +88,7 @@ func TestLabConformanceZCRX(t *testing.T) {
 	if err := ns.Do(func() error { peer = addrOf(t, ""); return nil }); err != nil {
 		t.Fatal(err)
 	}
-	enginetest.Run(t, enginetest.Setup{Open: openNIC(env[0], own, peer, ns), Refusals: true})
+	enginetest.Run(t, enginetest.Setup{Open: openNIC(env[0], rings, own, peer, ns), Conns: conns, Refusals: true})
 }
 
 // addrOf is the IPv4 address of an interface; without a name of the first that

@@ -50,12 +50,29 @@ func TestLabPackages(t *testing.T) {
 	for i, p := range packages {
 		t.Run("zctap/"+p, func(t *testing.T) {
 			r := r.sub(t)
-			if out := r.runTests(programs[i], "^TestLab", "-test.skip", nativeXDPTests); strings.Contains(out, "--- SKIP") {
+			if out := r.runTests(programs[i], "^TestLab", "-test.skip", nativeXDPTests+"|"+nicRingsTest); strings.Contains(out, "--- SKIP") {
 				r.Error("tests were skipped")
 			}
 			r.wantSettings(before)
 		})
 	}
+	t.Run("zctap/rings", func(t *testing.T) {
+		r := r.sub(t)
+		r.runTests(programs[len(packages)-1], nicRingsTest+"/"+someCases("Transfer|Dial|Exhaustion|SlowReader|SmallMessages|CompletionEnds|CloseWithDataQueued"))
+		r.wantSettings(before)
+	})
+}
+
+// nicRingsTest is the conformance suite with rings that share the NIC's queue.
+const nicRingsTest = "^TestLabConformanceZCRXRings$"
+
+// someCases is the pattern of those cases of the conformance suite, or of all with
+// ZCTAP_LAB_LONG=1.
+func someCases(names string) string {
+	if long {
+		return ""
+	}
+	return "^(" + names + ")$"
 }
 
 // runTests runs those tests of a program that a pattern names, in the guest, and

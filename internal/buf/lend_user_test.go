@@ -1,0 +1,93 @@
+package buf
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// Iovs of lent buffers are given back in one batch, whether they hold the only
+// reference to their buffer, one of several, or none any more, and beside those of
+// other buffers.
+func TestReturnsOfLentBuffersMixed(t *testing.T) {
+	const lent = 2*refillBatch + 10
+	p := newPool(t, lent+2)
+	p.Lend(lent)
+	var iovs []Iov
+	for b := range uint16(lent) {
+		land(t, p, b)
+		iovs = append(iovs, handOver(t, p, b, 0, 1))
+	}
+	// Two references to 3, one to 5 of another queue, one that is not lent,
+	// and one to 9 that was given back.
+	land(t, p, 3)
+	foreign := iovs[5]
+	foreign.frag.region++
+	own := handOver(t, p, alloc(t, p, 1)[0], 0, 1)
+	iovs = slices.Insert(iovs, 5, foreign, own)
+	bad := []int{5}
+	if !Invariants { // where that panics
+		stale := iovs[11]
+		giveBack(t, p, stale)
+		bad = append(bad, 11)
+	}
+	total := len(iovs)
+	n, err := p.Return(iovs)
+	if n != total-len(bad) || !errors.Is(err, ErrForeign) || !strings.HasPrefix(err.Error(), "iov 5:") {
+		t.Fatalf("%d of %d were taken, %v", n, total, err)
+	}
+	for i, v := range iovs {
+		if zero := v.view == nil && v.frag == (Frag{}); zero == slices.Contains(bad, i) {
+			t.Errorf("iov %d is %+v", i, v.frag)
+		}
+	}
+	var want []uint16
+	for b := range uint16(lent) {
+		if b != 3 {
+			want = append(want, b)
+		}
+	}
+	got := takeBack(p)
+	if slices.Sort(got); !slices.Equal(got, want) || p.FreeLent() != lent-1 || p.Free() != 2 || p.Rejected() != uint64(len(bad)) {
+		t.Errorf("%d came back, %d lent and %d others are free, %d were refused", len(got), p.FreeLent(), p.Free(), p.Rejected())
+	}
+	p.Put(3)
+	if got := takeBack(p); !slices.Equal(got, []uint16{3}) {
+		t.Errorf("%v came back", got)
+	}
+}
+
+// Frags of lent buffers are handed over in one batch, whoever else has a reference to
+// their buffers, and beside those of other buffers.
+func TestHandOverOfLentBuffersMixed(t *testing.T) {
+	p := newPool(t, 6)
+	p.Lend(5)
+	b := alloc(t, p, 1)[0]
+	frags := []Frag{Landed(0, 0, 10), Landed(1, 20, 30), Landed(1, 50, 7), Landed(2, 0, 4)}
+	if n, err := p.Land(frags); n != len(frags) || err != nil {
+		t.Fatal(n, err)
+	}
+	frags = slices.Insert(frags, 3, p.Frag(b, 5, 6))
+	iovs := make([]Iov, len(frags))
+	if n, err := p.HandOverAll(frags, iovs); n != len(frags) || err != nil {
+		t.Fatal(n, err)
+	}
+	for i := range iovs {
+		v, f := &iovs[i], frags[i]
+		if v.Frag() != f || len(v.Bytes()) != f.Len() || cap(v.Bytes()) != f.Len() ||
+			&v.Bytes()[0] != &p.Region().Buffer(f.Buffer())[f.Offset()] {
+			t.Errorf("iov %d is %+v, want %+v", i, v.Frag(), f)
+		}
+	}
+	if c := census(t, p); c.User != 4 || c.Stack != 0 {
+		t.Errorf("%+v", c)
+	}
+	if n, err := p.Return(iovs); n != len(frags) || err != nil {
+		t.Fatal(n, err)
+	}
+	got := takeBack(p)
+	if slices.Sort(got); !slices.Equal(got, []uint16{0, 1, 2}) {
+		t.Errorf("%v came back", got)
+	}
+}

@@ -19,22 +19,23 @@ func TestReturnsOfLentBuffersMixed(t *testing.T) {
 		land(t, p, b)
 		iovs = append(iovs, handOver(t, p, b, 0, 1))
 	}
-	// Two references to 3, one to 5 of another queue, one that is not lent,
-	// and one to 9 that was given back.
+	// Two references to 3, which ends a run in its batch; in the next, one of another
+	// queue, one that is not lent, and one that was given back.
 	land(t, p, 3)
-	foreign := iovs[5]
+	const at = refillBatch + 5
+	foreign := iovs[at]
 	foreign.frag.region++
 	own := handOver(t, p, alloc(t, p, 1)[0], 0, 1)
-	iovs = slices.Insert(iovs, 5, foreign, own)
-	bad := []int{5}
+	iovs = slices.Insert(iovs, at, foreign, own)
+	bad := []int{at}
 	if !Invariants { // where that panics
-		stale := iovs[11]
+		stale := iovs[at+6]
 		giveBack(t, p, stale)
-		bad = append(bad, 11)
+		bad = append(bad, at+6)
 	}
 	total := len(iovs)
 	n, err := p.Return(iovs)
-	if n != total-len(bad) || !errors.Is(err, ErrForeign) || !strings.HasPrefix(err.Error(), "iov 5:") {
+	if n != total-len(bad) || !errors.Is(err, ErrForeign) || !strings.HasPrefix(err.Error(), "iov 69:") {
 		t.Fatalf("%d of %d were taken, %v", n, total, err)
 	}
 	for i, v := range iovs {

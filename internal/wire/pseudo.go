@@ -23,7 +23,9 @@ func PseudoSum(src, dst netip.Addr, proto uint8, l4Len int) Sum {
 		s.addWord(binary.LittleEndian.Uint64(b[0:]))
 		s.addWord(binary.LittleEndian.Uint64(b[8:]))
 	}
-	s.addLength(proto, l4Len)
+	// The length takes 32 bits in IPv6 and 16 in IPv4, the protocol the low bits of
+	// the word after it; as the rest is zero, the sum is the same for both.
+	s.addWord(uint64(bits.ReverseBytes32(uint32(l4Len))) + uint64(proto)<<8)
 	return s
 }
 
@@ -34,33 +36,6 @@ func (p *Packet) PseudoSum() Sum {
 		return Sum{}
 	}
 	return PseudoSum(p.Src, p.Dst, p.Proto, p.L4Len)
-}
-
-// pseudoSumIn is PseudoSum of the packet that starts with head. It reads the addresses
-// there, as they lie, for those of a netip.Addr have to be stored first and loaded again.
-func (p *Packet) pseudoSumIn(head []byte) Sum {
-	var s Sum
-	switch {
-	case p.Version == 6:
-		a := head[8:IPv6HeaderLen]
-		s.addWord(binary.LittleEndian.Uint64(a[0:]))
-		s.addWord(binary.LittleEndian.Uint64(a[8:]))
-		s.addWord(binary.LittleEndian.Uint64(a[16:]))
-		s.addWord(binary.LittleEndian.Uint64(a[24:]))
-	case p.Proto == ProtoICMP:
-		return s
-	default:
-		s.acc = binary.LittleEndian.Uint64(head[12:IPv4HeaderLen])
-	}
-	s.addLength(p.Proto, p.L4Len)
-	return s
-}
-
-// addLength adds what follows the addresses in a pseudo-header. The length takes 32 bits
-// in IPv6 and 16 in IPv4, the protocol the low bits of the word after it; as the rest
-// is zero, the sum is the same for both.
-func (s *Sum) addLength(proto uint8, l4Len int) {
-	s.addWord(uint64(bits.ReverseBytes32(uint32(l4Len))) + uint64(proto)<<8)
 }
 
 // checksumOffset returns where in its header a protocol has its checksum.

@@ -21,9 +21,9 @@ func (p *Packet) VerifyL4(head []byte, payload ...[]byte) Cause {
 	if field == 0 && p.Proto == ProtoUDP && p.Version == 4 {
 		return OK
 	}
-	left := p.L4Len
-	s := p.pseudoSumIn(head)
 	head = head[p.L4Offset:]
+	left := p.L4Len
+	s := p.PseudoSum()
 	head = head[:min(len(head), left)]
 	s.Add(head)
 	left -= len(head)
@@ -55,7 +55,7 @@ func (p *Packet) IsPartial(head []byte) bool {
 	if c != OK || p.Version == 4 && p.Proto == ProtoICMP {
 		return false
 	}
-	return field == p.pseudoSumIn(head).Fold()
+	return field == p.PseudoSum().Fold()
 }
 
 // checksumField reads the checksum of the protocol above IP from its header.

@@ -139,19 +139,3 @@ func TestFillChecksum(t *testing.T) {
 		}
 	}
 }
-
-// What is verified against is what builders start from.
-func TestPseudoSumIn(t *testing.T) {
-	for name, b := range samples(t) {
-		var p Packet
-		if c := ParseIP(b, len(b), Verify, &p); c != OK {
-			t.Fatal(name, c)
-		}
-		for _, proto := range []uint8{ProtoTCP, ProtoUDP, ProtoICMP, ProtoICMPv6} {
-			p.Proto = proto
-			if got, want := p.pseudoSumIn(b).Fold(), p.PseudoSum().Fold(); got != want {
-				t.Errorf("%s, protocol %d: %#04x, want %#04x", name, proto, got, want)
-			}
-		}
-	}
-}

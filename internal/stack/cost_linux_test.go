@@ -294,14 +294,14 @@ func (k *contest) fragments(which func(round, i int) (id uint32, part int)) func
 // TestCostOfAttacks: no packet of an attacker costs much more than an honest segment, and
 // the honest peer, who sends beside it, is served in each round.
 func TestCostOfAttacks(t *testing.T) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
 	packets := 20_000
 	if testenv.Race {
 		packets = 4000
 	}
 	for _, a := range attacks() {
 		t.Run(a.name, func(t *testing.T) {
+			runtime.LockOSThread() // whose CPU time it is
+			defer runtime.UnlockOSThread()
 			k := newContest(t)
 			if _, err := k.abuser.conn.Send.TryWrite(pattern(1, 1<<20)); err != nil {
 				t.Fatal(err)
@@ -321,7 +321,8 @@ func TestCostOfAttacks(t *testing.T) {
 			}
 			ratio := median(ratios)
 			t.Logf("%.2f of an honest segment: %.0f and %.0f ns of CPU; %d frames drawn", ratio, median(theirs), median(ours), k.sent)
-			if ratio > dearest {
+			// The race detector looks at each byte that is moved, and so measures itself.
+			if ratio > dearest && !testenv.Race {
 				t.Errorf("a packet of the attacker takes %.1f times the CPU of an honest segment", ratio)
 			}
 			if k.bytes < k.offered {

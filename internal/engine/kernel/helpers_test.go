@@ -84,6 +84,9 @@ func newWorld(t *testing.T, v variant, o options) *world {
 	}
 	tune := defaults(cfg, v.o)
 	tune.plain = v.plain
+	if v.fake != nil && !v.fake.Stalls {
+		tune.stallEvery = 0
+	}
 	tune.windows = v.fake == nil // payload that a fake kernel keeps lies nowhere in the area
 	if o.tune != nil {
 		o.tune(&tune)

@@ -21,6 +21,8 @@ type tuning struct {
 	windows   bool // zcrx: bound what waits in the kernel
 	// zcrx: how often the driver's counters are looked at, at most
 	watchEvery time.Duration
+	// zcrx: how often sockets are looked at that the kernel may have left asleep; 0: never
+	stallEvery time.Duration
 }
 
 const (
@@ -33,7 +35,7 @@ const (
 // quarter of it ready, or of the reserve if the rest is lent to the kernel. Several
 // rings give back at each round's end what they have ready, and share what tails have.
 func defaults(c engine.Config, o Options) tuning {
-	t := tuning{messages: 16, ringSize: 1, sqEntries: 256, cqEntries: 1024, windows: true, watchEvery: watchEvery}
+	t := tuning{messages: 16, ringSize: 1, sqEntries: 256, cqEntries: 1024, windows: true, watchEvery: watchEvery, stallEvery: stallEvery}
 	count, size := c.Pool.Region().Count(), c.Pool.Region().BufferSize()
 	if o.Backend == BackendZCRX {
 		// An error is told when the backend is opened.

@@ -58,6 +58,7 @@ type zcrx struct {
 	windows  int       // buffers that the kernel may fill for connections without our asking
 	cutAt    int       // slot of the table that was cut last
 	dropping zcrxWatch
+	stalled  stallWatch
 	stats    zcrxCounters
 
 	sharing // with other rings; empty if there are none
@@ -268,6 +269,7 @@ func (z *zcrx) round(timeout time.Duration) error {
 	z.doubtAll()
 	z.restrain()
 	z.watch()
+	z.findStalled()
 	if z.group != nil {
 		z.group.endRound(z)
 	}

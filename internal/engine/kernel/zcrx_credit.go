@@ -25,6 +25,7 @@ type zcState struct {
 	alone int    // of these, the ones that no other connection has payload in
 	size  uint32 // credit in bytes of the request in the kernel
 	got   uint64 // bytes that it has brought
+	seen  uint64 // as much of it as findStalled knew of when it looked last
 	grant int    // bytes: the credit of the next request, if nothing else limits it
 	mean  int    // bytes that a completion brings, smoothed
 

@@ -24,6 +24,7 @@ type zcrxCounters struct {
 	recalled    atomic.Uint64 // credits taken back from connections that did not use them
 	squeezed    atomic.Uint64 // receive buffers made smaller for the sake of others
 	kicked      atomic.Uint64 // requests made anew since the kernel may have stopped in the middle
+	asleep      atomic.Uint64 // of them, those whose socket had payload and that did not wake
 	unsplit     atomic.Uint64 // times that connections were ended, for the NIC drops all
 	blind       atomic.Uint64 // times that the driver's counters could not be read
 	lost        atomic.Uint64 // bytes of connections that were ended, for their payload had no place
@@ -47,4 +48,5 @@ func (z *zcrxCounters) add(s *engine.Stats) {
 	s.Event("squeezed", z.squeezed.Load())
 	s.Event("all-dropped", z.unsplit.Load())
 	s.Event("kicked", z.kicked.Load())
+	s.Event("stalled", z.asleep.Load())
 }

@@ -40,6 +40,9 @@ type zcrxWatch struct {
 
 // patience is how long a round may wait that was to wait for timeout.
 func (z *zcrx) patience(timeout time.Duration) time.Duration {
+	if z.watchesStalls() && (timeout < 0 || timeout > z.l.stallEvery) {
+		timeout = z.l.stallEvery
+	}
 	if z.o.Counters == nil || z.l.table.used == 0 || timeout >= 0 && timeout < z.l.watchEvery {
 		return timeout
 	}

@@ -38,6 +38,10 @@ type Options struct {
 	// buffer or of room in the completion queue after it had brought something, says nothing and waits for more data.
 	Stalls bool
 
+	// Deaf, with Stalls, is how often a receive that the socket woke, and that has brought something, stops though nothing
+	// is lacking: after each so many completions with payload. 0: never.
+	Deaf int
+
 	// Fault, if not nil, is asked about each request when it is submitted. Not 0 is the errno that it completes with. It
 	// runs on the ring's thread.
 	Fault func(uring.SQE) unix.Errno

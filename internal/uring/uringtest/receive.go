@@ -17,6 +17,10 @@ func (k *Kernel) receive(r *request) {
 	defer q.mu.Unlock()
 	r.dry, r.stalled = false, false
 	for got := 0; got < skbsPerIssue; got++ {
+		if got > 0 && r.woken && k.deaf() {
+			r.stalled, r.unread = true, r.inqueue()
+			return
+		}
 		want := q.size
 		if k.o.Chunk > 0 {
 			want = min(want, k.o.Chunk)
@@ -82,6 +86,11 @@ func (k *Kernel) stop(r *request, errno unix.Errno, progress bool) {
 		return
 	}
 	k.end(r, -int32(errno))
+}
+
+// deaf reports whether it is time for a receive to stop for nothing.
+func (k *Kernel) deaf() bool {
+	return k.o.Stalls && k.o.Deaf > 0 && k.payload.Load()%uint64(k.o.Deaf) == 0
 }
 
 // copied counts and tells what did not come by a NIC.

@@ -52,6 +52,7 @@ type zcrx struct {
 	promises promises
 	reserved int       // buffers of the reserve that requests may need
 	stalls   bool      // the kernel may stop a request in the middle; see doubt
+	sleeps   bool      // the kernel may leave a request asleep; see stallWatch
 	doubts   []*socket // see doubt
 	last     *socket   // whose payload came last
 	largest  int       // bytes that the kernel lets a receive buffer grow to
@@ -88,7 +89,7 @@ func openZCRX(l *loop, o ZCRXOptions, g *zcrxGroup) (backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	z.canFlush, z.stalls = can.flush, can.stalls
+	z.canFlush, z.stalls, z.sleeps = can.flush, can.stalls, can.sleeps
 	if g != nil {
 		z.join(g, p.lent)
 	}
@@ -110,13 +111,14 @@ type abilities struct {
 	flush   bool
 	notices bool // events and statistics
 	stalls  bool // it stops requests in the middle, and says nothing
+	sleeps  bool // it may leave requests asleep; see stallWatch
 }
 
 // probe asks the kernel for what is needed, and for the rest. A ring of the
 // caller's can do everything, or says so itself.
 func (o *ZCRXOptions) probe() (can abilities, err error) {
 	if o.Ring != nil {
-		return abilities{flush: true, notices: true, stalls: true}, nil
+		return abilities{flush: true, notices: true, stalls: true, sleeps: true}, nil
 	}
 	need := []uring.Feature{uring.Basic, uring.RecvZeroCopy, uring.ZCRX}
 	if o.NoDevice {
@@ -139,9 +141,11 @@ func (o *ZCRXOptions) probe() (can abilities, err error) {
 			return can, err
 		}
 	}
+	stalls := uring.Have(uring.ZCRXNoStall) != nil // also if that can't be tried
 	return abilities{
-		flush: uring.Have(uring.ZCRXFlush) == nil, notices: uring.Have(uring.ZCRXNotices) == nil,
-		stalls: uring.Have(uring.ZCRXNoStall) != nil, // also if that can't be tried
+		flush: uring.Have(uring.ZCRXFlush) == nil, notices: uring.Have(uring.ZCRXNotices) == nil, stalls: stalls,
+		// It happens too seldom to be tried: kernels that can add areas have not been seen to.
+		sleeps: stalls || uring.Have(uring.ZCRXAddArea) != nil,
 	}, nil
 }
 

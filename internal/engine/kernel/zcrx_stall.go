@@ -11,10 +11,10 @@ import (
 // Linux 7.2 has been seen, without a device, to leave a request for payload asleep
 // though its socket had payload, and the end behind it, and buffers were free: no
 // completion said that anything was wrong, and nothing that doubt looks for had
-// happened. The sender had nothing more to send that would have woken it. Where
-// requests can stop so, the thread enters the kernel now and then, and sockets whose
-// request has brought nothing for a while are looked at: who has something to read
-// gets a new request.
+// happened. The sender had nothing more to send that would have woken it. Where that
+// can be, the thread enters the kernel now and then, and sockets whose request has
+// brought nothing for a while are looked at: who has something to read gets a new
+// request.
 
 const (
 	// stallEvery is how often sockets are looked at, where the kernel may leave
@@ -33,7 +33,7 @@ type stallWatch struct {
 }
 
 // watchesStalls reports whether sockets are to be looked at.
-func (z *zcrx) watchesStalls() bool { return z.stalls && z.l.stallEvery > 0 && z.l.table.used > 0 }
+func (z *zcrx) watchesStalls() bool { return z.sleeps && z.l.stallEvery > 0 && z.l.table.used > 0 }
 
 // findStalled is called at a round's end.
 func (z *zcrx) findStalled() {

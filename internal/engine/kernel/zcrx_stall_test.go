@@ -43,19 +43,19 @@ func TestZCRXStallsAreNotLookedFor(t *testing.T) {
 	z, c, _ := alone(t, 16)
 	z.l.stallEvery = time.Millisecond
 	c.ops |= reqRecv
-	for _, stalls := range []bool{false, true} {
-		z.stalls = stalls
+	for _, sleeps := range []bool{false, true} {
+		z.sleeps = sleeps
 		want := time.Duration(-1)
-		if stalls {
+		if sleeps {
 			want = time.Millisecond
 		}
 		if got := z.patience(-1); got != want {
-			t.Errorf("stalls %v: it sleeps for %v", stalls, got)
+			t.Errorf("may leave asleep %v: it sleeps for %v", sleeps, got)
 		}
 		before := z.l.stats.syscalls.Load()
 		z.findStalled()
-		if looked := z.l.stats.syscalls.Load() > before; looked != stalls {
-			t.Errorf("stalls %v: it looked: %v", stalls, looked)
+		if looked := z.l.stats.syscalls.Load() > before; looked != sleeps {
+			t.Errorf("may leave asleep %v: it looked: %v", sleeps, looked)
 		}
 	}
 }

@@ -50,7 +50,7 @@ func TestNSFlood(t *testing.T) {
 	if ratios[rounds/2] > 2 {
 		t.Errorf("beside %d SYNs %d bytes take %.2f times the CPU, want twice at most", syns, size, ratios[rounds/2])
 	}
-	if cookies < rounds*syns/2 {
+	if cookies < rounds*syns/4 { // a busy machine drops some before the device
 		t.Errorf("only %d of %d SYNs were answered with cookies", cookies, (rounds+1)*syns)
 	}
 }

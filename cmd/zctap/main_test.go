@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -218,6 +219,32 @@ func TestDemoTable(t *testing.T) {
 	for _, want := range []string{"net.Conn", "GB/s", "CPU s/GB", "zero-copy bytes", "copied bytes", "receive calls", "buffers leaked"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in:\n%s", want, out)
+		}
+	}
+}
+
+// bench tcp --handler compares three receivers: RecvZC, net.Conn and a handler.
+func TestNSBenchHandler(t *testing.T) {
+	testenv.NeedRoot(t)
+	testenv.NeedTUN(t)
+	code, out, errs := command(t, "bench", "tcp", "--handler", "--rounds", "2", "--size", "4MB", "--json")
+	if code != exitOK {
+		t.Fatalf("exit %d: %s", code, errs)
+	}
+	var res benchResult
+	if err := json.Unmarshal([]byte(out), &res); err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, s := range res.Summary {
+		names = append(names, s.Receiver)
+	}
+	if !slices.Equal(names, []string{"zctap", "net.Conn", "zctap, handler"}) || len(res.Runs) != 6 || len(res.Comparisons) != 3 {
+		t.Errorf("receivers %q, %d runs, %d comparisons", names, len(res.Runs), len(res.Comparisons))
+	}
+	for _, r := range res.Runs {
+		if r.Bytes != 4_000_000 || r.Leaked != 0 {
+			t.Errorf("%s received %d bytes, %d buffers leaked", r.Receiver, r.Bytes, r.Leaked)
 		}
 	}
 }

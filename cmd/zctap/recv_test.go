@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -44,6 +45,11 @@ func (l *listening) Write(p []byte) (int, error) {
 
 // What send sends recv receives: to a file, with its hash, verified.
 func TestSendAndRecv(t *testing.T) {
+	t.Run("RecvZC", func(t *testing.T) { sendAndRecv(t) })
+	t.Run("handler", func(t *testing.T) { sendAndRecv(t, "--handler") })
+}
+
+func sendAndRecv(t *testing.T, flags ...string) {
 	const size = 3<<20 + 11
 	addr := freePort(t)
 	file := filepath.Join(t.TempDir(), "out")
@@ -52,7 +58,7 @@ func TestSendAndRecv(t *testing.T) {
 	done := make(chan int)
 	go func() {
 		done <- run(context.Background(), &environ{stdout: &out, stderr: errs},
-			[]string{"recv", "--engine", "copy", "--listen", addr, "--out", file, "--sha256", "--pattern", "5", "--json"})
+			append([]string{"recv", "--engine", "copy", "--listen", addr, "--out", file, "--sha256", "--pattern", "5", "--json"}, flags...))
 	}()
 	<-errs.ready
 	code, said, told := command(t, "send", addr, "--pattern", "5", "--size", "3145739", "--json")
@@ -74,6 +80,9 @@ func TestSendAndRecv(t *testing.T) {
 	io.Copy(h, pattern.New(5).Reader(size))
 	if r.Bytes != size || !r.Verified || r.Leaked != 0 || r.SHA256 != hex.EncodeToString(h.Sum(nil)) || r.Engine != "copy" {
 		t.Errorf("%+v", r)
+	}
+	if handled := r.Receiver == "zctap, handler"; handled != slices.Contains(flags, "--handler") {
+		t.Errorf("received by %s", r.Receiver)
 	}
 	b, err := os.ReadFile(file)
 	if err != nil || len(b) != size || pattern.New(5).Mismatches(b, 0) != 0 {

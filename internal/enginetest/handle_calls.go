@@ -157,5 +157,7 @@ func testHandlerWrites(f *fixture) {
 	}
 	f.ok(slow.Close())
 	f.ok(busy.Close())
-	<-blocked
+	if err := <-blocked; !errors.Is(err, net.ErrClosed) {
+		f.Errorf("the Write that waited: %v", err)
+	}
 }

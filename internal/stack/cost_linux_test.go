@@ -72,7 +72,7 @@ func newContest(t *testing.T) *contest {
 		r.stack.DropFragments()
 		r.endAll(k.accepted)
 	})
-	k.h, k.abuser.conn = r.open(abuserPort, wire.TCPOptions{MSS: 1440, SACKPermitted: true}, &k.accepted)
+	k.h, k.conn = r.open(abuserPort, wire.TCPOptions{MSS: 1440, SACKPermitted: true}, &k.accepted)
 	k.una, k.top = k.h.Ack, k.h.Ack
 	k.honest, k.honestConn = r.open(honestPort, wire.TCPOptions{MSS: 1440}, &k.accepted)
 	r.wire.quiet, r.wire.watch = true, k.watch
@@ -212,7 +212,7 @@ func attacks() (all []attack) {
 		}},
 		{"one range of many pieces", func(k *contest) func() []driver.Frame {
 			return func() (f []driver.Frame) {
-				k.read(k.abuser.conn)
+				k.read(k.conn)
 				for i := range 2000 {
 					f = append(f, k.segment(1+i, []byte{1}, nil))
 				}
@@ -263,7 +263,7 @@ const holes = 1000
 // what is missing, one byte after the other.
 func (k *contest) holes(order func(i int) int) func() []driver.Frame {
 	return func() (f []driver.Frame) {
-		k.read(k.abuser.conn)
+		k.read(k.conn)
 		for i := range holes {
 			f = append(f, k.segment(1+2*order(i), []byte{1}, nil))
 		}
@@ -303,10 +303,10 @@ func TestCostOfAttacks(t *testing.T) {
 			runtime.LockOSThread() // whose CPU time it is
 			defer runtime.UnlockOSThread()
 			k := newContest(t)
-			if _, err := k.abuser.conn.Send.TryWrite(pattern(1, 1<<20)); err != nil {
+			if _, err := k.conn.Send.TryWrite(pattern(1, 1<<20)); err != nil {
 				t.Fatal(err)
 			}
-			k.abuser.conn.Kick()
+			k.conn.Kick()
 			k.round(nil, nil)
 			attack := a.begin(k)
 			var ratios, theirs, ours []float64

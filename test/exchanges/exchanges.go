@@ -94,7 +94,7 @@ func Packet(frame []byte) []byte {
 		return nil
 	}
 	p := frame[ethernet:]
-	n := len(p)
+	var n int
 	switch binary.BigEndian.Uint16(frame[12:]) {
 	case 0x0800:
 		n = int(binary.BigEndian.Uint16(p[2:]))

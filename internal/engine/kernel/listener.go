@@ -67,7 +67,9 @@ func (n *listener) Addr() netip.AddrPort { return n.sock.LocalAddr() }
 func (n *listener) Close() error {
 	n.backlog.Close()
 	if n.l.cq.Handling() {
-		go n.leave() // for each connection that is reset it waits
+		// For each connection that is reset it waits. An error would be of a
+		// descriptor that is gone already.
+		go func() { _ = n.leave() }()
 		return nil
 	}
 	return n.leave()

@@ -53,7 +53,7 @@ func (c *Conn) Close(now mono.Time) {
 	}
 }
 
-// Linger, called after Close, bounds how long the connection goes on with what the peer has not
+// Linger bounds, after Close, how long the connection goes on with what the peer has not
 // acknowledged, our FIN included: after d it is reset (SO_LINGER). Once the FIN is acknowledged
 // nothing is left to give up, and the connection goes its way.
 func (c *Conn) Linger(now mono.Time, d time.Duration) {

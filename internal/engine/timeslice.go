@@ -18,10 +18,12 @@ const timeSlice = 5 * time.Millisecond
 // has to get back, and keeps looking every 20 us, all of which took a quarter of the CPU
 // where datagrams gather.
 //
+// Where there is but one P (GOMAXPROCS) the monitor takes it in each sleep all the same.
+//
 // The zero TimeSlice is ready. It belongs to the goroutine.
 type TimeSlice struct {
 	since mono.Time
-	yield func() // of tests; nil: runtime.Gosched
+	Yield func() // has the goroutine scheduled anew; for tests; nil: runtime.Gosched
 }
 
 // Renew lets the goroutine be scheduled anew if its time slice is over. To be called when
@@ -31,8 +33,8 @@ func (s *TimeSlice) Renew(now mono.Time) {
 		return
 	}
 	s.since = now
-	if s.yield != nil {
-		s.yield()
+	if s.Yield != nil {
+		s.Yield()
 		return
 	}
 	runtime.Gosched()

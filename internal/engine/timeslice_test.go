@@ -10,7 +10,7 @@ import (
 // TestTimeSlice: a goroutine that sleeps every 500 us is scheduled anew every 5 ms.
 func TestTimeSlice(t *testing.T) {
 	n, now := 0, mono.Time(1e9)
-	s := TimeSlice{yield: func() { n++ }}
+	s := TimeSlice{Yield: func() { n++ }}
 	for range 200 {
 		s.Renew(now)
 		now = now.Add(500 * time.Microsecond)

@@ -89,13 +89,6 @@ func (l *loop) resumeGathered() {
 	l.gathers = kept
 }
 
-// renewSlice is called before a sleep that lets datagrams gather.
-func (l *loop) renewSlice() {
-	if len(l.gathers) > 0 {
-		l.slice.Renew(mono.Now())
-	}
-}
-
 // gatherPatience is how long until the first of those that gather is to be received
 // from; negative: none gathers.
 func (l *loop) gatherPatience() time.Duration {

@@ -12,6 +12,7 @@ import (
 	"github.com/zctap/zctap/internal/buf"
 	"github.com/zctap/zctap/internal/engine"
 	"github.com/zctap/zctap/internal/ksock"
+	"github.com/zctap/zctap/internal/mono"
 	"github.com/zctap/zctap/internal/sockq"
 )
 
@@ -61,6 +62,7 @@ type loop struct {
 func newLoop(cfg engine.Config, t tuning) *loop {
 	l := &loop{pool: cfg.Pool, cq: cfg.CQ, maxHeld: cfg.MaxHeld, tuning: t}
 	l.tails.max = t.tails
+	l.slice.Yield = t.yield
 	l.stock = make([]uint16, 0, max(t.perCall, t.messages*t.perMsg))
 	l.vec = ksock.NewVec(t.perCall + 1)
 	l.packets.init(t)
@@ -111,7 +113,7 @@ func (l *loop) round() error {
 	}
 	if timeout != 0 {
 		l.wakes.all()
-		l.renewSlice()
+		l.slice.Renew(mono.Now())
 	}
 	err := l.back.round(timeout)
 	if l.asleep.Load() {

@@ -23,6 +23,7 @@ type tuning struct {
 	watchEvery time.Duration
 	// zcrx: how often sockets are looked at that the kernel may have left asleep; 0: never
 	stallEvery time.Duration
+	yield      func() // see engine.TimeSlice; nil outside of tests
 }
 
 const (

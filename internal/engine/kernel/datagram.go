@@ -28,12 +28,15 @@ type datagramReader struct {
 	msgs  *ksock.Messages
 	slots []uint16   // the buffers of msgs: Buffers() for each message
 	frags []buf.Frag // of one datagram
+	// nextLen is Socket.NextLen, but for tests that have something come in just then.
+	nextLen func(*ksock.Socket) (int, error)
 }
 
 func (r *datagramReader) init(t tuning) {
 	r.msgs = ksock.NewMessages(t.messages, t.perMsg)
 	r.slots = make([]uint16, t.messages*t.perMsg)
 	r.frags = make([]buf.Frag, 0, t.perMsg)
+	r.nextLen = (*ksock.Socket).NextLen
 }
 
 // What is next after a call that received.
@@ -64,10 +67,18 @@ func (l *loop) readDatagrams(s *socket) turn {
 	}
 	if ask = have / per; ask == 0 {
 		// Nearly dry: a large datagram may be cut, explicitly. But where the kernel
-		// puts datagrams together whole ones would be lost.
-		if n, err := s.sock.NextLen(); s.packet.merges && err == nil && n > have*l.pool.Region().BufferSize() {
-			l.pause(s)
-			return held
+		// puts datagrams together whole ones would be lost: there nothing is received
+		// that was not seen to fit, so not what came after the look either.
+		if s.packet.merges {
+			n, err := r.nextLen(s.sock)
+			l.stats.syscalls.Add(1)
+			if err != nil {
+				return l.noDatagram(s, err)
+			}
+			if n > have*l.pool.Region().BufferSize() {
+				l.pause(s)
+				return held
+			}
 		}
 		ask, per = 1, have
 	}
@@ -80,22 +91,8 @@ func (l *loop) readDatagrams(s *socket) turn {
 	}
 	got, err := r.msgs.Recv(s.sock, ask)
 	l.stats.syscalls.Add(1)
-	switch {
-	case ksock.IsWouldBlock(err):
-		s.burst, s.erred = minBurst, false
-		return drained
-	case err != nil:
-		// What an ICMP message said of something that we sent, told once; datagrams
-		// may wait behind it. One that stays is not worth a loop.
-		l.stats.socketErrors.Add(1)
-		if errno, ok := err.(syscall.Errno); ok && s.sock.RemoteAddr().IsValid() {
-			s.packet.queue.Fail(errno)
-		}
-		if s.erred = !s.erred; s.erred {
-			return again
-		}
-		l.starved = append(l.starved, s)
-		return held
+	if err != nil {
+		return l.noDatagram(s, err)
 	}
 	s.erred = false
 	l.stats.frames.Add(1)
@@ -110,6 +107,25 @@ func (l *loop) readDatagrams(s *socket) turn {
 	}
 	s.burst = min(2*s.burst, r.msgs.Cap())
 	return again
+}
+
+// noDatagram says what is next after a call for s that failed with err.
+func (l *loop) noDatagram(s *socket, err error) turn {
+	if ksock.IsWouldBlock(err) {
+		s.burst, s.erred = minBurst, false
+		return drained
+	}
+	// What an ICMP message said of something that we sent, told once; datagrams
+	// may wait behind it. One that stays is not worth a loop.
+	l.stats.socketErrors.Add(1)
+	if errno, ok := err.(syscall.Errno); ok && s.sock.RemoteAddr().IsValid() {
+		s.packet.queue.Fail(errno)
+	}
+	if s.erred = !s.erred; s.erred {
+		return again
+	}
+	l.starved = append(l.starved, s)
+	return held
 }
 
 // takeDatagram pushes message i, which lies in bufs, and puts the buffers that

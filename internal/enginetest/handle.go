@@ -285,8 +285,19 @@ func testHandlerInTurn(f *fixture) {
 	}
 	f.ok(f.q.Handle(nil))
 
-	const size = 16 << 20
-	wait := f.send(p, size)
+	// A turn is granted three pieces at most, so that the stream can't end within a few turns,
+	// however late the test is to end one.
+	const piece, pieces = 256 << 10, 64
+	const size = piece * pieces
+	grants := make(chan struct{}, pieces+1) // the last one: for the end
+	defer close(grants)
+	grant := func() {
+		select {
+		case grants <- struct{}{}:
+		default: // all are granted
+		}
+	}
+	wait := f.sendFrom(p, &granted{r: f.pat.Reader(size), grants: grants, piece: piece})
 	var off atomic.Int64
 	var ended atomic.Bool
 	take := func(cqes []zctap.Completion) {
@@ -304,17 +315,40 @@ func testHandlerInTurn(f *fixture) {
 	turns := 0
 	cqes := make([]zctap.Completion, 1)
 	for ; !ended.Load(); turns++ {
+		grant()
 		n, err := f.q.Wait(cqes)
 		f.ok(err)
 		take(cqes[:n])
 		h := f.handle(take)
-		f.eventually("the handler is called", func() bool { return h.calls.Load() >= 2 || ended.Load() })
+		for calls := range int64(2) {
+			grant()
+			f.eventually("the handler is called", func() bool { return h.calls.Load() > calls || ended.Load() })
+		}
 		f.ok(f.q.Handle(nil))
 	}
 	wait()
-	if off.Load() != size || turns < 2 {
+	if off.Load() != size || turns <= pieces/3 {
 		f.Errorf("received %d of %d in %d turns", off.Load(), size, turns)
 	}
+}
+
+// granted reads from r, piece bytes for each grant; one more is for what follows.
+type granted struct {
+	r           io.Reader
+	grants      <-chan struct{}
+	piece, left int // bytes
+}
+
+func (g *granted) Read(b []byte) (int, error) {
+	if g.left == 0 {
+		if _, ok := <-g.grants; !ok {
+			return 0, net.ErrClosed // the test has ended before
+		}
+		g.left = g.piece
+	}
+	n, err := g.r.Read(b[:min(len(b), g.left)])
+	g.left -= n
+	return n, err
 }
 
 // Queue.Close waits for the handler, which is not called again.

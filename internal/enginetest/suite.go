@@ -205,10 +205,13 @@ func (f *fixture) ok(err error) {
 
 // send writes the pattern's first n bytes in the background, and then half
 // closes; the returned function waits for it.
-func (f *fixture) send(w net.Conn, n int64) (wait func()) {
+func (f *fixture) send(w net.Conn, n int64) (wait func()) { return f.sendFrom(w, f.pat.Reader(n)) }
+
+// sendFrom is send of what r has.
+func (f *fixture) sendFrom(w net.Conn, r io.Reader) (wait func()) {
 	done := make(chan error, 1)
 	go func() {
-		_, err := io.Copy(writerOnly{w}, f.pat.Reader(n))
+		_, err := io.Copy(writerOnly{w}, r)
 		if err == nil {
 			err = closeWrite(w)
 		}

@@ -5,7 +5,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -20,7 +20,7 @@ type Conn struct {
 	c  engine.Conn
 	rx *sockq.Queue
 
-	closeOnce sync.Once
+	closed atomic.Bool
 }
 
 var (
@@ -51,12 +51,13 @@ func (c *Conn) CloseWrite() error { return c.q.opError("close", c.c.CloseWrite()
 // received is dropped, and the peer is told so by a reset. Iovs that are out
 // stay valid until they are released. Blocked calls return net.ErrClosed.
 func (c *Conn) Close() error {
-	err := error(net.ErrClosed)
-	c.closeOnce.Do(func() {
-		c.rx.Close()
-		err = c.c.Close()
-	})
-	return c.q.opError("close", err)
+	if c.closed.Swap(true) {
+		// Not when the first call is done: that may wait for the engine, on whose
+		// thread this may be (Queue.Handle).
+		return c.q.opError("close", net.ErrClosed)
+	}
+	c.rx.Close()
+	return c.q.opError("close", c.c.Close())
 }
 
 // SetLinger sets what Close does with bytes that are not sent yet, as

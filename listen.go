@@ -5,7 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/zctap/zctap/internal/engine"
@@ -23,7 +23,7 @@ type Listener struct {
 	l  engine.Listener
 	bl *sockq.Backlog[engine.Conn]
 
-	closeOnce sync.Once
+	closed atomic.Bool
 }
 
 var _ net.Listener = (*Listener)(nil)
@@ -110,12 +110,13 @@ func (l *Listener) Addr() net.Addr { return net.TCPAddrFromAddrPort(l.l.Addr()) 
 
 // Close stops listening. Connections that were not accepted are reset.
 func (l *Listener) Close() error {
-	err := error(net.ErrClosed)
-	l.closeOnce.Do(func() {
-		l.bl.Close()
-		err = l.l.Close()
-	})
-	return l.q.opError("close", err)
+	if l.closed.Swap(true) {
+		// Not when the first call is done: that may wait for the engine, on whose
+		// thread this may be (Queue.Handle).
+		return l.q.opError("close", net.ErrClosed)
+	}
+	l.bl.Close()
+	return l.q.opError("close", l.l.Close())
 }
 
 // Dial connects to address on network "tcp", "tcp4" or "tcp6".

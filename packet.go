@@ -5,7 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/zctap/zctap/internal/engine"
@@ -19,7 +19,7 @@ type PacketConn struct {
 	c  engine.PacketConn
 	rx *sockq.Datagrams
 
-	closeOnce sync.Once
+	closed atomic.Bool
 }
 
 var (
@@ -68,12 +68,13 @@ func (q *Queue) packetConn(ctx context.Context, network, laddr, raddr string) (*
 
 // Close closes the socket; datagrams not received are dropped.
 func (c *PacketConn) Close() error {
-	err := error(net.ErrClosed)
-	c.closeOnce.Do(func() {
-		c.rx.Close()
-		err = c.c.Close()
-	})
-	return c.q.opError("close", err)
+	if c.closed.Swap(true) {
+		// Not when the first call is done: that may wait for the engine, on whose
+		// thread this may be (Queue.Handle).
+		return c.q.opError("close", net.ErrClosed)
+	}
+	c.rx.Close()
+	return c.q.opError("close", c.c.Close())
 }
 
 // LocalAddr is a *net.UDPAddr.

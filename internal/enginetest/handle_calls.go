@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"runtime"
 	"syscall"
 	"time"
 
@@ -161,4 +162,42 @@ func testHandlerWrites(f *fixture) {
 	if err := <-blocked; !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, net.ErrClosed) {
 		f.Errorf("the Write that waited: %v", err)
 	}
+}
+
+// Close in a handler does not wait for another goroutine's, which waits for the engine.
+func testHandlerClosesToo(f *fixture) {
+	f.open(zctap.Config{})
+	ln := f.listen()
+	c, p := f.connect()
+	packet, err := f.q.ListenPacket("udp", ":0")
+	f.ok(err)
+	all := []interface {
+		Arm(userData uint64) error
+		Close() error
+	}{ln, c, packet}
+	first := make(chan error, len(all))
+	done := make(chan struct{})
+	f.handle(func(cqes []zctap.Completion) {
+		defer close(done)
+		_, err := f.q.Release(cqes[0].Iovs)
+		f.noError("release", err)
+		for _, s := range all {
+			go func() { first <- s.Close() }()
+			for !errors.Is(s.Arm(1), net.ErrClosed) {
+				runtime.Gosched()
+			}
+			// The other one is at it, and most of them wait for this thread.
+			if err := s.Close(); !errors.Is(err, net.ErrClosed) {
+				f.Errorf("the second Close of a %T: %v", s, err)
+			}
+		}
+	})
+	f.ok(c.Arm(1))
+	_, err = p.Write([]byte("x"))
+	f.ok(err)
+	f.await("the handler has returned", done)
+	for range all {
+		f.noError("the first Close", <-first)
+	}
+	f.ok(f.q.Handle(nil))
 }

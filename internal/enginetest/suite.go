@@ -112,6 +112,7 @@ func Run(t *testing.T, s Setup) {
 		{"HandlerReleases", testHandlerReleases},
 		{"HandlerEnds", testHandlerEnds},
 		{"HandlerCalls", testHandlerCalls},
+		{"HandlerClosesToo", testHandlerClosesToo},
 		{"HandlerWrites", testHandlerWrites},
 		{"HandlerInTurn", testHandlerInTurn},
 		{"HandlerClose", testHandlerClose},

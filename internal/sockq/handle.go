@@ -55,9 +55,15 @@ func (q *CQ) Handle(h *Handler) error {
 	q.mu.Lock() // who waited, or handled, has left
 	q.left.Store(len(q.pending) > 0)
 	q.mu.Unlock()
-	if h != nil {
-		q.wakeEngine()
+	if h == nil {
+		return nil
 	}
+	if err := q.Failure(); err != nil {
+		// Just now: the engine may have found no handler, or mu taken, for the last time.
+		q.handler.CompareAndSwap(h, nil)
+		return err
+	}
+	q.wakeEngine()
 	return nil
 }
 

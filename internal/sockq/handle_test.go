@@ -165,6 +165,35 @@ func TestDispatchFailure(t *testing.T) {
 	}
 }
 
+// TestHandleWhileFailing: a handler that comes while the engine fails, which does not see
+// it any more, is refused, and what is left is for Next.
+func TestHandleWhileFailing(t *testing.T) {
+	cq := NewCQ()
+	s := newSources(cq, 2)
+	c := &collector{max: 4}
+	why := errors.New("gone")
+	cq.mu.Lock() // as by a consumer
+	refused := make(chan error)
+	go func() { refused <- cq.Handle(c.handler()) }()
+	for !cq.Handled() {
+		runtime.Gosched()
+	}
+	for i := range s {
+		s[i].Raise()
+	}
+	cq.Fail(why)
+	cq.mu.Unlock()
+	if err := <-refused; err != why || cq.Handled() || len(c.got) != 0 {
+		t.Fatalf("Handle: %v, %v handled", err, c.got)
+	}
+	if got := next(t, cq, 9); !slices.Equal(got, []int{0, 1}) {
+		t.Errorf("Next brings %v", got)
+	}
+	if err := cq.Next(nil); err != why {
+		t.Errorf("the next Next: %v", err)
+	}
+}
+
 // TestDispatchNextToReceiver: a goroutine that blocks in Recv since before the queue was
 // armed, and is to be woken by the engine's thread, does not block that; what it leaves
 // comes to the handler.

@@ -73,7 +73,10 @@ func (c *conn) reset() {
 }
 
 // SetLinger implements engine.Conn.
-func (c *conn) SetLinger(sec int) error { return c.sock.SetLinger(sec) }
+func (c *conn) SetLinger(sec int) error {
+	c.lingers.Store(sec > 0)
+	return c.sock.SetLinger(sec)
+}
 
 // SetNoDelay implements engine.Conn.
 func (c *conn) SetNoDelay(on bool) error { return c.sock.SetNoDelay(on) }

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/zctap/zctap/internal/buf"
 	"github.com/zctap/zctap/internal/engine"
@@ -106,6 +107,49 @@ func (e *echo) serve(c engine.Conn) {
 		}
 		return
 	}
+}
+
+// A connection that lingers, and is closed in the handler with bytes that its peer does not
+// take, does not keep the loop.
+func TestHandlerClosesWhatLingers(t *testing.T) {
+	each(t, options{}, func(w *world) {
+		c, p := w.connect()
+		w.ok(p.SetReadBuffer(4096))
+		w.ok(c.SetLinger(2 * int(patience/time.Second)))
+		var calls atomic.Int32
+		w.ok(w.cq.Handle(&sockq.Handler{
+			Visit: func(*sockq.Source) (again, more bool) { return false, true },
+			Deliver: func() {
+				if calls.Add(1) > 1 {
+					return
+				}
+				var err error
+				for err == nil {
+					_, err = c.Write(at(0, 1<<16))
+				}
+				if !errors.Is(err, syscall.EAGAIN) {
+					w.Errorf("write: %v", err)
+				}
+				if err := closeConn(c); err != nil {
+					w.Errorf("close: %v", err)
+				}
+			},
+		}))
+		var s sockq.Source
+		s.Arm(w.cq, 1)
+		raise := func() {
+			s.Raise()
+			w.cq.Nudge()
+		}
+		raise()
+		w.eventually("the connection is gone", func() bool { return w.stats().Conns == 0 })
+		for range 3 {
+			before := calls.Load()
+			raise()
+			w.eventually("the handler is called again", func() bool { return calls.Load() > before })
+		}
+		w.ok(w.cq.Handle(nil))
+	})
 }
 
 // Without room a handler's Write fails, and goes on when there is some.

@@ -36,6 +36,7 @@ type socket struct {
 	// leaving is what the loop does then in the place of a handler, which must not wait.
 	// Who takes it does it.
 	leaving atomic.Pointer[func() error]
+	lingers atomic.Bool // closing sock may block: SetLinger
 
 	// broke is why the loop has closed it, if that failed before the application closed
 	// it; the loop sets it before it closes writer.
@@ -108,7 +109,12 @@ func (s *socket) release(finish func() error) error {
 
 // farewell does what is left of a close that did not wait. The loop has let go of s.
 func (s *socket) farewell() {
-	if finish := s.leaving.Swap(nil); finish != nil {
+	finish := s.leaving.Swap(nil)
+	switch {
+	case finish == nil:
+	case s.lingers.Load() || s.flow != nil:
+		go (*finish)() // it may block: in close(2), or for the NIC to forget the flow
+	default:
 		// An error would be of a descriptor that is gone already.
 		_ = (*finish)()
 	}

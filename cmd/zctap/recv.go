@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"runtime"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -82,6 +83,16 @@ func (f *queueFlags) config() zctap.Config {
 	return c
 }
 
+// spareProcessor has the Go runtime work with two processors (GOMAXPROCS) on a machine of
+// one, unless the environment says how many. If there is no idle one, its monitor takes the
+// processor from an engine's thread 20 us after that has gone to sleep, each time, and wakes
+// another thread to use it, which has nothing to do where all is done in a handler.
+func spareProcessor() {
+	if os.Getenv("GOMAXPROCS") == "" && runtime.GOMAXPROCS(0) == 1 {
+		runtime.GOMAXPROCS(2)
+	}
+}
+
 // runRecv receives one stream.
 func runRecv(ctx context.Context, env *environ, args []string) error {
 	fs := newFlags("recv")
@@ -112,6 +123,9 @@ func runRecv(ctx context.Context, env *environ, args []string) error {
 		return usagef("--out - and --json both want standard output")
 	}
 
+	if *handler {
+		spareProcessor()
+	}
 	r := &report{Receiver: "zctap", Wire: "network"}
 	switch {
 	case qf.tun != "":

@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -47,6 +48,27 @@ func (l *listening) Write(p []byte) (int, error) {
 func TestSendAndRecv(t *testing.T) {
 	t.Run("RecvZC", func(t *testing.T) { sendAndRecv(t) })
 	t.Run("handler", func(t *testing.T) { sendAndRecv(t, "--handler") })
+}
+
+// On a machine of one CPU a handler's recv has a processor to spare, unless it is told otherwise.
+func TestRecvSparesProcessor(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
+	for _, c := range []struct {
+		env   string
+		flags []string
+		want  int
+	}{
+		{"", []string{"--handler"}, 2},
+		{"1", []string{"--handler"}, 1},
+		{"", nil, 1},
+	} {
+		t.Setenv("GOMAXPROCS", c.env)
+		runtime.GOMAXPROCS(1)
+		sendAndRecv(t, c.flags...)
+		if got := runtime.GOMAXPROCS(0); got != c.want {
+			t.Errorf("GOMAXPROCS=%s, %v: recv works with %d processors, want %d", c.env, c.flags, got, c.want)
+		}
+	}
 }
 
 func sendAndRecv(t *testing.T, flags ...string) {

@@ -14,29 +14,30 @@ const (
 )
 
 // Handle has h called with the completions of everything that is armed on the queue, on
-// the engine's own thread, at the end of each batch that was received: run to completion,
-// with no other goroutine to be woken. They are those that Wait would return, in the same
-// order, and Wait fails with EBUSY from now on. With h nil it ends, and Wait goes on where
-// the handler left off.
+// the engine's own thread (one of them, with ZCRXConfig.Rings), at the end of each batch
+// that was received: run to completion, with no other goroutine to be woken. They are those
+// that Wait would return, in the same order, and Wait fails with EBUSY from now on. With h
+// nil it ends, and Wait goes on where the handler left off.
 //
 // h is never called concurrently with itself. The Completions and the memory of their Iovs
 // are the queue's, valid until h returns; the payload is the application's until Release,
 // by h or later and anywhere: copy the Iovs for that.
 //
-// While h runs the engine receives and sends nothing, for no connection of the queue: it
-// should be done in some tens of microseconds. What arrives meanwhile waits in the
+// While h runs the engine's thread receives and sends nothing, for no connection: h should
+// be done in some tens of microseconds. What arrives meanwhile waits in the
 // kernel's sockets, or in the NIC's ring, and is lost when that is full: 1,024 frames of
 // 1,500 bytes come in 1.2 ms at 10 Gbit/s. A panic in h ends the process, as in any
-// goroutine.
+// goroutine. h must return: runtime.Goexit, which testing's FailNow calls, would end the
+// engine.
 //
 // What would wait for the engine fails in h at once, with EDEADLK: Listen, Dial,
 // ListenPacket, DialPacket, AcceptZC, RecvZC, RecvFromZC, Read, JoinGroup, LeaveGroup,
-// Wait, Queue.Close and what is made of them; call it in a goroutine of its own. Write, and
-// WriteTo of a PacketConn, take what there is room for and then fail with EAGAIN, as they do
-// while another goroutine waits in them: hand the rest to a goroutine. Close of a
-// connection, a listener or a PacketConn returns at once, and what is left of it is done
-// behind h's back. Arm, Disarm, Release, CloseWrite, Stats, the setters and Handle itself
-// do what they always do.
+// Wait, Queue.Close and what is made of them; call it in a goroutine of its own, for which
+// h does not wait. Write, and WriteTo of a PacketConn, take what there is room for and then
+// fail with EAGAIN, as they do while another goroutine waits in them: hand the rest to a
+// goroutine. Close of a connection, a listener or a PacketConn returns at once, and what is
+// left of it is done behind h's back. Arm, Disarm, Release, CloseWrite, Stats, the setters
+// and Handle itself do what they always do.
 //
 // When Handle returns the handler before does not run, and is not called again; called by
 // that handler it takes effect when that returns. The same holds for Queue.Close. If the

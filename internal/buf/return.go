@@ -130,7 +130,7 @@ func (p *Pool) dropOne(one []Iov, ids []uint16) (n int, owned uint64, ok bool) {
 	}
 }
 
-// refusal is why dropUser refused v.
+// refusal is why v is refused.
 func (p *Pool) refusal(v *Iov) error {
 	f := v.frag
 	switch {

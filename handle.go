@@ -30,6 +30,9 @@ const (
 // goroutine. h must return: runtime.Goexit, which testing's FailNow calls, would end the
 // engine.
 //
+// With one processor (GOMAXPROCS=1) Go's runtime takes it from the engine's thread in each
+// sleep, and wakes another thread in vain: on a machine of one CPU set 2.
+//
 // What would wait for the engine fails in h at once, with EDEADLK: Listen, Dial,
 // ListenPacket, DialPacket, AcceptZC, RecvZC, RecvFromZC, Read, JoinGroup, LeaveGroup,
 // Wait, Queue.Close and what is made of them; call it in a goroutine of its own, for which

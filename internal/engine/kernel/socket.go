@@ -113,7 +113,8 @@ func (s *socket) farewell() {
 	switch {
 	case finish == nil:
 	case s.lingers.Load() || s.flow != nil:
-		go (*finish)() // it may block: in close(2), or for the NIC to forget the flow
+		// It may block: in close(2), or for the NIC to forget the flow.
+		go func() { _ = (*finish)() }()
 	default:
 		// An error would be of a descriptor that is gone already.
 		_ = (*finish)()

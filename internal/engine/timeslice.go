@@ -18,7 +18,8 @@ const timeSlice = 5 * time.Millisecond
 // has to get back, and keeps looking every 20 us, all of which took a quarter of the CPU
 // where datagrams gather.
 //
-// Where there is but one P (GOMAXPROCS) the monitor takes it in each sleep all the same.
+// Where there is but one P (GOMAXPROCS) the monitor takes it in each sleep all the same,
+// and nothing is done.
 //
 // The zero TimeSlice is ready. It belongs to the goroutine.
 type TimeSlice struct {
@@ -33,9 +34,10 @@ func (s *TimeSlice) Renew(now mono.Time) {
 		return
 	}
 	s.since = now
-	if s.Yield != nil {
+	switch {
+	case s.Yield != nil:
 		s.Yield()
-		return
+	case runtime.GOMAXPROCS(0) > 1:
+		runtime.Gosched()
 	}
-	runtime.Gosched()
 }

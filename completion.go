@@ -118,8 +118,9 @@ func (q *Queue) ArmNotices(userData uint64) error {
 // Wait fills cqes with completions of everything that is armed on the queue,
 // and returns how many; it blocks until there is one. Meant for one goroutine;
 // several take turns. An empty cqes is EINVAL. net.ErrClosed after Close,
-// os.ErrDeadlineExceeded from the wait deadline on, EBUSY while there is a handler (Handle). If the engine fails what is armed
-// gets its last completion, and then Wait fails with the reason.
+// os.ErrDeadlineExceeded from the wait deadline on, EBUSY while there is a handler
+// (Handle). If the engine fails what is armed gets its last completion, and then Wait fails
+// with the reason.
 func (q *Queue) Wait(cqes []Completion) (n int, err error) {
 	if len(cqes) == 0 {
 		return 0, q.opError("wait", syscall.EINVAL)

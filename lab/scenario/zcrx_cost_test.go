@@ -16,7 +16,7 @@ import (
 // These tests count instructions, of the receiver's process, user and kernel: time
 // in an emulated machine says nothing, but there are machines of which it is known
 // how many instructions they have executed. They report medians; what they insist
-// on is so generous that only a blunder fails. docs/performance.md has the numbers.
+// on is so generous that only a blunder fails. docs/performance/zcrx.md has the numbers.
 
 // costRounds is how often each receiver runs.
 func costRounds() int {

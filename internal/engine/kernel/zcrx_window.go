@@ -93,7 +93,7 @@ func (z *zcrx) attach(s *socket) error {
 // boundUnaccepted has connections of the listener fd begin, until they are accepted,
 // with no more than their share of the area. Where the kernel's own size is no more,
 // it stays: streams whose connection began with less were dearer on the modelled NIC
-// to their end (docs/performance.md).
+// to their end (docs/performance/zcrx.md).
 func (z *zcrx) boundUnaccepted(fd int) {
 	share := max(z.unclaimed()/16, leastWindow) * z.unit
 	own, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF)

@@ -18,6 +18,7 @@ func TestMain(m *testing.M) { testenv.Main(m) }
 
 var (
 	seedFlag   = flag.Uint64("sim.seed", 0, "play only the scenario of this seed")
+	pcapFlag   = flag.String("sim.pcap", "", "write host 0's packets to this `file`, with -sim.seed")
 	updateFlag = flag.Bool("update", false, "write the throughput table anew")
 )
 
@@ -73,10 +74,19 @@ func play(t *testing.T, first uint64, n int) *tally {
 	for seed := first; seed < first+uint64(n) && y.failed < mostFailures; seed++ {
 		sc := Draw(seed)
 		var hosts [2]*Local
-		r, err := Run(sc, func(i int, s Settings, p *buf.Pool, d driver.Driver) (h Host, err error) {
+		makeHost := Maker(func(i int, s Settings, p *buf.Pool, d driver.Driver) (h Host, err error) {
 			hosts[i], err = NewLocal(s, p, d)
 			return hosts[i], err
 		})
+		if *seedFlag != 0 && *pcapFlag != "" {
+			f, err := os.Create(*pcapFlag)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			makeHost = Record(makeHost, f)
+		}
+		r, err := Run(sc, makeHost)
 		if err != nil {
 			t.Errorf("%v\nreplay: go test ./test/sim -run TestSeeds -sim.seed %d", err, seed)
 			y.failed++

@@ -25,6 +25,9 @@ const start = mono.Time(time.Hour)
 // has anything left to do or to wait for, though not all is done.
 var ErrStandstill = errors.New("nothing will ever happen again")
 
+// ErrEndless is the error of a run in which something happens for ever.
+var ErrEndless = errors.New("it does not come to an end")
+
 // A Maker makes host i, that is 0 or 1, on a driver.
 type Maker func(i int, s Settings, p *buf.Pool, d driver.Driver) (Host, error)
 
@@ -156,7 +159,7 @@ func (w *world) play() error {
 			w.now = max(w.now+1, next)
 		}
 		if w.steps > maxSteps || w.now.Sub(start) > maxTime {
-			return errors.New("it does not come to an end")
+			return ErrEndless
 		}
 	}
 }

@@ -1,10 +1,14 @@
 package stack
 
 import (
+	"github.com/zctap/zctap/internal/buf"
 	"github.com/zctap/zctap/internal/driver"
 	"github.com/zctap/zctap/internal/stack/tcp"
 	"github.com/zctap/zctap/internal/wire"
 )
+
+// maxLook is how many frames merge looks at together, at most.
+const maxLook = 64
 
 // merge puts the frames behind f in its batch together with s.segment, which f has
 // brought for conn, as far as they continue it and conn may take them in at once
@@ -20,49 +24,40 @@ func (s *Stack) merge(f *driver.Frame, conn *tcp.Conn) {
 	if s.rest[0].Len != f.Len || each == 0 || f.Len != headers+each || h.link != s.caps.LinkHeader {
 		return
 	}
-	next, ok := wire.ContinuationOf(h.head, &h.ip, &h.tcp)
+	next, ok := wire.ContinuationOf(h.first, h.link, &h.ip, &h.tcp)
 	if !ok {
 		return
 	}
 	room := -1 // unknown
 	length, taken, flags := g.Len, 0, h.tcp.Flags
 	merged := s.merged[:0]
-	for taken < len(s.rest) && s.rest[taken].Len == f.Len {
-		f := &s.rest[taken]
-		b := f.Head
-		inHead := len(b) == headers // split just there, as most drivers do
-		if !inHead {
-			if len(b) > 0 || len(f.Frags) == 0 || f.Frags[0].Len() <= headers {
+	// Each step is a short loop over many frames, which is faster than one loop of all
+	// steps. The more have followed, the more are looked at next: if the first of them does
+	// not follow, it was in vain that the others were.
+	for look := 1; ; look = min(4*look, maxLook) {
+		frames := s.rest[taken:min(taken+look, len(s.rest))]
+		if room >= 0 {
+			frames = frames[:min(len(frames), (room-length)/each)]
+		}
+		heads := s.headsOf(frames, f.Len, headers)
+		seq := h.tcp.Seq.Add(uint32(length))
+		n, more := next.Count(heads, seq, each)
+		if n > 0 && room < 0 {
+			if room = conn.Mergeable(&h.tcp); length+each > room {
 				break
 			}
-			b = s.pool.Region().View(f.Frags[0])
-		}
-		more, ok := next.Next(b[h.link:], h.tcp.Seq.Add(uint32(length)))
-		if !ok || h.link > 0 && string(b[:h.link]) != string(h.first[:h.link]) {
-			break
-		}
-		if room < 0 {
-			room = conn.Mergeable(&h.tcp)
-		}
-		if length+each > room {
-			break
-		}
-		if f.Checksum != driver.Vouched && h.ip.VerifyL4(b[h.link:], s.bytes(f, len(b))...) != wire.OK {
-			break // it is counted when it is looked at by itself
-		}
-		if taken == 0 {
 			merged = append(merged, g.Frags...)
 		}
-		at := len(merged)
-		for i := 0; i < len(f.Frags); i++ { // one by one: a copy of all would wait for the stores that made them
-			merged = append(merged, f.Frags[i])
+		if right := s.verified(frames[:n], heads); right < n {
+			n, more = next.Count(heads[:right], seq, each)
 		}
-		if !inHead {
-			merged[at].TrimFront(headers)
-		}
-		length += each
-		taken++
+		merged = collect(merged, frames[:n], headers)
+		length += n * each
+		taken += n
 		flags |= more
+		if n < look {
+			break
+		}
 	}
 	if taken == 0 {
 		return
@@ -71,4 +66,56 @@ func (s *Stack) merge(f *driver.Frame, conn *tcp.Conn) {
 	g.Frags, g.Len, g.Count = merged, length, g.Count+taken
 	h.tcp.Flags = flags
 	s.stats.Merged += uint64(taken)
+}
+
+// headsOf is where frames begin, of the first of them, as many as are length bytes long, and
+// have the first headers bytes in one piece, in which nothing but payload may be besides. The
+// next call reuses it.
+func (s *Stack) headsOf(frames []driver.Frame, length, headers int) [][]byte {
+	region, heads := s.pool.Region(), s.heads[:len(frames)]
+	for i := range frames {
+		f := &frames[i]
+		b := f.Head
+		if f.Len != length {
+			return heads[:i]
+		}
+		if len(b) != headers { // else split just there, as many drivers do
+			if len(b) > 0 || len(f.Frags) == 0 || f.Frags[0].Len() <= headers {
+				return heads[:i]
+			}
+			b = region.View(f.Frags[0])
+		}
+		heads[i] = b
+	}
+	return heads
+}
+
+// verified is how many of frames, which begin with heads, have the right checksum, until
+// one has not. That is counted when it is looked at by itself.
+func (s *Stack) verified(frames []driver.Frame, heads [][]byte) int {
+	for i := range frames {
+		f := &frames[i]
+		if f.Checksum == driver.Vouched {
+			continue
+		}
+		if b := heads[i]; s.rx.ip.VerifyL4(b[s.rx.link:], s.bytes(f, len(b))...) != wire.OK {
+			return i
+		}
+	}
+	return len(frames)
+}
+
+// collect appends the payload of frames, which is what is behind their headers, to merged.
+func collect(merged []buf.Frag, frames []driver.Frame, headers int) []buf.Frag {
+	for i := range frames {
+		f := &frames[i]
+		at := len(merged)
+		for k := range f.Frags { // one by one: a copy of all would wait for the stores that made them
+			merged = append(merged, f.Frags[k])
+		}
+		if len(f.Head) == 0 {
+			merged[at].TrimFront(headers)
+		}
+	}
+	return merged
 }

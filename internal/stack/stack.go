@@ -113,6 +113,7 @@ type Stack struct {
 	views   [][]byte
 	copies  []buf.Frag
 	merged  []buf.Frag
+	heads   [maxLook][]byte
 
 	stats Stats
 	drops [causes]uint64

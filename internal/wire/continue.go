@@ -6,56 +6,75 @@ import "encoding/binary"
 // another TCP segment sends right after it: what receive offloads (GRO, LRO) look
 // for. It costs a few comparisons where parsing costs ten times as much.
 type Continuation struct {
-	head  []byte // IP and TCP header of the first
-	l4    int    // where the TCP header begins
-	ident int    // of IPv4
+	head   []byte // link, IP and TCP header of the first
+	ip, l4 int    // where the IP header and the TCP header begin
+	ident  int    // of IPv4
 }
 
 // flagsOffset is where the control bits are in a TCP header.
 const flagsOffset = 13
 
-// ContinuationOf makes the Continuation of a packet that starts with head, and of
-// which ParseIP and ParseTCP have made p and t. head stays as it is while c is in
-// use. ok is false of packets with IP options or extension headers.
-func ContinuationOf(head []byte, p *Packet, t *TCP) (c Continuation, ok bool) {
-	c = Continuation{head: head[:t.PayloadOffset], l4: p.L4Offset}
+// ContinuationOf makes the Continuation of a packet that starts with head, behind a link
+// header of link bytes, and of which ParseIP and ParseTCP have made p and t. head stays as
+// it is while c is in use. ok is false of packets with IP options or extension headers.
+func ContinuationOf(head []byte, link int, p *Packet, t *TCP) (c Continuation, ok bool) {
+	c = Continuation{head: head[:link+t.PayloadOffset], ip: link, l4: link + p.L4Offset}
 	if p.Version == 4 {
-		c.ident = ident(head)
+		c.ident = ident(head[link:])
 		return c, p.L4Offset == IPv4HeaderLen
 	}
 	return c, p.L4Offset == IPv6HeaderLen
 }
 
-// HeaderLen is the length in bytes of the IP and TCP headers.
+// HeaderLen is the length in bytes of the headers, the link's included.
 func (c *Continuation) HeaderLen() int { return len(c.head) }
 
-// Next reports whether a packet that starts with head, and is as long as the first,
-// differs from that by nothing but its sequence number, which is seq; PSH, which is
-// in flags; and IPv4's identification. So ParseIP and ParseTCP would have found it
-// OK, and all that they say the same but for these. The TCP checksum is not
-// verified. False if head does not have all of the headers.
+// Count reports how many packets continue the first, one after the other. heads are what
+// they start with, and they are as long as the first. One continues it if it differs by
+// nothing but its sequence number, which is seq, and for each packet step more than for the
+// one before; PSH, and flags is what any of them has; and IPv4's identification. So ParseIP
+// and ParseTCP would have found it OK, and all that they say the same but for these. TCP
+// checksums are not verified. A head that does not have all of the headers ends the count.
+func (c *Continuation) Count(heads [][]byte, seq Seq, step int) (n int, flags Flags) {
+	if vectors && c.vectorsFit() {
+		n, all := continueVectors(heads, c.head, c.mask(), c.l4, uint32(seq), uint32(step))
+		return n, Flags(all)
+	}
+	for _, head := range heads {
+		more, ok := c.next(head, seq)
+		if !ok {
+			break
+		}
+		flags |= more
+		seq = seq.Add(uint32(step))
+		n++
+	}
+	return n, flags
+}
+
+// next is Count of one packet.
 //
 // All is compared before it is looked at whether anything differs: most often nothing
 // does, and loads that wait for no branch come at the same time.
-func (c *Continuation) Next(head []byte, seq Seq) (flags Flags, ok bool) {
+func (c *Continuation) next(head []byte, seq Seq) (flags Flags, ok bool) {
 	n := len(c.head)
-	if len(head) < n || n < c.l4+TCPHeaderLen {
+	if len(head) < n || n < c.l4+TCPHeaderLen || string(head[:c.ip]) != string(c.head[:c.ip]) {
 		return 0, false
 	}
 	var differ uint64
-	a, b, options := head[:n], c.head, c.l4+TCPHeaderLen
-	if c.l4 == IPv4HeaderLen {
+	a, b, options := head[c.ip:n], c.head[c.ip:], c.l4-c.ip+TCPHeaderLen
+	if c.l4-c.ip == IPv4HeaderLen {
 		differ = c.differ4((*[IPv4HeaderLen + TCPHeaderLen]byte)(a), (*[IPv4HeaderLen + TCPHeaderLen]byte)(b))
 	} else {
 		differ = differ6((*[IPv6HeaderLen + TCPHeaderLen]byte)(a), (*[IPv6HeaderLen + TCPHeaderLen]byte)(b))
 	}
-	for ; n-options >= 8; options += 8 {
+	for ; len(a)-options >= 8; options += 8 {
 		differ |= word64(a[options:]) ^ word64(b[options:])
 	}
-	if options < n { // they are padded to 4 bytes
+	if options < len(a) { // they are padded to 4 bytes
 		differ |= uint64(word32(a[options:]) ^ word32(b[options:]))
 	}
-	l4 := a[c.l4:]
+	l4 := head[c.l4:]
 	return Flags(l4[flagsOffset]), differ == 0 && Seq(be32(l4[4:])) == seq
 }
 

@@ -3,6 +3,7 @@ package wire
 import (
 	"encoding/binary"
 	"net/netip"
+	"strconv"
 	"testing"
 )
 
@@ -46,61 +47,225 @@ func both(b []byte) (p Packet, h TCP, c Cause) {
 	return p, h, ParseTCP(b, &p, &h)
 }
 
+// continues is Count of one head. It holds vectors against Go.
+func continues(t testing.TB, c *Continuation, head []byte, seq Seq) (Flags, bool) {
+	t.Helper()
+	n, flags := c.Count([][]byte{head}, seq, 1)
+	if want, ok := c.next(head, seq); ok != (n == 1) || ok && flags != want {
+		t.Fatalf("%x behind %x: %d, %v; without vectors %v, %v", head, c.head, n, flags, ok, want)
+	}
+	return flags, n == 1
+}
+
+// A continuationCase is a kind of packet that is compared.
+type continuationCase struct {
+	ends    [2]string
+	options TCPOptions
+	link    int
+}
+
+// continuationCases have headers of 40 to 114 bytes.
+func continuationCases() (cases []continuationCase) {
+	stamps := TCPOptions{HasTimestamps: true, TSVal: 5, TSEcr: 6}
+	most := stamps
+	most.SACKCount, most.SACK = 3, [4]SACKBlock{{1, 2}, {3, 4}, {5, 6}}
+	for _, ends := range [][2]string{{"192.0.2.1", "192.0.2.2"}, {"2001:db8::1", "2001:db8::2"}} {
+		for _, o := range []TCPOptions{{}, stamps, {SACKCount: 1, SACK: [4]SACKBlock{{1, 2}}}, most} {
+			for _, link := range []int{0, EthernetHeaderLen} {
+				cases = append(cases, continuationCase{ends, o, link})
+			}
+		}
+	}
+	return cases
+}
+
+func (k *continuationCase) head(t testing.TB, seq Seq, ident uint16) []byte {
+	link := []byte("\x02destin\x02source\x08\x00")[:k.link]
+	return append(append([]byte(nil), link...), continuation(t, k.ends[0], k.ends[1], k.options, seq, ident)...)
+}
+
+func (k *continuationCase) of(t testing.TB, first []byte) (Continuation, Packet, TCP) {
+	p, h, cause := both(first[k.link:])
+	if cause != OK {
+		t.Fatal(cause)
+	}
+	c, ok := ContinuationOf(first, k.link, &p, &h)
+	if !ok || c.HeaderLen() != len(first) {
+		t.Fatalf("no continuation of %x", first)
+	}
+	return c, p, h
+}
+
 // TestContinuation changes each byte of a packet's headers to every value: if the
 // packet still counts as the next one, the parsers say so, too.
 func TestContinuation(t *testing.T) {
-	stamps := TCPOptions{HasTimestamps: true, TSVal: 5, TSEcr: 6}
-	for _, ends := range [][2]string{{"192.0.2.1", "192.0.2.2"}, {"2001:db8::1", "2001:db8::2"}} {
-		for _, o := range []TCPOptions{{}, stamps, {SACKCount: 1, SACK: [4]SACKBlock{{1, 2}}}} {
-			first := continuation(t, ends[0], ends[1], o, 100, 0xfffe)
-			p, h, cause := both(first)
-			if cause != OK {
-				t.Fatal(cause)
+	for _, k := range continuationCases() {
+		first := k.head(t, 100, 0xfffe)
+		c, p, h := k.of(t, first)
+		for i, id := range []uint16{0xfffe, 0xffff, 0, 1} {
+			next := k.head(t, Seq(100+i*1000), id)
+			if flags, ok := continues(t, &c, next, Seq(100+i*1000)); !ok || flags != ACK {
+				t.Errorf("%x does not continue %x", next, first)
 			}
-			c, ok := ContinuationOf(first, &p, &h)
-			if !ok || c.HeaderLen() != len(first) {
-				t.Fatalf("no continuation of %x", first)
-			}
-			for i, id := range []uint16{0xfffe, 0xffff, 0, 1} {
-				next := continuation(t, ends[0], ends[1], o, Seq(100+i*1000), id)
-				if flags, ok := c.Next(next, Seq(100+i*1000)); !ok || flags != ACK {
-					t.Errorf("%x does not continue %x", next, first)
-				}
-			}
-			if _, ok := c.Next(first[:len(first)-1], 100); ok {
-				t.Error("part of the headers is enough")
-			}
-			next := continuation(t, ends[0], ends[1], o, 1100, 1)
-			found := 0
-			for _, seal := range []bool{false, true} {
-				for i := range next {
-					for v := range 256 {
-						b := append([]byte(nil), next...)
-						b[i] = byte(v)
-						if seal && p.Version == 4 {
-							sealIPv4(b)
-						}
-						flags, ok := c.Next(b, 1100)
-						if !ok {
-							continue
-						}
-						found++
-						q, g, cause := both(b)
-						if cause != OK || g.Seq != 1100 || g.Flags != flags || flags&^PSH != ACK {
-							t.Fatalf("byte %d = %d: %v, %+v", i, v, cause, g)
-						}
-						q.ID, g.Seq, g.Flags = p.ID, h.Seq, h.Flags
-						if q != p || g != h {
-							t.Fatalf("byte %d = %d: %+v %+v, want %+v %+v", i, v, q, g, p, h)
-						}
+		}
+		if _, ok := continues(t, &c, first[:len(first)-1], 100); ok {
+			t.Error("part of the headers is enough")
+		}
+		next := k.head(t, 1100, 1)
+		found := 0
+		for _, seal := range []bool{false, true} {
+			for i := range next {
+				for v := range 256 {
+					b := append([]byte(nil), next...)
+					b[i] = byte(v)
+					if seal && p.Version == 4 {
+						sealIPv4(b[k.link:])
+					}
+					flags, ok := continues(t, &c, b, 1100)
+					if !ok {
+						continue
+					}
+					found++
+					q, g, cause := both(b[k.link:])
+					if cause != OK || g.Seq != 1100 || g.Flags != flags || flags&^PSH != ACK {
+						t.Fatalf("byte %d = %d: %v, %+v", i, v, cause, g)
+					}
+					q.ID, g.Seq, g.Flags = p.ID, h.Seq, h.Flags
+					if q != p || g != h || string(b[:k.link]) != string(first[:k.link]) {
+						t.Fatalf("byte %d = %d: %+v %+v, want %+v %+v", i, v, q, g, p, h)
 					}
 				}
 			}
-			// Each byte as it is, PSH, and what is in the TCP checksum.
-			if least := 2 * (len(next) + 1 + 2*255); found < least {
-				t.Errorf("%d of the packets continue, want at least %d", found, least)
+		}
+		// Each byte as it is, PSH, and what is in the TCP checksum.
+		if least := 2 * (len(next) + 1 + 2*255); found < least {
+			t.Errorf("%d of the packets continue, want at least %d", found, least)
+		}
+	}
+}
+
+// TestContinuationCount: the count ends with the first that does not continue, and what
+// that and those behind it have is not in the flags.
+func TestContinuationCount(t *testing.T) {
+	const many, start = 7, 0xffffffff - 2500 // sequence numbers wrap
+	for _, k := range continuationCases() {
+		first := k.head(t, 100, 0)
+		c, _, _ := k.of(t, first)
+		var heads [][]byte
+		for i := range many {
+			seq := uint32(start)
+			heads = append(heads, append(k.head(t, Seq(seq+uint32(i)*1000), uint16(i)), "payload"...))
+		}
+		for bad := range many + 1 {
+			for push := range many {
+				heads[push][c.l4+flagsOffset] |= byte(PSH)
+				if bad < many {
+					heads[bad][c.l4] ^= 1
+				}
+				n, flags := c.Count(heads, start, 1000)
+				if want := push < bad; n != bad || flags.Has(PSH) != want || n > 0 && !flags.Has(ACK) {
+					t.Errorf("%d of %d, %v: number %d differs, %d has PSH", n, many, flags, bad, push)
+				}
+				if bad < many {
+					heads[bad][c.l4] ^= 1
+				}
+				heads[push][c.l4+flagsOffset] &^= byte(PSH)
 			}
 		}
+		if n, _ := c.Count(heads, start, 1001); n != 1 {
+			t.Errorf("%d that are 1000 apart continue with steps of 1001", n)
+		}
+		if n, flags := c.Count(nil, start, 1000); n != 0 || flags != 0 {
+			t.Errorf("%d of none, %v", n, flags)
+		}
+	}
+}
+
+// TestContinuationIdent takes all that identification and checksum can change to and be
+// congruent, and what is next to it.
+func TestContinuationIdent(t *testing.T) {
+	k := continuationCases()[0]
+	words := []uint16{0, 1, 2, 0xff, 0x100, 0x7fff, 0xfeff, 0xff00, 0xfffd, 0xfffe, 0xffff}
+	same := 0
+	set := func(b []byte, id, sum uint16) {
+		binary.BigEndian.PutUint16(b[4:], id)
+		binary.BigEndian.PutUint16(b[10:], sum)
+	}
+	for i := range len(words) * len(words) {
+		first := k.head(t, 100, 0)
+		p, h, _ := both(first)
+		set(first, words[i%len(words)], words[i/len(words)])
+		c, _ := ContinuationOf(first, 0, &p, &h)
+		for j := range len(words) * len(words) {
+			next := k.head(t, 100, 0)
+			set(next, words[j%len(words)], words[j/len(words)])
+			want := (int(words[i%len(words)])+int(words[i/len(words)])-int(words[j%len(words)])-int(words[j/len(words)]))%0xffff == 0
+			if _, ok := continues(t, &c, next, 100); ok != want {
+				t.Fatalf("%x behind %x: %v, want %v", next, first, ok, want)
+			}
+			if want {
+				same++
+			}
+		}
+	}
+	if same < 3*len(words) {
+		t.Errorf("%d of the pairs are congruent", same)
+	}
+}
+
+// FuzzContinuation holds vectors against Go, with headers that no parser has seen: they
+// are compared in the same way, whatever they mean.
+func FuzzContinuation(f *testing.F) {
+	for _, k := range continuationCases() {
+		f.Add(k.head(f, 100, 7), k.head(f, 1100, 8), k.link > 0, k.ends[0][0] != '1', uint8(5), uint8(1), uint32(1100), uint16(1000))
+	}
+	f.Fuzz(func(t *testing.T, first, next []byte, ethernet, ipv6 bool, at, with uint8, seq uint32, step uint16) {
+		p, link := Packet{Version: 4, L4Offset: IPv4HeaderLen}, 0
+		if ipv6 {
+			p = Packet{Version: 6, L4Offset: IPv6HeaderLen}
+		}
+		if ethernet {
+			link = EthernetHeaderLen
+		}
+		n := len(first) - link
+		if n < p.L4Offset+TCPHeaderLen || n > p.L4Offset+60 {
+			return
+		}
+		c, ok := ContinuationOf(first, link, &p, &TCP{PayloadOffset: n &^ 3})
+		if !ok {
+			t.Fatal("no continuation")
+		}
+		like := append([]byte(nil), first...) // of which the fuzzer need not guess all
+		binary.BigEndian.PutUint32(like[c.l4+4:], seq)
+		changed := append([]byte(nil), like...)
+		changed[int(at)%len(changed)] ^= with
+		second := append([]byte(nil), like...)
+		binary.BigEndian.PutUint32(second[c.l4+4:], seq+uint32(step))
+		for _, head := range [][]byte{like, changed, second, next, nil} {
+			continues(t, &c, head, Seq(seq))
+		}
+		if n, _ := c.Count([][]byte{like, second, changed}, Seq(seq), int(step)); n < 2 {
+			t.Fatalf("%d of %x", n, like)
+		}
+	})
+}
+
+func BenchmarkContinuation(b *testing.B) {
+	for _, k := range continuationCases() {
+		first := k.head(b, 100, 7)
+		c, _, _ := k.of(b, first)
+		var heads [][]byte
+		for i := range 64 {
+			heads = append(heads, k.head(b, Seq(1100+i*1000), uint16(i)))
+		}
+		b.Run(strconv.Itoa(len(first)), func(b *testing.B) {
+			for b.Loop() {
+				if n, _ := c.Count(heads, 1100, 1000); n != len(heads) {
+					b.Fatal(n)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(heads)), "ns/head")
+		})
 	}
 }
 
@@ -118,7 +283,7 @@ func TestContinuationOfOptions(t *testing.T) {
 	if cause != OK {
 		t.Fatal(cause)
 	}
-	if _, ok := ContinuationOf(long, &p, &h); ok {
+	if _, ok := ContinuationOf(long, 0, &p, &h); ok {
 		t.Error("IP options are not compared")
 	}
 }

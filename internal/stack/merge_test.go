@@ -329,3 +329,43 @@ func TestMergedPush(t *testing.T) {
 		}
 	}
 }
+
+// TestMergedOdd: what is beyond the window is judged segment by segment, and what is behind
+// a packet in its frame is no payload.
+func TestMergedOdd(t *testing.T) {
+	for seed := range uint64(32) {
+		w := newTwins(t, seed)
+		headers := len(w.packet(w.h, nil))
+		w.lay = [][]layout{{whole}, {{headers, []int{4096}}}}[seed/16%2]
+		segments := func(n int) (batch [][]byte) {
+			for range n {
+				batch = append(batch, w.packet(w.h, pattern(int(w.h.Seq), 1448)))
+				w.h.Seq = w.h.Seq.Add(1448)
+			}
+			return batch
+		}
+		batch := segments(7)
+		for _, i := range []int{2, 3, 5} {
+			batch[i] = append(batch[i], "behind the packet"...)
+		}
+		w.round(0, batch)
+		if n := w.rigs[0].stack.Stats().Merged; n != 1 { // the second
+			t.Errorf("seed %d: %d segments merged with padded ones among them, want 1", seed, n)
+		}
+		w.take()
+		before := w.rigs[0].stack.Stats()
+		w.round(0, segments(150))
+		s := w.rigs[0].stack.Stats()
+		if s.TCP.Drops.BeyondWindow == before.TCP.Drops.BeyondWindow {
+			t.Errorf("seed %d: nothing is beyond the window", seed)
+		}
+		inside := (s.TCP.ZeroCopyBytes - before.TCP.ZeroCopyBytes) / 1448
+		if n := s.Merged - before.Merged; n != inside-1 {
+			t.Errorf("seed %d: %d segments merged with one, of %d in the window", seed, n, inside)
+		}
+		w.take()
+		for i, r := range w.rigs {
+			r.end(w.conns[i])
+		}
+	}
+}

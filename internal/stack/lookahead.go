@@ -55,22 +55,26 @@ func (l *lookahead) look(s *Stack, first int, frames []driver.Frame) {
 		key := tupleOf(ends)
 		r := &l.runs[l.n]
 		r.first, r.hash = first+i, s.conns.hasher.Hash(&key)
-		l.loaded += s.conns.home(r.hash).hash
 		l.n++
 	}
 	l.end = first + i
 	runs := l.runs[:l.n]
+	var x uint64
+	for i := range runs {
+		x += s.conns.home(runs[i].hash).hash
+	}
 	for i := range runs {
 		r := &runs[i]
 		if r.conn = s.conns.likely(r.hash); r.conn != nil {
-			l.loaded += r.conn.Load()
+			x += r.conn.Load()
 		}
 	}
 	for i := range runs {
 		if c := runs[i].conn; c != nil {
-			l.loaded += c.LoadQueue()
+			x += c.LoadQueue()
 		}
 	}
+	l.loaded += x
 }
 
 // conn is the connection of t with key, which the i-th frame of the batch has; nil if there

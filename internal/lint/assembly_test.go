@@ -11,8 +11,10 @@ import (
 
 // assembly are the files written in assembly. No compiler, race detector or bounds
 // check looks at what they do, so there is one for what Go can't say, or says much
-// too slowly (ADR 12, 13): enter a new one here, and think.
+// too slowly (ADR 12 to 14): enter a new one here, and think.
 var assembly = []string{
+	"internal/prefetch/lines_amd64.s",
+	"internal/prefetch/lines_arm64.s",
 	"internal/wire/continue_amd64.s",
 	"internal/wire/sum_amd64.s",
 	"lab/tsc_amd64.s", // reads a register

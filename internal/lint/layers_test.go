@@ -50,17 +50,17 @@ var layers = []layer{
 	{"internal/ifq", []string{"internal/buf"}},
 	{"internal/stack", []string{
 		"internal/stack/ip", "internal/stack/tcp", "internal/stack/udp", "internal/buf",
-		"internal/wire", "internal/driver", "internal/sockq", "internal/park", "internal/mono",
+		"internal/wire", "internal/driver", "internal/sockq", "internal/park", "internal/mono", "internal/prefetch",
 	}},
 	{"internal/stack/tcp", []string{
 		"internal/stack/ip", "internal/buf", "internal/wire", "internal/sockq", "internal/park", "internal/mono",
-		"internal/reuse",
+		"internal/reuse", "internal/prefetch",
 	}},
 	{"internal/stack/udp", []string{
 		"internal/stack/ip", "internal/buf", "internal/wire", "internal/sockq", "internal/park", "internal/mono",
 	}},
 	{"internal/stack/ip", []string{"internal/wire", "internal/buf", "internal/driver", "internal/mono"}},
-	{"internal/sockq", []string{"internal/park", "internal/buf", "internal/reuse"}},
+	{"internal/sockq", []string{"internal/park", "internal/buf", "internal/reuse", "internal/prefetch"}},
 
 	{"internal/driver/xdp/endtoend", []string{"internal/..."}}, // tests: the driver under its engine
 	{"internal/driver/xdp", []string{
@@ -74,6 +74,7 @@ var layers = []layer{
 	}},
 
 	{"internal/buf", nil},
+	{"internal/prefetch", nil},
 	{"internal/uring", []string{"internal/shring"}},
 	{"internal/uring/uringtest", []string{"internal/uring", "internal/shring"}},
 	{"internal/ksock", nil},

@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"github.com/zctap/zctap/internal/buf"
+	"github.com/zctap/zctap/internal/prefetch"
 	"github.com/zctap/zctap/internal/reuse"
 )
 
@@ -99,11 +100,15 @@ func (q *Queue) PublishTo(w *Wakes) {
 	w.add(&q.sleeper)
 }
 
-// Load reads a word of each cache line that a batch will need, so that these are on
-// their way. The result means nothing. Producer only.
-func (q *Queue) Load() uint64 {
-	return q.inBytes.Load() + uint64(q.frags.taken.Load()) + q.outBytes.Load()
+// Prefetch begins to load what a batch with so many frags will need. Producer only.
+func (q *Queue) Prefetch(frags int) {
+	prefetch.Lines(&q.pool, linesFor(frags))
+	prefetch.Lines(&q.mu, 1)
 }
+
+// linesFor is how many cache lines n frags need, from line 1 on, if they begin at the first
+// slot: of the four in a line one lies in line 2.
+func linesFor(n int) int { return 2 + (min(n, chunkLen)+2)/4 }
 
 // Buffered is the number of bytes that a consumer could take now.
 func (q *Queue) Buffered() int {

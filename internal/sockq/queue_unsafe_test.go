@@ -25,6 +25,13 @@ func TestQueueLines(t *testing.T) {
 			t.Errorf("%s: bytes %d to %d, want line %d of %d", f.name, f.from, f.to, f.line, line)
 		}
 	}
+	// What Prefetch has loaded: up to the last of so many frags, and no further.
+	for n := 1; n <= 2*chunkLen; n++ {
+		last := frags + unsafe.Offsetof(q.frags.own) + unsafe.Sizeof(q.frags.own.items[0])*uintptr(min(n, chunkLen)) - 1
+		if got, want := linesFor(n), int(last/line); got != want {
+			t.Errorf("%d lines for %d frags, want %d", got, n, want)
+		}
+	}
 	// A size class of the runtime's whose objects begin with a line; without the header
 	// that larger ones have.
 	if n := unsafe.Sizeof(q); n != 8*line {

@@ -11,11 +11,11 @@ import (
 func (s *Stack) Deliver(now mono.Time, b *driver.Batch) {
 	s.tx.SetNow(now)
 	s.stats.Frames += uint64(len(b.Frames))
+	if len(b.Frames) > 1 && s.conns.n >= lookFlows {
+		s.ahead.begin(s, b.Frames)
+	}
 	for s.rest = b.Frames; len(s.rest) > 0; {
 		s.at = len(b.Frames) - len(s.rest)
-		if s.at >= s.ahead.end && len(s.rest) > 1 && s.conns.n >= lookFlows {
-			s.ahead.look(s, s.at, s.rest)
-		}
 		f := &s.rest[0]
 		s.rest = s.rest[1:] // merge may take more
 		if c := s.deliver(now, f); c != accepted {

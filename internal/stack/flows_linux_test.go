@@ -171,12 +171,17 @@ func BenchmarkFlowLines(b *testing.B) {
 			}
 			b.ResetTimer()
 			start := cpu(b)
-			for i, at := 0, 0; i < b.N; i += lookRuns {
-				if at+lookRuns > n {
+			s := f.r.stack
+			size := min(flowBatch, n)
+			for i, at := 0, 0; i < b.N; i += size {
+				if at+size > n {
 					at = 0
 				}
-				f.r.stack.ahead.look(f.r.stack, 0, frames[at:at+lookRuns])
-				at += lookRuns
+				s.ahead.begin(s, frames[at:at+size])
+				for k := range size {
+					s.ahead.reach(s, k)
+				}
+				at += size
 			}
 			b.StopTimer()
 			b.ReportMetric(float64(cpu(b)-start)/float64(b.N), "cpu-ns/op")

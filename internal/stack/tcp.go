@@ -17,7 +17,7 @@ func (s *Stack) inputTCP(now mono.Time, f *driver.Frame) cause {
 		return c
 	}
 	key := h.ip.Tuple(h.tcp.SrcPort, h.tcp.DstPort)
-	conn := s.ahead.conn(s.at, &key, &s.conns)
+	conn := s.ahead.conn(s, s.at, &key)
 	var wait *tcp.Wait
 	if conn == nil {
 		wait = s.waits.table.get(&key)

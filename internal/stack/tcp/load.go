@@ -1,15 +1,19 @@
 package tcp
 
-// Load reads a word of each cache line that a segment in order will need, so that
-// these are on their way. The result means nothing.
-func (c *Conn) Load() uint64 {
-	return uint64(c.tuple.Local.Port()) + uint64(c.TimerIndex) + uint64(c.acks.unacked) + uint64(c.snd.una) + uint64(c.rcv.full) + uint64(c.keep.heard)
-}
+import "github.com/zctap/zctap/internal/prefetch"
 
-// LoadQueue is Load for what lies behind pointers, which Load has loaded.
-func (c *Conn) LoadQueue() uint64 {
-	if c.Recv == nil {
-		return 0
+// frontLines is the cache lines at the front of a Conn that a segment in order needs, and
+// its ACK.
+const frontLines = 6
+
+// Prefetch begins to load what of c a segment in order will need.
+func (c *Conn) Prefetch() { prefetch.Lines(c, frontLines) }
+
+// PrefetchQueue is Prefetch for what lies behind pointers, which Prefetch has loaded, for so
+// many segments.
+func (c *Conn) PrefetchQueue(segments int) {
+	if c.Recv != nil {
+		prefetch.Lines(c.account, 1)
+		c.Recv.Prefetch(segments)
 	}
-	return c.Recv.Load() + uint64(c.account.Held())
 }

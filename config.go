@@ -1,11 +1,8 @@
 package zctap
 
 import (
-	"fmt"
 	"net/netip"
 	"os"
-	"strings"
-	"syscall"
 	"time"
 
 	"github.com/zctap/zctap/internal/buf"
@@ -220,34 +217,6 @@ const (
 	defaultRegion       = 32 << 20 // bytes
 	defaultCloseTimeout = 10 * time.Second
 )
-
-// engines is the list of engines to try, in order.
-func (c *Config) engines() ([]string, error) {
-	all := []string{ZCRX, User, Copy}
-	switch c.Engine {
-	case "", Auto:
-		return all, nil
-	case ZCRX, User, Copy:
-		return []string{c.Engine}, nil
-	}
-	return nil, fmt.Errorf("no engine %q: there are %s and %s: %w", c.Engine, Auto, strings.Join(all, ", "), syscall.EINVAL)
-}
-
-// check looks at what no engine does.
-func (c *Config) check() error {
-	switch c.Congestion {
-	case "", CongestionCubic, CongestionReno:
-	default:
-		return fmt.Errorf("no congestion control %q: there are %s and %s: %w", c.Congestion, CongestionCubic, CongestionReno, syscall.EINVAL)
-	}
-	if c.RxQueue < 0 {
-		return fmt.Errorf("Config.RxQueue %d: receive queues are numbered from 0: %w", c.RxQueue, syscall.EINVAL)
-	}
-	if c.SendMemory < 0 {
-		return fmt.Errorf("Config.SendMemory %d: it is a number of bytes, or 0 for the default: %w", c.SendMemory, syscall.EINVAL)
-	}
-	return nil
-}
 
 func (c *Config) buffers() int {
 	if c.Buffers == 0 && c.Memory == nil {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/zctap/zctap/internal/buf"
@@ -53,17 +52,14 @@ func userDevice(c *Config) (*device, error) {
 	case c.wire != nil:
 		return c.wire.device(), nil
 	case c.TUN != nil:
-		return tunDevice(c.TUN)
+		return tunDevice(c.TUN), nil
 	case c.Interface != "":
 		return xdpDevice(c), nil
 	}
 	return nil, fmt.Errorf("%w: no device is named (Config.Interface or Config.TUN)", ErrNotSupported)
 }
 
-func tunDevice(t *TUN) (*device, error) {
-	if t.Name == "" || len(t.Addresses) == 0 {
-		return nil, fmt.Errorf("Config.TUN needs a Name and Addresses: %w", syscall.EINVAL)
-	}
+func tunDevice(t *TUN) *device {
 	return &device{
 		name: t.Name,
 		start: func(e engine.Config) (engine.Engine, error) {
@@ -78,7 +74,7 @@ func tunDevice(t *TUN) (*device, error) {
 			}
 			return startUser(e, d, t.Addresses)
 		},
-	}, nil
+	}
 }
 
 func openTUN(t *TUN, pool *buf.Pool) (driver.Driver, error) {

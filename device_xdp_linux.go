@@ -2,10 +2,8 @@ package zctap
 
 import (
 	"errors"
-	"fmt"
 	"net/netip"
 	"sync"
-	"syscall"
 
 	"github.com/zctap/zctap/internal/driver/xdp"
 	"github.com/zctap/zctap/internal/engine"
@@ -52,10 +50,7 @@ type shared struct {
 
 // open takes the parts up in the order in which they need each other.
 func (s *shared) open(c *Config, x *XDPConfig, e engine.Config) (_ *xdpEngine, err error) {
-	mode, attach, err := x.modes()
-	if err != nil {
-		return nil, err
-	}
+	mode, attach := x.modes()
 	s.claims = map[*hostPort]struct{}{}
 	if s.ns, err = netns.Current(); err != nil {
 		return nil, err
@@ -159,17 +154,15 @@ func (s *shared) close() (err error) {
 	return err
 }
 
-// modes are what Mode means to driver and program.
-func (x *XDPConfig) modes() (xdp.Mode, steer.Mode, error) {
+// modes are what Mode, which has been checked, means to driver and program.
+func (x *XDPConfig) modes() (xdp.Mode, steer.Mode) {
 	switch x.Mode {
-	case "":
-		return xdp.Auto, steer.Auto, nil
 	case XDPZeroCopy:
-		return xdp.ZeroCopy, steer.Native, nil
+		return xdp.ZeroCopy, steer.Native
 	case XDPCopy:
-		return xdp.Copy, steer.Native, nil
+		return xdp.Copy, steer.Native
 	case XDPGeneric:
-		return xdp.Copy, steer.Generic, nil
+		return xdp.Copy, steer.Generic
 	}
-	return 0, 0, fmt.Errorf("Config.XDP.Mode %q: there are %q, %q and %q: %w", x.Mode, XDPZeroCopy, XDPCopy, XDPGeneric, syscall.EINVAL)
+	return xdp.Auto, steer.Auto
 }

@@ -61,14 +61,28 @@ func TestOpenRefuses(t *testing.T) {
 		{"no device node", zctap.Config{Engine: zctap.User, TUN: &zctap.TUN{
 			Name: "x", Device: "/nonexistent", Addresses: tun.Addresses}}, os.ErrNotExist, "/nonexistent"},
 		{"too many buffers", zctap.Config{Engine: zctap.Copy, Buffers: 65537}, syscall.EINVAL, "65536"},
-		{"a negative number of buffers", zctap.Config{Engine: zctap.Copy, Buffers: -1}, syscall.EINVAL, "-1 buffers"},
+		{"a negative number of buffers", zctap.Config{Engine: zctap.Copy, Buffers: -1}, syscall.EINVAL, "Config.Buffers -1"},
 		{"an odd buffer size", zctap.Config{Engine: zctap.Copy, BufferSize: 5000}, syscall.EINVAL, "5000"},
 		{"memory that is not aligned", zctap.Config{Engine: zctap.Copy, Memory: mem[1 : 1+32*page]}, syscall.EINVAL, "aligned"},
 		{"memory of half a buffer", zctap.Config{Engine: zctap.Copy, Memory: mem[:page+page/2]}, syscall.EINVAL, "whole number"},
 		{"memory that can't be written", zctap.Config{Engine: zctap.Copy, Memory: readOnly}, syscall.EFAULT, "writable"},
 		{"a negative queue", zctap.Config{Engine: zctap.Copy, RxQueue: -1}, syscall.EINVAL, "RxQueue -1"},
 		{"negative memory to send from", zctap.Config{Engine: zctap.Copy, SendMemory: -1}, syscall.EINVAL, "SendMemory -1"},
-		{"queue out of range", zctap.Config{Engine: zctap.Copy, RxQueue: 1 << 16}, syscall.EINVAL, "65536"},
+		{"queue out of range", zctap.Config{Engine: zctap.Copy, RxQueue: 1 << 16}, syscall.EINVAL, "65535"},
+		{"no memory", zctap.Config{Engine: zctap.Copy, Memory: []byte{}}, syscall.EINVAL, "room for 0 buffers"},
+		{"other buffers than the memory's", zctap.Config{Engine: zctap.Copy, Memory: mem, Buffers: 5}, syscall.EINVAL, "leave Buffers 0"},
+		{"a negative bound", zctap.Config{Engine: zctap.Copy, MaxHeld: -1}, syscall.EINVAL, "MaxHeld -1"},
+		{"a negative time-out", zctap.Config{Engine: zctap.Copy, CloseTimeout: -1}, syscall.EINVAL, "CloseTimeout -1ns"},
+		{"two devices", zctap.Config{Engine: zctap.User, Interface: "lo", TUN: &zctap.TUN{Name: "x", Addresses: tun.Addresses}}, syscall.EINVAL, "exclude each other"},
+		{"a negative MTU", zctap.Config{Engine: zctap.User, TUN: &zctap.TUN{Name: "x", Addresses: tun.Addresses, MTU: -1}}, syscall.EINVAL, "MTU -1"},
+		{"an address that is none", zctap.Config{Engine: zctap.User, TUN: &zctap.TUN{Name: "x", Addresses: make([]netip.Prefix, 1)}}, syscall.EINVAL, "10.88.0.2/24"},
+		{"an unknown mode", zctap.Config{Engine: zctap.User, Interface: "lo", XDP: &zctap.XDPConfig{Mode: "native"}}, syscall.EINVAL, `Config.XDP.Mode "native"`},
+		{"a queue twice", zctap.Config{Engine: zctap.User, Interface: "lo", XDP: &zctap.XDPConfig{Queues: []int{1, 1}}}, syscall.EINVAL, "[1 1]"},
+		{"too many rings", zcrxNoDevice(func(z *zctap.ZCRXConfig) { z.Rings = 33 }), syscall.EINVAL, "Rings 33"},
+		{"a negative reserve", zcrxNoDevice(func(z *zctap.ZCRXConfig) { z.Reserve = -1 }), syscall.EINVAL, "Reserve -1"},
+		{"negative buffers of the NIC's", zcrxNoDevice(func(z *zctap.ZCRXConfig) { z.DeviceBufferSize = -1 }), syscall.EINVAL, "DeviceBufferSize -1"},
+		{"a negative number of areas", zcrxNoDevice(func(z *zctap.ZCRXConfig) { z.Areas = -1 }), syscall.EINVAL, "Areas -1"},
+		{"a negative descriptor", zcrxNoDevice(func(z *zctap.ZCRXConfig) { z.DMABuf = -1 }), syscall.EINVAL, "DMABuf -1"},
 	} {
 		regions := buf.LiveRegions()
 		q, err := zctap.Open(c.config)
@@ -117,6 +131,30 @@ func TestAutoSaysWhy(t *testing.T) {
 	}
 	if q.Engine() != zctap.Copy || !slices.Equal(passed, []string{zctap.ZCRX, zctap.User}) {
 		t.Errorf("engine %s, passed over %v", q.Engine(), passed)
+	}
+}
+
+// TestAutoRefuses: to Auto a wrong Config is a mistake, and no obstacle that it could fall
+// back from.
+func TestAutoRefuses(t *testing.T) {
+	for _, c := range []zctap.Config{
+		{Buffers: -1},
+		{BufferSize: 5000},
+		{Memory: make([]byte, 100)},
+		{MaxHeld: -1},
+		{TUN: &zctap.TUN{}},
+		{XDP: &zctap.XDPConfig{Mode: "native"}},
+		{ZCRX: &zctap.ZCRXConfig{Rings: 99}},
+	} {
+		q, err := zctap.Open(c)
+		if err == nil {
+			t.Errorf("%+v: opened %s", c, q.Engine())
+			q.Close()
+			continue
+		}
+		if !errors.Is(err, syscall.EINVAL) || errors.Is(err, zctap.ErrNotSupported) || !strings.HasPrefix(err.Error(), "zctap: open: Config.") {
+			t.Errorf("%+v: %v", c, err)
+		}
 	}
 }
 

@@ -118,8 +118,11 @@ func (x *XDPConfig) check() error {
 		return wrong("XDP.Mode %q: there are %q, %q and %q", x.Mode, XDPZeroCopy, XDPCopy, XDPGeneric)
 	}
 	for i, q := range x.Queues {
-		if q < 0 || slices.Contains(x.Queues[:i], q) {
-			return wrong("XDP.Queues %v: receive queues are numbered from 0, and each is named once", x.Queues)
+		switch {
+		case q < 0:
+			return wrong("XDP.Queues: queue %d: receive queues are numbered from 0 (see `ethtool -l`)", q)
+		case slices.Contains(x.Queues[:i], q):
+			return wrong("XDP.Queues: queue %d is listed twice", q)
 		}
 	}
 	return nil

@@ -1,6 +1,7 @@
 package zctap
 
 import (
+	"fmt"
 	"math"
 	"net"
 	"net/netip"
@@ -85,7 +86,7 @@ func (q *Queue) arm(s *sockq.Source, userData uint64, closed bool) error {
 	case closed:
 		return net.ErrClosed
 	case s.Armed():
-		return syscall.EBUSY
+		return fmt.Errorf("it is armed already: %w", syscall.EBUSY)
 	}
 	s.Arm(q.cq, userData)
 	return nil
@@ -123,7 +124,7 @@ func (q *Queue) ArmNotices(userData uint64) error {
 // with the reason.
 func (q *Queue) Wait(cqes []Completion) (n int, err error) {
 	if len(cqes) == 0 {
-		return 0, q.opError("wait", syscall.EINVAL)
+		return 0, q.opError("wait", errNoRoom)
 	}
 	if err := q.mayWait(); err != nil {
 		return 0, q.opError("wait", err)
@@ -136,6 +137,9 @@ func (q *Queue) Wait(cqes []Completion) (n int, err error) {
 			}
 			return again, n < len(cqes)
 		})
+		if err == syscall.EBUSY {
+			err = errHandled
+		}
 		if err != nil {
 			return 0, q.opError("wait", err)
 		}

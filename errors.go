@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"strings"
+	"syscall"
 )
 
 // ErrNotSupported says that this system, device or version of zctap can't do
@@ -56,3 +58,38 @@ func (e *OpError) Timeout() bool {
 func (e *OpError) Temporary() bool { return e.Timeout() }
 
 var _ net.Error = (*OpError)(nil)
+
+// What a caller did wrong, beside the errno that it is.
+var (
+	errNoRoom  = fmt.Errorf("no room to receive into: give it at least one to fill, and a limit of 1 or more: %w", syscall.EINVAL)
+	errHandled = fmt.Errorf("there is a handler, which gets the completions (Queue.Handle): %w", syscall.EBUSY)
+	errNoHost  = fmt.Errorf("the address names no host to connect to: %w", syscall.EDESTADDRREQ)
+)
+
+// noRoom is errNoRoom if that is what err, of a receive call, is about.
+func noRoom(err error, none bool) error {
+	if none && err == syscall.EINVAL {
+		return errNoRoom
+	}
+	return err
+}
+
+// bindError is err, of binding a socket to address, with what can be done about it.
+func (q *Queue) bindError(network string, address netip.AddrPort, err error) error {
+	port := address.Port()
+	switch {
+	case errors.Is(err, syscall.EACCES) && port > 0 && port < 1024:
+		err = fmt.Errorf("%w (ports below net.ipv4.ip_unprivileged_port_start, 1024 by default, need CAP_NET_BIND_SERVICE)", err)
+	case errors.Is(err, syscall.EADDRINUSE) && port > 0 && q.Engine() != User:
+		err = fmt.Errorf("%w (see `ss -an%cp sport = :%d`)", err, network[0], port)
+	}
+	return addressError(network, address, err)
+}
+
+// addressError is err with the address that it is about.
+func addressError(network string, address netip.AddrPort, err error) error {
+	if !address.Addr().IsValid() { // all of them
+		return fmt.Errorf("%s :%d: %w", network, address.Port(), err)
+	}
+	return fmt.Errorf("%s %v: %w", network, address, err)
+}

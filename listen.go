@@ -46,7 +46,7 @@ func (q *Queue) listen(network, address string) (*Listener, error) {
 	}
 	l, err := q.engine.Listen(network, addrs[0], defaultBacklog)
 	if err != nil {
-		return nil, err
+		return nil, q.bindError(network, addrs[0], err)
 	}
 	ln := &Listener{q: q, l: l, bl: l.Backlog()}
 	ln.bl.Owner = ln
@@ -137,7 +137,7 @@ func (q *Queue) dial(ctx context.Context, network, address string) (*Conn, error
 	if err := errors.Join(isStream(network), q.mayWait()); err != nil {
 		return nil, err
 	}
-	addrs, err := resolve(ctx, network, address)
+	addrs, err := resolveRemote(ctx, network, address)
 	if err != nil {
 		return nil, err
 	}
@@ -146,6 +146,7 @@ func (q *Queue) dial(ctx context.Context, network, address string) (*Conn, error
 		if c, err = q.engine.Dial(ctx, network, netip.AddrPort{}, a); err == nil {
 			return newConn(q, c), nil
 		}
+		err = addressError(network, a, err)
 		if ctx.Err() != nil {
 			break
 		}

@@ -32,38 +32,50 @@ var (
 // what is sent to all hosts of an IPv4 network, or of the wire (255.255.255.255); over
 // AF_XDP in one frame only.
 func (q *Queue) ListenPacket(network, address string) (*PacketConn, error) {
-	c, err := q.packetConn(context.Background(), network, address, "")
+	c, err := q.listenPacket(network, address)
 	return c, q.opError("listen", err)
 }
 
 // DialPacket makes a UDP socket that exchanges datagrams with address only.
 func (q *Queue) DialPacket(network, address string) (*PacketConn, error) {
-	c, err := q.packetConn(context.Background(), network, "", address)
+	c, err := q.dialPacket(network, address)
 	return c, q.opError("dial", err)
 }
 
-func (q *Queue) packetConn(ctx context.Context, network, laddr, raddr string) (*PacketConn, error) {
+func (q *Queue) listenPacket(network, address string) (*PacketConn, error) {
 	if err := errors.Join(isDatagram(network), q.mayWait()); err != nil {
 		return nil, err
 	}
-	var ends [2]netip.AddrPort
-	for i, a := range []string{laddr, raddr} {
-		if a == "" {
-			continue
-		}
-		addrs, err := resolve(ctx, network, a)
-		if err != nil {
-			return nil, err
-		}
-		ends[i] = addrs[0]
-	}
-	c, err := q.engine.ListenPacket(network, ends[0], ends[1])
+	addrs, err := resolve(context.Background(), network, address)
 	if err != nil {
 		return nil, err
 	}
+	c, err := q.engine.ListenPacket(network, addrs[0], netip.AddrPort{})
+	if err != nil {
+		return nil, q.bindError(network, addrs[0], err)
+	}
+	return newPacketConn(q, c), nil
+}
+
+func (q *Queue) dialPacket(network, address string) (*PacketConn, error) {
+	if err := errors.Join(isDatagram(network), q.mayWait()); err != nil {
+		return nil, err
+	}
+	addrs, err := resolveRemote(context.Background(), network, address)
+	if err != nil {
+		return nil, err
+	}
+	c, err := q.engine.ListenPacket(network, netip.AddrPort{}, addrs[0])
+	if err != nil {
+		return nil, addressError(network, addrs[0], err)
+	}
+	return newPacketConn(q, c), nil
+}
+
+func newPacketConn(q *Queue, c engine.PacketConn) *PacketConn {
 	pc := &PacketConn{q: q, c: c, rx: c.Queue()}
 	pc.rx.Owner = pc
-	return pc, nil
+	return pc
 }
 
 // Close closes the socket; datagrams not received are dropped.

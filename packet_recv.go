@@ -62,7 +62,7 @@ func (c *PacketConn) RecvFromZC(iovs []Iov, dgrams []Datagram) (n int, err error
 		n, _, err = c.rx.Recv(inner(iovs), messages(dgrams))
 	}
 	if err != nil {
-		return 0, c.q.opError("recv", err)
+		return 0, c.q.opError("recv", noRoom(err, len(iovs) == 0 || len(dgrams) == 0))
 	}
 	c.q.recvCalls.Add(1)
 	return n, nil

@@ -1,6 +1,7 @@
 package zctap
 
 import (
+	"encoding/json"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -31,17 +32,25 @@ type Queue struct {
 
 	closed    atomic.Bool
 	closeOnce sync.Once
-	closeErr  error
 }
 
 // A Reason says why an engine was passed over.
 type Reason struct {
-	Engine string
-	Err    error
+	Engine string // its name, such as ZCRX
+	Err    error  // the obstacle
 }
 
 // String is "engine: reason".
 func (r Reason) String() string { return r.Engine + ": " + r.Err.Error() }
+
+// MarshalJSON is {"engine": ..., "reason": ...}, for logs: an error by itself has no
+// fields to encode.
+func (r Reason) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Engine string `json:"engine"`
+		Reason string `json:"reason"`
+	}{r.Engine, r.Err.Error()})
+}
 
 // Engine is the name of the engine that was chosen: "zcrx", "user" or "copy".
 func (q *Queue) Engine() string { return q.engine.Name() }

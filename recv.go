@@ -28,7 +28,7 @@ func (c *Conn) RecvZCMax(iovs []Iov, limit int) (n int, err error) {
 		n, err = c.rx.Recv(inner(iovs), limit)
 	}
 	if err != nil {
-		return 0, c.q.opError("recv", err)
+		return 0, c.q.opError("recv", noRoom(err, len(iovs) == 0 || limit < 1))
 	}
 	c.q.recvCalls.Add(1)
 	return n, nil

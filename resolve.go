@@ -20,10 +20,22 @@ func isOneOf(network string, known ...string) error {
 	return fmt.Errorf("%w (want %s)", net.UnknownNetworkError(network), strings.Join(known, ", "))
 }
 
+// resolveRemote is resolve for an address to connect to, which needs a host.
+func resolveRemote(ctx context.Context, network, address string) ([]netip.AddrPort, error) {
+	addrs, err := resolve(ctx, network, address)
+	if err == nil && !addrs[0].Addr().IsValid() {
+		return nil, addressError(network, addrs[0], errNoHost)
+	}
+	return addrs, err
+}
+
 // resolve turns "host:port" into addresses for network, by the system's
 // resolver where host is a name. An empty host is an invalid address with the
-// port: all addresses of the engine.
+// port: all addresses of the engine. As in package net "" is ":0".
 func resolve(ctx context.Context, network, address string) ([]netip.AddrPort, error) {
+	if address == "" {
+		address = ":0"
+	}
 	host, service, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, err

@@ -2,10 +2,8 @@ package sockq
 
 import (
 	"net"
-	"os"
 	"sync"
 	"sync/atomic"
-	"syscall"
 
 	"github.com/zctap/zctap/internal/park"
 	"github.com/zctap/zctap/internal/reuse"
@@ -51,7 +49,7 @@ func (b *Backlog[T]) Accept() (c T, err error) {
 	b.mu.Lock()
 	defer b.leave()
 	if b.Armed() {
-		return c, os.NewSyscallError("accept", syscall.EBUSY)
+		return c, errArmed
 	}
 	if err := b.Park(); err != nil {
 		return c, err

@@ -1,6 +1,7 @@
 package sockq
 
 import (
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -21,6 +22,9 @@ type Source struct {
 	queued   atomic.Bool        // linked, or in the consumer's hands and not yet looked at
 	cq       atomic.Pointer[CQ] // last: see Queue
 }
+
+// errArmed is for who wants to receive from an armed source.
+var errArmed = fmt.Errorf("it is armed: what arrives goes to Queue.Wait, or to the handler: %w", syscall.EBUSY)
 
 // Arm makes s complete on cq with userData, from now on and until Disarm. The
 // caller raises s if it has something already. A source completes on one CQ

@@ -3,7 +3,6 @@ package sockq
 import (
 	"net"
 	"net/netip"
-	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -168,7 +167,7 @@ func (q *Datagrams) Recv(dst []buf.Iov, msgs []Message) (n, iovs int, err error)
 	q.mu.Lock()
 	defer q.leave()
 	if q.Armed() {
-		return 0, 0, os.NewSyscallError("recvmsg", syscall.EBUSY)
+		return 0, 0, errArmed
 	}
 	for {
 		if err := q.Park(); err != nil {

@@ -2,7 +2,6 @@ package sockq
 
 import (
 	"net"
-	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -203,7 +202,7 @@ func (q *Queue) Read(p []byte) (n int, err error) {
 // wait returns when there is payload or an end; the caller holds mu.
 func (q *Queue) wait() error {
 	if q.Armed() {
-		return os.NewSyscallError("recv", syscall.EBUSY)
+		return errArmed
 	}
 	return q.Park()
 }

@@ -43,7 +43,7 @@ func (s *Stack) Listen(network string, addr netip.AddrPort, full func() bool, ac
 			return nil, fmt.Errorf("all ports at %v are in use: %w", addr.Addr(), syscall.EADDRINUSE)
 		}
 	case !free(port):
-		return nil, fmt.Errorf("%v: %w", addr, syscall.EADDRINUSE)
+		return nil, fmt.Errorf("port %d: %w", port, syscall.EADDRINUSE)
 	}
 	l := &Listener{
 		Listener: tcp.Listener{

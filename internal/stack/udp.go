@@ -140,7 +140,7 @@ func (s *Stack) ListenPacket(network string, local, remote netip.AddrPort) (*udp
 			return nil, fmt.Errorf("all ports at %v are in use: %w", local.Addr(), syscall.EADDRINUSE)
 		}
 	case !free(port):
-		return nil, fmt.Errorf("%v: %w", local, syscall.EADDRINUSE)
+		return nil, fmt.Errorf("port %d: %w", port, syscall.EADDRINUSE)
 	}
 	addr := netip.AddrPortFrom(anyOr(local.Addr(), v6), port)
 	return s.newSocket(addr, netip.AddrPort{}, localKeys(wire.ProtoUDP, addr, v4, v6)), nil

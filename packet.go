@@ -114,6 +114,19 @@ func (c *PacketConn) SetReadDeadline(t time.Time) error {
 	return nil
 }
 
+// SetReadBuffer sets how much the kernel keeps of what came and was not received yet
+// (SO_RCVBUF), in bytes of its memory, of which each datagram takes some hundred beside its
+// payload. What comes when that is full is lost, and counted as datagram-no-room-in-kernel.
+// Without CAP_NET_ADMIN the kernel gives no more than net.core.rmem_max, without a word.
+// Engine User receives into the region at once, whose size is what counts: nothing is set.
+// Errors: EINVAL for less than a byte, net.ErrClosed.
+func (c *PacketConn) SetReadBuffer(bytes int) error {
+	if c.rx.Closed() {
+		return c.q.opError("set", net.ErrClosed)
+	}
+	return c.q.opError("set", c.c.SetReadBuffer(bytes))
+}
+
 // SetWriteDeadline is for the writes.
 func (c *PacketConn) SetWriteDeadline(t time.Time) error {
 	if c.rx.Closed() {

@@ -97,6 +97,9 @@ type PacketConn interface {
 	SetWriteDeadline(t time.Time)
 	// SetTrafficClass sets DSCP and ECN of what is sent.
 	SetTrafficClass(tc uint8) error
+	// SetReadBuffer sets the kernel's receive buffer, in bytes of its memory. EINVAL
+	// under 1. Without meaning where the engine receives into the region at once.
+	SetReadBuffer(bytes int) error
 	// JoinGroup receives what is sent to group, an address of 224.0.0.0/4 or
 	// ff00::/8, on the engine's interface. EADDRINUSE if joined already, ENOBUFS
 	// for too many. LeaveGroup takes it back; EADDRNOTAVAIL if not joined.

@@ -107,6 +107,19 @@ func (s *Socket) ReceiveBuffer() (n int, err error) {
 	return n, err
 }
 
+// SetReceiveBuffer sets what ReceiveBuffer tells, to twice as many bytes: half is for what
+// the kernel keeps beside payload (socket(7), SO_RCVBUF). Without CAP_NET_ADMIN
+// net.core.rmem_max bounds it, without a word. EINVAL under 1.
+func (s *Socket) SetReceiveBuffer(bytes int) error {
+	if bytes < 1 || bytes > math.MaxInt32/2 {
+		return fmt.Errorf("receive buffer of %d bytes: %w", bytes, syscall.EINVAL)
+	}
+	if err := s.setInt("SO_RCVBUFFORCE", unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, bytes); err == nil {
+		return nil
+	}
+	return s.setInt("SO_RCVBUF", unix.SOL_SOCKET, unix.SO_RCVBUF, bytes)
+}
+
 // KernelDrops is how many datagrams the kernel dropped at this socket, above all
 // for want of room in its receive buffer, since it was made. It wraps at 2^32.
 func (s *Socket) KernelDrops() (n uint32, err error) {

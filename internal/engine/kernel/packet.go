@@ -61,6 +61,9 @@ func (p *packetConn) LeaveGroup(group netip.Addr) error { return p.sock.LeaveGro
 // SetTrafficClass implements engine.PacketConn.
 func (p *packetConn) SetTrafficClass(tc uint8) error { return p.sock.SetTrafficClass(tc) }
 
+// SetReadBuffer implements engine.PacketConn.
+func (p *packetConn) SetReadBuffer(bytes int) error { return p.sock.SetReceiveBuffer(bytes) }
+
 // Queue implements engine.PacketConn.
 func (p *packetConn) Queue() *sockq.Datagrams { return p.queue }
 

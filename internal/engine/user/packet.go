@@ -2,11 +2,13 @@ package user
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/zctap/zctap/internal/engine"
@@ -140,6 +142,14 @@ func (p *PacketConn) inEngine(fn func() error) error {
 // SetTrafficClass sets DSCP and ECN of what is sent from now on.
 func (p *PacketConn) SetTrafficClass(tc uint8) error {
 	p.socket.Send.SetTrafficClass(tc)
+	return nil
+}
+
+// SetReadBuffer does nothing: the kernel keeps no datagram of ours.
+func (p *PacketConn) SetReadBuffer(bytes int) error {
+	if bytes < 1 {
+		return fmt.Errorf("read buffer of %d bytes: %w", bytes, syscall.EINVAL)
+	}
 	return nil
 }
 

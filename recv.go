@@ -1,11 +1,6 @@
 package zctap
 
-import (
-	"io"
-	"math"
-	"net"
-	"os"
-)
+import "math"
 
 // RecvZC receives without a copy: it fills iovs with views of payload where it
 // landed, in stream order, and returns how many. It blocks until there is
@@ -45,43 +40,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 	return n, c.q.opError("read", err)
 }
 
-// WriteTo hands everything that is received to w, without a copy on the way,
-// until the peer's end: io.Copy(w, conn) calls it. A file or a net.Conn gets
-// many views in one writev; other writers get one Write a view and must not
-// keep it, as the io.Writer contract says anyhow.
-func (c *Conn) WriteTo(w io.Writer) (total int64, err error) {
-	var (
-		iovs  [64]Iov
-		store [64][]byte
-	)
-	for {
-		n, err := c.RecvZC(iovs[:])
-		if err == io.EOF {
-			return total, nil
-		}
-		if err != nil {
-			return total, err
-		}
-		views := net.Buffers(store[:n])
-		for i := range iovs[:n] {
-			views[i] = iovs[i].Bytes()
-		}
-		k, err := writeViews(w, views)
-		total += k
-		if _, rerr := c.q.Release(iovs[:n]); err == nil {
-			err = rerr
-		}
-		if err != nil {
-			return total, err
-		}
-	}
-}
-
-// writeViews writes all views. net.Buffers knows writev for connections of
-// package net only.
-func writeViews(w io.Writer, views net.Buffers) (int64, error) {
-	if f, ok := w.(*os.File); ok {
-		return writeFile(f, views)
-	}
-	return views.WriteTo(w)
-}
+// Buffered is the number of bytes that wait to be received: what RecvZC and Read would
+// return now. If it stays high, this is a connection whose reader does not keep up. Any
+// goroutine may ask, whether the connection is armed or not.
+func (c *Conn) Buffered() int { return c.rx.Buffered() }

@@ -1,6 +1,7 @@
 package zctap
 
 import (
+	"io"
 	"net"
 	"os"
 	"syscall"
@@ -28,6 +29,9 @@ func writeFile(f *os.File, views net.Buffers) (int64, error) {
 		})
 		if err == nil {
 			err = werr
+		}
+		if err == nil && n == 0 {
+			err = io.ErrShortWrite // and not for ever
 		}
 		if err != nil {
 			return total, &os.PathError{Op: "writev", Path: f.Name(), Err: err}

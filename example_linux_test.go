@@ -32,7 +32,7 @@ func Example() {
 		log.Fatal(err)
 	}
 	defer q.Close()
-	log.Print(q.Engine(), q.Why()) // what was chosen, and why not the others
+	log.Println(q.Engine(), q.Why()) // what was chosen, and why not the others
 
 	ln, err := q.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

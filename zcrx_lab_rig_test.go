@@ -139,6 +139,12 @@ func (g *guest) flows(n int, size int64) []*flow {
 	ln, err := g.q.Listen("tcp", ":0")
 	g.ok(err)
 	defer ln.Close()
+	return g.flowsTo(ln, n, size)
+}
+
+// flowsTo is flows with a listener that stays.
+func (g *guest) flowsTo(ln *zctap.Listener, n int, size int64) []*flow {
+	g.Helper()
 	g.ok(ln.SetDeadline(time.Now().Add(guestPatience)))
 	port := ln.Addr().(*net.TCPAddr).Port
 	at := netip.AddrPortFrom(g.own, uint16(port)).String()

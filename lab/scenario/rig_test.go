@@ -177,8 +177,8 @@ type received struct {
 // events answers the guest's programs (lab-event EVENT DATA). "payload" waits until
 // a receive queue of eth0 has got so many bytes of payload since the job began: "1
 // 10000000", and "received" until all have so many bytes of frames. "queues" and "sent" give the counters of eth0's receive and transmit queues
-// as JSON, "frames" the page frames that each receive queue wrote to, and "now" calls
-// now.
+// as JSON, "frames" the page frames that each receive queue wrote to, "nosplit" has the NIC stop ("on") or go on ("off")
+// splitting headers from payload, and "now" calls now.
 func (r *rig) events(now func()) func(context.Context, lab.Event) ([]byte, error) {
 	start := r.nic.Stats().Rx
 	return func(ctx context.Context, e lab.Event) ([]byte, error) {
@@ -220,6 +220,8 @@ func (r *rig) events(now func()) func(context.Context, lab.Event) ([]byte, error
 				all[q] = r.nic.PayloadFrames(q)
 			}
 			return json.Marshal(all)
+		case "nosplit":
+			return nil, r.nic.SetFaults(gvnic.Faults{NoSplit: string(e.Data) == "on"})
 		case "now":
 			now()
 			return nil, nil

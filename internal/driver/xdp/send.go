@@ -18,10 +18,11 @@ import (
 // an entry for each of its buffers, so that neither can overflow.
 type sender struct {
 	resolver Resolver
-	idle     []uint16 // LIFO: the one sent from last is the warmest
-	flying   int      // buffers in the TX ring or with the kernel
-	pending  bool     // the kernel did not take all of the TX ring
-	short    bool     // the last Send took fewer than all
+	idle     []uint16  // LIFO: the one sent from last is the warmest
+	flying   int       // buffers in the TX ring or with the kernel
+	pending  bool      // the kernel did not take all of the TX ring
+	short    bool      // the last Send took fewer than all
+	stuck    mono.Time // first Send since buffers last came back that left something to send; 0: none
 	counters TxCounters
 
 	unresolved []unresolved     // oldest first
@@ -73,6 +74,9 @@ func (d *Driver) send(now mono.Time, frames []driver.TxFrame) (n int, err error)
 		return 0, err
 	}
 	t, q := &d.tx, d.queues[0]
+	if !t.short && !t.pending {
+		t.stuck = 0 // since the last Send
+	}
 	t.short = false
 	out := t.flying
 	back := d.reap()
@@ -113,6 +117,9 @@ func (d *Driver) send(now mono.Time, frames []driver.TxFrame) (n int, err error)
 	q.tx.Submit(end - start)
 	if end != start && q.tx.NeedsWakeup() || t.pending {
 		d.kick()
+	}
+	if (t.short || t.pending) && t.stuck == 0 {
+		t.stuck = now
 	}
 	return n, d.failed
 }
@@ -255,6 +262,9 @@ func (d *Driver) reap() (back int) {
 		back++
 	}
 	q.completion.Release(n)
+	if back > 0 {
+		t.stuck = 0
+	}
 	return back
 }
 

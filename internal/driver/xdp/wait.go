@@ -13,10 +13,16 @@ import (
 	"github.com/zctap/zctap/internal/mono"
 )
 
-// txRetry is how long Wait waits for a wire that did not take all. There is no
-// event for that: POLLOUT says that the TX ring is not half full, which it also
-// is when it is the device or the completions that lag.
-const txRetry = 100 * time.Microsecond
+// How long Wait waits for a wire that did not take all: txRetry, and as long again as
+// nothing has been sent already, up to maxTxRetry. So a wire that is full for a moment
+// is found free soon, and one that is dead is looked at a hundred times a second until
+// it is given up (stallTime). There is no event for either: POLLOUT says that the TX
+// ring is not half full, which it also is when it is the device or the completions
+// that lag.
+const (
+	txRetry    = 100 * time.Microsecond
+	maxTxRetry = 10 * time.Millisecond
+)
 
 // What Wait polls.
 const (
@@ -92,7 +98,11 @@ func (d *Driver) limit(until mono.Time) *unix.Timespec {
 		left = max(until.Sub(mono.Now()), 0)
 	}
 	if d.link.up && (d.tx.short || d.tx.pending) {
-		left = min(left, txRetry)
+		pause := txRetry
+		if d.tx.stuck != 0 {
+			pause = min(max(mono.Now().Sub(d.tx.stuck), txRetry), maxTxRetry)
+		}
+		left = min(left, pause)
 	}
 	if len(d.tx.unresolved) > 0 {
 		left = min(left, resolvePause)

@@ -127,6 +127,41 @@ func TestWaitForRoom(t *testing.T) {
 	}
 }
 
+// TestWaitForDeadWire: the longer nothing is sent, the longer Wait waits, so that a
+// wire that is dead costs little until it is given up. What comes back makes it look
+// soon again.
+func TestWaitForDeadWire(t *testing.T) {
+	for _, mode := range []Mode{Copy, ZeroCopy} {
+		d, ks := fake(t, fakeConfig(newPool(t, 128, false), 64, 32), 1)
+		d.mode = mode
+		f := packetTo(t, dst4, wire.ProtoUDP, noise(1, 6000))
+		send := func() (n int) {
+			n, err := d.Send(mono.Now(), []driver.TxFrame{f})
+			fatal(t, err)
+			return n
+		}
+		for send() > 0 {
+		}
+		waits, end := 0, mono.Now().Add(20*maxTxRetry)
+		for ; mono.Now().Before(end); waits++ {
+			fatal(t, d.Wait(0))
+			send()
+		}
+		// 8 until nothing was sent for maxTxRetry, twenty from there on.
+		if waits > 30 {
+			t.Errorf("%v: %d waits in %v", mode, waits, 20*maxTxRetry)
+		}
+		sent := mono.Now()
+		ks[0].transmit(1)
+		if send() != 1 || send() != 0 {
+			t.Fatalf("%v: not one more was sent", mode)
+		}
+		if d.tx.stuck < sent {
+			t.Errorf("%v: when something was sent Wait waits as before", mode)
+		}
+	}
+}
+
 // TestWakeConcurrent: wakes from other goroutines are never lost.
 func TestWakeConcurrent(t *testing.T) {
 	d, _ := fake(t, fakeConfig(newPool(t, 128, false), 64, 32), 1)

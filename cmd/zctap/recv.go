@@ -272,7 +272,11 @@ func fileSink(f *os.File) sink {
 		rest = append(rest[:0], views...)
 		for todo := rest; len(todo) > 0; {
 			n, err := unix.Writev(fd, todo)
-			if err == unix.EINTR || err == unix.EAGAIN {
+			if err == unix.EAGAIN { // somebody else has made the pipe that it is non-blocking
+				_, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, -1)
+				n = 0
+			}
+			if err == unix.EINTR {
 				continue
 			}
 			if err != nil {

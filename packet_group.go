@@ -19,8 +19,8 @@ import (
 // to a group has a hop limit of 1.
 //
 // Errors: EINVAL if group is none, EADDRINUSE if it is joined already, EAFNOSUPPORT
-// for the other IP version, ENOBUFS for too many (20), ErrNotSupported where the
-// engine can't.
+// for the other IP version, ENOBUFS for too many (20; of IPv6, with the kernel's
+// sockets, as many as have room), ErrNotSupported where the engine can't.
 func (c *PacketConn) JoinGroup(group netip.Addr) error {
 	err := checkGroup(group)
 	if local := c.c.LocalAddr().Addr(); err == nil && !local.IsUnspecified() && local != group.Unmap() {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -112,8 +113,11 @@ func TestNSHTTPUserTUN(t *testing.T) {
 // net/http over zctap.
 func TestNSCurl(t *testing.T) {
 	ns := newNS(t)
-	q, peer := openTUN(ns, tunOurs4.Addr(), tunHost4.Addr())(t, zctap.Config{})
-	testCurl(t, ns, "http://"+net.JoinHostPort(peer.Host(), serveHashes(t, q)))
+	q, _ := openTUN(ns, tunOurs4.Addr(), tunHost4.Addr())(t, zctap.Config{})
+	port := serveHashes(t, q)
+	for _, own := range []netip.Prefix{tunOurs4, tunOurs6} {
+		testCurl(t, ns, "http://"+net.JoinHostPort(own.Addr().String(), port))
+	}
 }
 
 // testCurl runs curl in ns against the server of serveHashes at url.

@@ -24,16 +24,21 @@ import (
 // TestNSXDPServes: curl and wrk, over the Linux kernel's TCP at the other end of
 // veth, use net/http over zctap.
 func TestNSXDPServes(t *testing.T) {
-	for _, mtu := range []int{1500, 9000} {
-		t.Run(fmt.Sprint("MTU ", mtu), func(t *testing.T) {
-			w := newWorld(t, netns.VethOptions{MTU: mtu})
-			q := w.open(zctap.XDPConfig{Mode: zctap.XDPCopy}, 4096)
-			url := "http://" + net.JoinHostPort(vethOurs4.Addr().String(), serveHashes(t, q))
-			testCurl(t, w.theirs, url)
-			if mtu == 1500 {
+	for _, mode := range []string{zctap.XDPCopy, zctap.XDPGeneric} {
+		for _, mtu := range []int{1500, 9000} {
+			t.Run(fmt.Sprint(mode, ", MTU ", mtu), func(t *testing.T) {
+				w := newWorld(t, netns.VethOptions{MTU: mtu})
+				q := w.open(zctap.XDPConfig{Mode: mode}, 4096)
+				port := serveHashes(t, q)
+				url := "http://" + net.JoinHostPort(vethOurs4.Addr().String(), port)
+				testCurl(t, w.theirs, url)
+				testCurl(t, w.theirs, "http://"+net.JoinHostPort(vethOurs6.Addr().String(), port))
 				w.wrk(url + "/2000")
-			}
-		})
+				if got, why := q.XDPMode(); got != mode {
+					t.Errorf("the mode is %s: %v", got, why)
+				}
+			})
+		}
 	}
 }
 
@@ -45,7 +50,7 @@ var (
 // wrk loads a server with many small requests over 16 connections.
 func (w *world) wrk(url string) {
 	w.Helper()
-	out, err := w.output(w.theirs, testenv.NeedCommand(w, "wrk"), "-t1", "-c16", "-d2s", "--timeout", "30s", url)
+	out, err := w.output(w.theirs, testenv.NeedCommand(w, "wrk"), "-t1", "-c16", "-d1s", "--timeout", "30s", url)
 	if err != nil {
 		w.Fatalf("wrk: %v: %s", err, out)
 	}
@@ -63,7 +68,13 @@ func (w *world) wrk(url string) {
 // other end of veth.
 func TestNSXDPFetches(t *testing.T) {
 	nginx := testenv.NeedCommand(t, "nginx")
-	w := newWorld(t, netns.VethOptions{})
+	for _, mode := range []string{zctap.XDPCopy, zctap.XDPGeneric} {
+		t.Run(mode, func(t *testing.T) { fetches(newWorld(t, netns.VethOptions{}), nginx, mode) })
+	}
+}
+
+func fetches(w *world, nginx, mode string) {
+	t := w.TB
 	dir, err := os.MkdirTemp("", "zctap-nginx") // not one that only we can read
 	if err != nil {
 		t.Fatal(err)
@@ -95,7 +106,7 @@ http {
 			return err
 		}) == nil
 	})
-	q := w.open(zctap.XDPConfig{}, 4096)
+	q := w.open(zctap.XDPConfig{Mode: mode}, 4096)
 	tr := &http.Transport{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 		return q.DialContext(ctx, network, addr)
 	}}

@@ -48,46 +48,61 @@ func (p *Pool) turn(b uint16) uint64 {
 // is as long as iovs at least, are their buffers, and the first n bits of owned say
 // for which of them somebody is charged.
 func (p *Pool) dropLast(iovs []Iov, ids []uint16) (n int, owned uint64) {
-	words, region, lent := p.words, p.region.id, p.lending.n
-	ids = ids[:len(iovs)]
-	group := iovs[0].frag.buffer / turnGroup
-	if int(group) >= len(p.turns) {
+	// first to end are the buffers of the group, but for those that are lent.
+	group := int(iovs[0].frag.buffer / turnGroup)
+	first, end := max(group*turnGroup, int(p.lending.n)), min((group+1)*turnGroup, len(p.words))
+	if first >= end {
 		return 0, 0
 	}
-	turns := &p.turns[group]
+	turns, skip := &p.turns[group], first%turnGroup
 	for {
 		before := turns.Load() // acquire: before the buffers' words
-		after := before
-		n, owned = 0, 0
-		for i := range iovs {
-			v := &iovs[i]
-			b := v.frag.buffer
-			if b/turnGroup != group || int(b) >= len(words) || v.frag.region != region || uint32(b) < lent ||
-				after>>(b%turnGroup)&1 != v.turn {
-				break
-			}
-			w := words[b].Load()
-			if w&^charged != word(v.frag.gen)<<32|userOne {
-				break
-			}
-			after ^= 1 << (b % turnGroup)
-			ids[i] = b
-			owned |= w >> 63 << (i % refillBatch)
-			n++
-		}
+		var flip uint64
+		n, flip = p.lastOf(iovs, first, end, before>>skip)
 		if n == 0 {
 			return 0, 0
 		}
-		if turns.CompareAndSwap(before, after+turnVersion) {
+		if turns.CompareAndSwap(before, before^flip<<skip+turnVersion) {
 			break
 		}
 	}
-	for i, b := range ids[:n] {
+	return n, p.dropped(iovs[:n], ids)
+}
+
+// lastOf is how many of iovs dropLast may drop, of buffers first to end-1. turns has their
+// turns, that of first lowest, and flip those which are to be flipped.
+func (p *Pool) lastOf(iovs []Iov, first, end int, turns uint64) (n int, flip uint64) {
+	words, region := p.words[first:end], p.region.id
+	before := turns
+	for n < len(iovs) {
+		v := &iovs[n]
+		i := uint(v.frag.buffer) - uint(first)
+		if i >= uint(len(words)) || v.frag.region != region || turns>>(i%64)&1 != v.turn {
+			break
+		}
+		if words[i].Load()&^charged != word(v.frag.gen)<<32|userOne {
+			break
+		}
+		turns ^= 1 << (i % 64) // the same iov may come twice
+		n++
+	}
+	return n, turns ^ before
+}
+
+// dropped makes the buffers of iovs free, which are the caller's alone, and zeroes these.
+// ids and owned are as of dropLast.
+func (p *Pool) dropped(iovs []Iov, ids []uint16) (owned uint64) {
+	words := p.words
+	ids = ids[:len(iovs)]
+	for i := range iovs {
+		b := iovs[i].frag.buffer
 		w := &words[b]
 		o := w.Load()
 		storeOwned(w, o, freed(o))
 		p.debug.freed(b)
+		ids[i] = b
+		owned |= o >> 63 << (i % refillBatch)
 		iovs[i] = Iov{}
 	}
-	return n, owned
+	return owned
 }

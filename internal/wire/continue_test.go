@@ -2,8 +2,8 @@ package wire
 
 import (
 	"encoding/binary"
+	"fmt"
 	"net/netip"
-	"strconv"
 	"testing"
 )
 
@@ -51,8 +51,8 @@ func both(b []byte) (p Packet, h TCP, c Cause) {
 func continues(t testing.TB, c *Continuation, head []byte, seq Seq) (Flags, bool) {
 	t.Helper()
 	n, flags := c.Count([][]byte{head}, seq, 1)
-	if want, ok := c.next(head, seq); ok != (n == 1) || ok && flags != want {
-		t.Fatalf("%x behind %x: %d, %v; without vectors %v, %v", head, c.head, n, flags, ok, want)
+	if m, want := c.countWords([][]byte{head}, uint32(seq), 1); m != n || flags != want {
+		t.Fatalf("%x behind %x: %d, %v; by words %d, %v", head, c.first, n, flags, m, want)
 	}
 	return flags, n == 1
 }
@@ -163,6 +163,9 @@ func TestContinuationCount(t *testing.T) {
 					heads[bad][c.l4] ^= 1
 				}
 				n, flags := c.Count(heads, start, 1000)
+				if m, want := c.countWords(heads, start, 1000); m != n || flags != want {
+					t.Errorf("%d, %v; by words %d, %v", n, flags, m, want)
+				}
 				if want := push < bad; n != bad || flags.Has(PSH) != want || n > 0 && !flags.Has(ACK) {
 					t.Errorf("%d of %d, %v: number %d differs, %d has PSH", n, many, flags, bad, push)
 				}
@@ -227,11 +230,11 @@ func FuzzContinuation(f *testing.F) {
 		if ethernet {
 			link = EthernetHeaderLen
 		}
-		n := len(first) - link
-		if n < p.L4Offset+TCPHeaderLen || n > p.L4Offset+60 {
+		length := len(first) - link
+		if length < p.L4Offset+TCPHeaderLen || length > p.L4Offset+60 {
 			return
 		}
-		c, ok := ContinuationOf(first, link, &p, &TCP{PayloadOffset: n &^ 3})
+		c, ok := ContinuationOf(first, link, &p, &TCP{PayloadOffset: length &^ 3})
 		if !ok {
 			t.Fatal("no continuation")
 		}
@@ -244,8 +247,10 @@ func FuzzContinuation(f *testing.F) {
 		for _, head := range [][]byte{like, changed, second, next, nil} {
 			continues(t, &c, head, Seq(seq))
 		}
-		if n, _ := c.Count([][]byte{like, second, changed}, Seq(seq), int(step)); n < 2 {
-			t.Fatalf("%d of %x", n, like)
+		run := [][]byte{like, second, changed}
+		n, flags := c.Count(run, Seq(seq), int(step))
+		if m, want := c.countWords(run, seq, uint32(step)); n < 2 || m != n || flags != want {
+			t.Fatalf("%x: %d, %v; by words %d, %v", run, n, flags, m, want)
 		}
 	})
 }
@@ -258,18 +263,22 @@ func BenchmarkContinuation(b *testing.B) {
 		for i := range 64 {
 			heads = append(heads, k.head(b, Seq(1100+i*1000), uint16(i)))
 		}
-		b.Run(strconv.Itoa(len(first)), func(b *testing.B) {
-			for b.Loop() {
-				if n, _ := c.Count(heads, 1100, 1000); n != len(heads) {
-					b.Fatal(n)
+		run := func(name string, count func() (int, Flags)) {
+			b.Run(fmt.Sprintf("%dB/%s", len(first), name), func(b *testing.B) {
+				for b.Loop() {
+					if n, _ := count(); n != len(heads) {
+						b.Fatal(n)
+					}
 				}
-			}
-			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(heads)), "ns/head")
-		})
+				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(heads)), "ns/head")
+			})
+		}
+		run("words", func() (int, Flags) { return c.countWords(heads, 1100, 1000) })
+		run("Count", func() (int, Flags) { return c.Count(heads, 1100, 1000) })
 	}
 }
 
-// TestContinuationOfOptions: IP headers of other lengths are not compared.
+// TestContinuationOfOptions: headers of other lengths are not compared.
 func TestContinuationOfOptions(t *testing.T) {
 	b := continuation(t, "192.0.2.1", "192.0.2.2", TCPOptions{}, 100, 1)
 	long := append(append(append([]byte(nil), b[:20]...), 1, 1, 1, 1), b[20:]...)
@@ -285,5 +294,12 @@ func TestContinuationOfOptions(t *testing.T) {
 	}
 	if _, ok := ContinuationOf(long, 0, &p, &h); ok {
 		t.Error("IP options are not compared")
+	}
+	p, h, _ = both(b)
+	if _, ok := ContinuationOf(b, 0, &p, &TCP{PayloadOffset: h.PayloadOffset - 1}); ok {
+		t.Error("there is no TCP header")
+	}
+	if _, ok := ContinuationOf(append(make([]byte, EthernetHeaderLen+VLANTagLen), b...), EthernetHeaderLen+VLANTagLen, &p, &h); ok {
+		t.Error("VLAN tags are not compared")
 	}
 }

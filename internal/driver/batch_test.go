@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"reflect"
 	"testing"
 
 	"github.com/zctap/zctap/internal/buf"
@@ -56,5 +57,11 @@ func TestBatchAddFrags(t *testing.T) {
 	second := b.AddFrags(2, 1, Vouched)
 	if !b.Full() || len(b.Frames) != 2 || len(second.Frags) != 1 || second.Frags[0].Buffer() != 9 || second.Checksum != Vouched {
 		t.Errorf("%+v", second)
+	}
+}
+
+func TestFrameFitsCacheLine(t *testing.T) {
+	if n := reflect.TypeFor[Frame]().Size(); n > 64 {
+		t.Errorf("a Frame has %d bytes", n)
 	}
 }

@@ -129,7 +129,8 @@ func (b *Batch) Full() bool {
 }
 
 // A Frame is one received frame, possibly a super-segment that the peer's
-// offloads or the driver put together. Its bytes are Head, then Frags.
+// offloads or the driver put together. Its bytes are Head, then Frags. It fits a cache
+// line: a batch has many of them.
 type Frame struct {
 	// Head is what lies outside the region, if anything: the headers, as far
 	// as the driver could tell where they end. The driver's memory, valid until
@@ -143,7 +144,7 @@ type Frame struct {
 	Checksum Checksum
 	// GSOSize is the payload bytes of each segment of a super-segment; 0 if the
 	// frame is not one; GSOUnknown.
-	GSOSize int
+	GSOSize int32
 }
 
 // GSOUnknown says that a frame is a super-segment whose segments' size nobody told:

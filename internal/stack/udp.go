@@ -41,13 +41,13 @@ func (s *Stack) inputUDP(now mono.Time, f *driver.Frame) cause {
 	ok, first := u.Input(sockq.Message{
 		Src: key.Remote, Dst: key.Local, Len: h.udp.PayloadLen,
 		UnixNano: s.udp.Epoch + int64(now), TrafficClass: h.ip.TrafficClass,
-	}, f.Frags, f.GSOSize)
+	}, f.Frags, int(f.GSOSize))
 	if first {
 		s.received = append(s.received, u)
 	}
 	if !ok {
 		if f.GSOSize > 0 {
-			s.drops[socketFull] += uint64(udp.Datagrams(h.udp.PayloadLen, f.GSOSize) - 1)
+			s.drops[socketFull] += uint64(udp.Datagrams(h.udp.PayloadLen, int(f.GSOSize)) - 1)
 		}
 		return socketFull
 	}

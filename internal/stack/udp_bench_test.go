@@ -66,7 +66,7 @@ func (k *datagrams) round(t testing.TB, n int) (received int) {
 		}
 		k.frames = append(k.frames, driver.Frame{
 			Head: k.packet[:k.head], Frags: k.frags[first:len(k.frags):len(k.frags)], Len: len(k.packet),
-			Checksum: k.check, GSOSize: k.gso,
+			Checksum: k.check, GSOSize: int32(k.gso),
 		})
 	}
 	k.r.stack.Deliver(k.r.now, &driver.Batch{Frames: k.frames})

@@ -15,7 +15,7 @@ import (
 // datagrams of size bytes.
 func (r *rig) mergedFrame(from, to netip.AddrPort, n, size int, l layout) driver.Frame {
 	f := r.frame(udpPacket(r.t, from, to, pattern(1, n)), l)
-	f.GSOSize = size
+	f.GSOSize = int32(size)
 	return f
 }
 

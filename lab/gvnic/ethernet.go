@@ -236,7 +236,7 @@ func (e *IP) fromIP(p *driver.Frame) Frame {
 	if _, err := wire.PutEthernet(b, &h); err != nil {
 		e.dropped.Add(1) // not reached: there is room, and no tags
 	}
-	f := Frame{Data: b, SegmentSize: p.GSOSize}
+	f := Frame{Data: b, SegmentSize: int(p.GSOSize)}
 	if p.Checksum == driver.Vouched {
 		f.Checksum = Partial // it may be there or not: the driver does not tell
 		if !f.settle() {

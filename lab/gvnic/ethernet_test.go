@@ -116,7 +116,7 @@ func TestIPEnd(t *testing.T) {
 				var got []byte
 				for len(got) < len(s.payload) {
 					b, f := w.stackFrame()
-					if m.MaxGSO > 0 && mss > 0 && (f.GSOSize != mss || len(b) < 20_000) {
+					if m.MaxGSO > 0 && mss > 0 && (int(f.GSOSize) != mss || len(b) < 20_000) {
 						t.Errorf("%d: %d bytes, GSO size %d", i, len(b), f.GSOSize)
 					}
 					// Between interfaces of one machine checksums stay partial.

@@ -150,7 +150,7 @@ func (w *way) forward(f *driver.Frame) driver.TxFrame {
 	for _, g := range f.Frags {
 		w.joined = append(w.joined, w.pool.Region().View(g)...)
 	}
-	t := driver.TxFrame{Head: f.Head, Payload: [2][]byte{w.joined, nil}, GSOSize: f.GSOSize}
+	t := driver.TxFrame{Head: f.Head, Payload: [2][]byte{w.joined, nil}, GSOSize: int(f.GSOSize)}
 	if len(f.Head) == 0 {
 		t.Head, t.Payload[0] = w.joined, nil
 	}

@@ -122,7 +122,7 @@ func TestRefused(t *testing.T) {
 			if s.TxFrames != uint64(want) || s.TxDropped != uint64(2-want) {
 				t.Errorf("sent %d, dropped %d", s.TxFrames, s.TxDropped)
 			}
-			if tt.sent && frames[0].GSOSize != tt.gsoSize {
+			if tt.sent && int(frames[0].GSOSize) != tt.gsoSize {
 				t.Errorf("GSOSize = %d, want %d", frames[0].GSOSize, tt.gsoSize)
 			}
 		})

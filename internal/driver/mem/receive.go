@@ -82,7 +82,7 @@ func (r *receiver) take(q *queue, s *slot, b *driver.Batch) outcome {
 	b.Add(driver.Frame{
 		Head:  head,
 		Frags: b.Frags[first:len(b.Frags):len(b.Frags)],
-		Len:   s.len, Checksum: s.check, GSOSize: s.gsoSize,
+		Len:   s.len, Checksum: s.check, GSOSize: int32(s.gsoSize),
 	})
 	r.frames++
 	r.bytes += uint64(s.len)

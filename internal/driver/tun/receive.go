@@ -156,7 +156,7 @@ func (r *receiver) accept(slot []byte, n int, b *driver.Batch) bool {
 		f.Checksum = driver.Vouched
 	}
 	if v.GSO != wire.GSONone && length-headers > int(v.GSOSize) {
-		f.GSOSize = int(v.GSOSize)
+		f.GSOSize = int32(v.GSOSize)
 	}
 	if headers > 0 {
 		r.predict.learn(headers, length-headers)

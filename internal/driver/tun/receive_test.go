@@ -148,7 +148,7 @@ func TestOffloads(t *testing.T) {
 			if string(contents(d.rx.pool, &frames[want-1])) != "behind" {
 				t.Error("the packet behind is not as it was sent")
 			}
-			if f := &frames[0]; tt.ok && (f.Checksum != tt.check || f.GSOSize != tt.gsoSize) {
+			if f := &frames[0]; tt.ok && (f.Checksum != tt.check || int(f.GSOSize) != tt.gsoSize) {
 				t.Errorf("checksum %d, GSOSize %d; want %d, %d", f.Checksum, f.GSOSize, tt.check, tt.gsoSize)
 			}
 			if s := statsOf(d); s.RxMalformed != uint64(2-want) || s.RxFrames != uint64(want) {
@@ -291,7 +291,7 @@ func FuzzReceive(f *testing.F) {
 			if got.Len != len(packet)-vnetLen || !bytes.Equal(contents(d.rx.pool, got), packet[vnetLen:]) {
 				t.Errorf("%d bytes delivered of %d", got.Len, len(packet))
 			}
-			if got.GSOSize >= got.Len {
+			if int(got.GSOSize) >= got.Len {
 				t.Errorf("segments of %d bytes in a frame of %d", got.GSOSize, got.Len)
 			}
 		}

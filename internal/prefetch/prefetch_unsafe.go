@@ -11,6 +11,10 @@ import "unsafe"
 // LineSize is what is loaded at a time, in bytes.
 const LineSize = 64
 
-// Lines begins to load n cache lines, at least one, from the one that *p begins in. They
-// may reach beyond *p, and beyond all memory: what is not there is not loaded.
-func Lines[T any](p *T, n int) { lines(unsafe.Pointer(p), n) }
+// Lines begins to load n cache lines, at least one, of which the first is number from behind the
+// one that *p begins in: of a pointer to a field of *p the compiler would look whether p is nil, by a
+// load that waits. The lines may reach beyond *p, and beyond all memory: what is not there is
+// not loaded.
+func Lines[T any](p *T, from, n int) {
+	lines(unsafe.Add(unsafe.Pointer(p), from*LineSize), n)
+}

@@ -101,11 +101,14 @@ func (q *Queue) PublishTo(w *Wakes) {
 
 // Prefetch begins to load what a batch with so many frags will need. Producer only.
 func (q *Queue) Prefetch(frags int) {
-	prefetch.Lines(&q.pool, linesFor(frags))
-	prefetch.Lines(&q.mu, 1)
+	prefetch.Lines(q, producerLine, linesFor(frags))
+	prefetch.Lines(q, consumerLine, 1)
 }
 
-// linesFor is how many cache lines n frags need, from line 1 on, if they begin at the first
+// The lines of a Queue where the producer's words begin, and the rest of the consumer's.
+const producerLine, consumerLine = 1, 7
+
+// linesFor is how many cache lines n frags need, from producerLine on, if they begin at the first
 // slot: of the four in a line one lies in line 2.
 func linesFor(n int) int { return 2 + (min(n, chunkLen)+2)/4 }
 

@@ -17,9 +17,9 @@ func TestQueueLines(t *testing.T) {
 		line     uintptr
 	}{
 		{"cq", unsafe.Offsetof(q.cq), unsafe.Offsetof(q.pool), 1},
-		{"pool to what the producer has of frags", unsafe.Offsetof(q.pool), frags + unsafe.Offsetof(q.frags.head), 1},
+		{"pool to what the producer has of frags", unsafe.Offsetof(q.pool), frags + unsafe.Offsetof(q.frags.head), producerLine},
 		{"what the consumer has of frags, and the first", frags + unsafe.Offsetof(q.frags.head), frags + unsafe.Offsetof(q.frags.own) + unsafe.Sizeof(q.frags.own.items[0]), 2},
-		{"the rest of the consumer's", unsafe.Offsetof(q.mu), unsafe.Sizeof(q), 7},
+		{"the rest of the consumer's", unsafe.Offsetof(q.mu), unsafe.Sizeof(q), consumerLine},
 	} {
 		if f.from/line != f.line || (f.to-1)/line != f.line {
 			t.Errorf("%s: bytes %d to %d, want line %d of %d", f.name, f.from, f.to, f.line, line)

@@ -2,7 +2,6 @@ package stack
 
 import (
 	"encoding/binary"
-	"net/netip"
 
 	"github.com/zctap/zctap/internal/driver"
 	"github.com/zctap/zctap/internal/prefetch"
@@ -13,9 +12,9 @@ import (
 // How many runs of frames of one flow each step is ahead of the frame at hand: each far enough
 // that what the one before it has begun to load has come.
 const (
-	queueAhead = 4
-	connAhead  = 8
-	slotAhead  = 16
+	queueAhead = 2
+	connAhead  = 4
+	slotAhead  = 8
 	lag        = 3             // in the beginning
 	lookRuns   = 2 * slotAhead // a power of two
 )
@@ -101,10 +100,9 @@ func (l *lookahead) scan(s *Stack) bool {
 			continue
 		}
 		l.last = g
-		key := tupleOf(ends)
 		r := &l.runs[l.hashed%lookRuns]
-		r.first, r.hash, r.conn = l.at+i, s.conns.hasher.Hash(&key), nil
-		prefetch.Lines(s.conns.home(r.hash), 1)
+		r.first, r.hash, r.conn = l.at+i, hashOf(ends, s.conns.hasher), nil
+		prefetch.Lines(s.conns.home(r.hash), 0, 1)
 		l.hashed++
 		l.at, l.frames = l.at+i+1, l.frames[i+1:]
 		return true
@@ -202,18 +200,9 @@ func (s *Stack) ends(f *driver.Frame) []byte {
 	return nil
 }
 
-// tupleOf is the key of the flow with ends, as they came.
-func tupleOf(ends []byte) wire.Tuple {
-	var src, dst netip.Addr
-	if len(ends) == ends4Len {
-		src, dst = netip.AddrFrom4([4]byte(ends)), netip.AddrFrom4([4]byte(ends[4:]))
-	} else {
-		src, dst = netip.AddrFrom16([16]byte(ends)), netip.AddrFrom16([16]byte(ends[16:]))
-	}
-	ports := ends[len(ends)-4:]
-	return wire.Tuple{
-		Local:  netip.AddrPortFrom(dst, binary.BigEndian.Uint16(ports[2:])),
-		Remote: netip.AddrPortFrom(src, binary.BigEndian.Uint16(ports)),
-		Proto:  wire.ProtoTCP,
-	}
+// hashOf is the hash of the flow with ends, as its receiver sees it.
+func hashOf(ends []byte, h wire.Hasher) uint64 {
+	n := (len(ends) - 2*2) / 2
+	ports := ends[2*n:]
+	return h.HashEnds(ends[n:2*n], ends[:n], binary.BigEndian.Uint16(ports[2:]), binary.BigEndian.Uint16(ports), wire.ProtoTCP)
 }

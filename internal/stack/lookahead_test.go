@@ -3,6 +3,8 @@
 package stack
 
 import (
+	"encoding/binary"
+	"net/netip"
 	"testing"
 
 	"github.com/zctap/zctap/internal/wire"
@@ -137,4 +139,20 @@ func TestLookAheadRuns(t *testing.T) {
 		l.done()
 	}
 	f.end()
+}
+
+// tupleOf is the key of the flow with ends, as they came.
+func tupleOf(ends []byte) wire.Tuple {
+	var src, dst netip.Addr
+	if len(ends) == ends4Len {
+		src, dst = netip.AddrFrom4([4]byte(ends)), netip.AddrFrom4([4]byte(ends[4:]))
+	} else {
+		src, dst = netip.AddrFrom16([16]byte(ends)), netip.AddrFrom16([16]byte(ends[16:]))
+	}
+	ports := ends[len(ends)-4:]
+	return wire.Tuple{
+		Local:  netip.AddrPortFrom(dst, binary.BigEndian.Uint16(ports[2:])),
+		Remote: netip.AddrPortFrom(src, binary.BigEndian.Uint16(ports)),
+		Proto:  wire.ProtoTCP,
+	}
 }

@@ -16,7 +16,8 @@ func (s *Stack) inputTCP(now mono.Time, f *driver.Frame) cause {
 	if c := s.verify(f, h); c != accepted {
 		return c
 	}
-	key := h.ip.Tuple(h.tcp.SrcPort, h.tcp.DstPort)
+	var key wire.Tuple
+	h.ip.PutTuple(&key, h.tcp.SrcPort, h.tcp.DstPort)
 	conn := s.ahead.conn(s, s.at, &key)
 	var wait *tcp.Wait
 	if conn == nil {
@@ -31,7 +32,8 @@ func (s *Stack) inputTCP(now mono.Time, f *driver.Frame) cause {
 	if !s.cut(f, from, from+h.tcp.PayloadLen) {
 		return noBuffer
 	}
-	s.segment = tcp.Segment{TCP: &h.tcp, Frags: f.Frags, Len: h.tcp.PayloadLen, ECN: h.ip.ECN(), Count: 1}
+	g := &s.segment // field by field: see wire.Packet.PutTuple
+	g.TCP, g.Frags, g.Len, g.ECN, g.Count = &h.tcp, f.Frags, h.tcp.PayloadLen, h.ip.ECN(), 1
 	if conn != nil && len(s.rest) > 0 {
 		s.merge(f, conn)
 	}

@@ -22,7 +22,8 @@ func (s *Stack) inputUDP(now mono.Time, f *driver.Frame) cause {
 	if f.GSOSize == driver.GSOUnknown {
 		return mergedUDP
 	}
-	key := h.ip.Tuple(h.udp.SrcPort, h.udp.DstPort)
+	var key wire.Tuple
+	h.ip.PutTuple(&key, h.udp.SrcPort, h.udp.DstPort)
 	u := s.recent.get(&key)
 	if u == nil {
 		var c cause

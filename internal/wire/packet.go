@@ -78,12 +78,17 @@ func (p *Packet) Len() int { return p.L4Offset + p.L4Len }
 
 // Tuple returns the key of the flow that the packet belongs to, as its receiver
 // sees it: the destination is Local.
-func (p *Packet) Tuple(srcPort, dstPort uint16) Tuple {
-	return Tuple{
-		Local:  netip.AddrPortFrom(p.Dst, dstPort),
-		Remote: netip.AddrPortFrom(p.Src, srcPort),
-		Proto:  p.Proto,
-	}
+func (p *Packet) Tuple(srcPort, dstPort uint16) (t Tuple) {
+	p.PutTuple(&t, srcPort, dstPort)
+	return t
+}
+
+// PutTuple is Tuple, made where it is to lie: a copy, of a struct of this size by vectors,
+// would wait for the stores of its fields.
+func (p *Packet) PutTuple(t *Tuple, srcPort, dstPort uint16) {
+	t.Local = netip.AddrPortFrom(p.Dst, dstPort)
+	t.Remote = netip.AddrPortFrom(p.Src, srcPort)
+	t.Proto = p.Proto
 }
 
 // Trust says whether the checksum of the IPv4 header has to be verified. Checksums

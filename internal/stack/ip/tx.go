@@ -231,12 +231,12 @@ func (t *Tx) putIP(b []byte, h *wire.IPHeader) (int, error) {
 // commit ends the frame that begin started. head is all its headers, the
 // transport's from l4 on, whose checksum remains to be filled in.
 func (t *Tx) commit(head []byte, l4 int, src, dst netip.Addr, proto uint8, payload [2][]byte, gso int) {
-	f := driver.TxFrame{Head: head, Payload: payload, GSOSize: gso, IPv6: src.Is6()}
 	n := len(payload[0]) + len(payload[1])
 	pseudo := wire.PseudoSum(src, dst, proto, len(head)-l4+n)
 	var err error
+	start, offset := 0, 0
 	if t.caps.TxChecksum {
-		f.CsumStart, f.CsumOffset = l4, checksumOffset(proto)
+		start, offset = l4, checksumOffset(proto)
 		err = wire.FillPartialChecksum(head[l4:], proto, pseudo)
 	} else {
 		err = wire.FillChecksum(head[l4:], proto, pseudo, payload[0], payload[1])
@@ -246,7 +246,10 @@ func (t *Tx) commit(head []byte, l4 int, src, dst netip.Addr, proto uint8, paylo
 		return
 	}
 	i := len(t.frames)
-	t.frames = append(t.frames, f)
+	t.frames = t.frames[:i+1] // begin has left room
+	f := &t.frames[i]         // field by field: a copy of the whole by vectors would wait for the stores of all
+	f.Head, f.Payload[0], f.Payload[1] = head, payload[0], payload[1]
+	f.CsumStart, f.CsumOffset, f.GSOSize, f.IPv6 = start, offset, gso, src.Is6()
 	t.ours[i] = n == 0
 	switch {
 	case n == 0:

@@ -7,13 +7,13 @@ import "github.com/zctap/zctap/internal/prefetch"
 const frontLines = 6
 
 // Prefetch begins to load what of c a segment in order will need.
-func (c *Conn) Prefetch() { prefetch.Lines(c, frontLines) }
+func (c *Conn) Prefetch() { prefetch.Lines(c, 0, frontLines) }
 
 // PrefetchQueue is Prefetch for what lies behind pointers, which Prefetch has loaded, for so
 // many segments.
 func (c *Conn) PrefetchQueue(segments int) {
 	if c.Recv != nil {
-		prefetch.Lines(c.account, 1)
+		prefetch.Lines(c.account, 0, 1)
 		c.Recv.Prefetch(segments)
 	}
 }

@@ -29,9 +29,11 @@ import (
 const (
 	// costBuffers is so many that the attacker's state has no bounds but the stack's own.
 	costBuffers = 8192
-	// dearest is how many honest segments an attacker's packet may cost. Measured are 0.5 to 2.2.
+	// dearest is how many honest segments an attacker's packet may cost. Measured are 0.5 to 3.8.
 	dearest     = 5
 	honestBatch = 32
+	// takenBytes is what an attacker has under way who really takes it.
+	takenBytes  = 8 << 20
 	honestBytes = 1400
 )
 
@@ -59,7 +61,7 @@ type contest struct {
 }
 
 func newContest(t *testing.T) *contest {
-	r := newRig(t, func(c *Config, _ *driver.Caps) { c.Pool = newPool(t, costBuffers) })
+	r := newRig(t, func(c *Config, _ *driver.Caps) { c.Pool, c.SendSpace = newPool(t, costBuffers), 2*taken() })
 	k := &contest{abuser: &abuser{r: r, rand: rand.New(rand.NewPCG(5, 6))}, window: 65535}
 	l, err := r.stack.Listen("tcp", netip.AddrPortFrom(us6.Addr(), ourPort), func() bool { return false },
 		func(c *tcp.Conn) { k.accepted = append(k.accepted, c) })
@@ -72,7 +74,7 @@ func newContest(t *testing.T) *contest {
 		r.stack.DropFragments()
 		r.endAll(k.accepted)
 	})
-	k.h, k.conn = r.open(abuserPort, wire.TCPOptions{MSS: 1440, SACKPermitted: true}, &k.accepted)
+	k.h, k.conn = r.open(abuserPort, wire.TCPOptions{MSS: takenMSS, SACKPermitted: true, HasWindowScale: true, WindowScale: takenScale}, &k.accepted)
 	k.una, k.top = k.h.Ack, k.h.Ack
 	k.honest, k.honestConn = r.open(honestPort, wire.TCPOptions{MSS: 1440}, &k.accepted)
 	r.wire.quiet, r.wire.watch = true, k.watch
@@ -253,8 +255,99 @@ func attacks() (all []attack) {
 				return f
 			}
 		}},
+		// The same of whole segments, of which really thousands are under way.
+		{"SACKs of every second segment of 8 MB, and ACKs of two", func(k *contest) func() []driver.Frame {
+			return k.take(func(una, top, next int) (int, int, []int) {
+				if top-next < 10 {
+					return min(una+2, top), max(next, una+2), nil
+				}
+				return una, next + 8, []int{next * takenMSS, (next + 1) * takenMSS, (next + 2) * takenMSS, (next + 3) * takenMSS,
+					(next + 4) * takenMSS, (next + 5) * takenMSS, (next + 6) * takenMSS, (next + 7) * takenMSS}
+			})
+		}},
+		{"SACKs of every second segment of 8 MB, and then ACKs of all", func(k *contest) func() []driver.Frame {
+			return k.take(func(una, top, next int) (int, int, []int) {
+				if top-next < 10 {
+					return top, next, nil
+				}
+				return una, next + 4, []int{next * takenMSS, (next + 1) * takenMSS, (next + 2) * takenMSS, (next + 3) * takenMSS}
+			})
+		}},
+		{"SACKs of a byte of each segment of 8 MB", func(k *contest) func() []driver.Frame {
+			return k.take(func(una, top, next int) (int, int, []int) {
+				if top-next < 10 {
+					return top, next, nil
+				}
+				var b []int
+				for i := range 4 {
+					b = append(b, (next+i)*takenMSS+700, (next+i)*takenMSS+701)
+				}
+				return una, next + 4, b
+			})
+		}},
 	}...)
 }
+
+// taken is the bytes that are under way to an attacker who really takes them.
+func taken() int {
+	if testenv.Race {
+		return 1 << 20
+	}
+	return 8 << 20
+}
+
+// takenMSS is the payload of what is sent to who takes 8 MB.
+const takenMSS = 1440
+
+// take is an attacker with a window of some megabytes, which are under way to him. ack says
+// what his next ACK has, in segments from the first on that is: up to where it acknowledges, and
+// what he goes on from, next; and SACK blocks, in bytes. All before una is acknowledged, and all
+// before top was sent.
+func (k *contest) take(ack func(una, top, next int) (int, int, []int)) func() []driver.Frame {
+	data, first, una, next := pattern(1, 1<<20), k.una, 0, 1
+	write := func() {
+		for n := 1; n > 0; {
+			n, _ = k.conn.Send.TryWrite(data)
+		}
+		k.conn.Kick()
+	}
+	// grow acknowledges all, until as much as is wanted is sent at once.
+	grow := func() {
+		for rounds := 0; int(k.top.Sub(k.h.Ack)) < taken()*9/10; rounds++ {
+			write()
+			k.r.now = k.r.now.Add(100 * time.Millisecond) // or the window would not be back for many rounds
+			k.h.Ack = k.top
+			k.round([]driver.Frame{k.segment(0, nil, nil)}, nil)
+			if rounds == 10_000 {
+				k.r.t.Fatalf("only %d bytes are under way", k.top.Sub(k.h.Ack))
+			}
+		}
+		first, una, next = k.h.Ack, 0, 1
+	}
+	k.h.Options, k.h.Window = wire.TCPOptions{}, uint16(taken()>>takenScale)
+	return func() (f []driver.Frame) {
+		write()
+		if int(k.top.Sub(k.h.Ack)) < taken()/4 {
+			grow()
+		}
+		for range 64 {
+			var b []int
+			una, next, b = ack(una, int(k.top-first)/takenMSS, next)
+			f = append(f, k.segment(0, nil, func(h *wire.TCP) {
+				h.Ack = first.Add(uint32(una * takenMSS))
+				k.h.Ack = h.Ack
+				for i := 0; i < len(b); i += 2 {
+					h.Options.SACK[i/2] = wire.SACKBlock{Start: first.Add(uint32(b[i])), End: first.Add(uint32(b[i+1]))}
+					h.Options.SACKCount++
+				}
+			}))
+		}
+		return f
+	}
+}
+
+// takenScale is the attacker's window scale.
+const takenScale = 8
 
 // holes is how many holes an attacker leaves.
 const holes = 1000

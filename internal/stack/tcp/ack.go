@@ -40,7 +40,7 @@ func (c *Conn) acknowledged(now mono.Time, s *Segment, seq wire.Seq, flags wire.
 	// Only the newest segment tells the window (section 3.10.7.4).
 	seq = s.last(seq)
 	if c.snd.una.LessEq(ack) && c.newerWindow(seq, ack) {
-		c.setSendWindow(seq, ack, wnd)
+		c.setSendWindow(now, seq, ack, wnd)
 	}
 	if c.finSet && c.snd.una == c.snd.fin.Add(1) {
 		return c.finAcked(now)
@@ -75,7 +75,7 @@ func (c *Conn) advance(now mono.Time, h *wire.TCP) time.Duration {
 		c.snd.nxt = ack // data that was sent before a timeout did arrive
 	}
 	if data > 0 {
-		c.Send.ack(int(data))
+		c.Send.ack(&c.peeked, int(data))
 	}
 	c.loss.stuck = 0
 	c.pathWorks()
@@ -84,7 +84,7 @@ func (c *Conn) advance(now mono.Time, h *wire.TCP) time.Duration {
 }
 
 // setSendWindow is the peer's window, told by a segment with seq and ack.
-func (c *Conn) setSendWindow(seq, ack wire.Seq, wnd uint32) {
+func (c *Conn) setSendWindow(now mono.Time, seq, ack wire.Seq, wnd uint32) {
 	if c.loss.persisting && wnd > c.snd.wnd {
 		// It opens: what is sent now is retransmitted by the ordinary timer.
 		c.loss.persisting = false
@@ -93,7 +93,7 @@ func (c *Conn) setSendWindow(seq, ack wire.Seq, wnd uint32) {
 		c.rtt.backoff = 0
 	}
 	if c.snd.wnd == 0 && wnd > 0 {
-		c.reopened()
+		c.reopened(now)
 	}
 	c.noteWindow(seq, ack, wnd)
 	if wnd == 0 && c.userTimeout == 0 {

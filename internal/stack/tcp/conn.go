@@ -74,6 +74,7 @@ type Conn struct {
 	cc     congestion
 	loss   recovery
 	board  scoreboard
+	peeked sendCursor
 	rack   rackState
 	path   pathState
 	tlp    tailProbe // these two have no hole between them

@@ -93,7 +93,7 @@ func (c *Conn) check(now mono.Time, s *Segment, seq wire.Seq, flags wire.Flags) 
 		if !c.handshakeAcked(now, h) {
 			return false
 		}
-		c.setSendWindow(seq, h.Ack, uint32(h.Window)<<c.opt.sndShift)
+		c.setSendWindow(now, seq, h.Ack, uint32(h.Window)<<c.opt.sndShift)
 		return true
 	}
 	return c.acknowledged(now, s, seq, flags)

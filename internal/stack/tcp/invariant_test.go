@@ -92,7 +92,7 @@ func holds(r *reassembly, b wire.SACKBlock) bool {
 // checkBoard checks that the scoreboard covers what is under way, and its sums.
 func checkBoard(c *Conn) error {
 	b := &c.board
-	if !c.opt.sack || b.list == nil {
+	if !c.opt.sack || b.tx == nil {
 		if b.sacked|b.lost|b.resent != 0 || c.opt.sack && c.snd.una != c.snd.nxt && c.state.synchronized() {
 			return fmt.Errorf("nothing tracked of [%d, %d): %+v", c.snd.una, c.snd.nxt, *b)
 		}
@@ -100,19 +100,27 @@ func checkBoard(c *Conn) error {
 	}
 	var want scoreboard
 	at := c.snd.una
-	for i := b.head; i < len(b.list); i++ {
-		r := &b.list[i]
+	t, n := b.tx, 0
+	var flags uint8 // of the record before
+	for i := t.first(); i != none; i, n = t.all[i].next, n+1 {
+		r := &t.all[i]
 		if r.seq != at || !r.seq.LessThan(r.end) {
-			return fmt.Errorf("record %d is [%d, %d), the one before ends at %d", i-b.head, r.seq, r.end, at)
+			return fmt.Errorf("record %d is [%d, %d), the one before ends at %d", n, r.seq, r.end, at)
 		}
 		at = r.end
 		switch {
-		case r.flags&sacked != 0 && (r.flags != sacked || i > b.head && b.list[i-1].flags == sacked):
-			return fmt.Errorf("record %d: flags %b behind %b", i-b.head, r.flags, b.list[max(i-1, b.head)].flags)
+		case r.flags&sacked != 0 && (r.flags != sacked || flags == sacked):
+			return fmt.Errorf("record %d: flags %b behind %b", n, r.flags, flags)
 		case r.flags&resent != 0 && r.flags&(lost|again) != lost|again:
-			return fmt.Errorf("record %d: flags %b", i-b.head, r.flags)
+			return fmt.Errorf("record %d: flags %b", n, r.flags)
+		case r.flags&missing != 0 || r.flags&^sacked != 0 && t.find(r.seq) != i:
+			return fmt.Errorf("record %d: flags %b, the tree has it at %d and not at %d", n, r.flags, t.find(r.seq), i)
 		}
+		flags = r.flags
 		want.count(r, 1)
+	}
+	if err := checkTxList(t, n); err != nil {
+		return err
 	}
 	if at != c.snd.nxt {
 		return fmt.Errorf("records end at %d, SND.NXT is %d", at, c.snd.nxt)

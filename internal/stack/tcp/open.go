@@ -37,7 +37,7 @@ func (c *Conn) takeSyn(now mono.Time, h *wire.TCP) {
 	c.negotiate(now, &h.Options)
 	c.negotiateECN(h)
 	// The window of a SYN is never scaled (RFC 7323 section 2.2).
-	c.setSendWindow(h.Seq, h.Ack, uint32(h.Window))
+	c.setSendWindow(now, h.Seq, h.Ack, uint32(h.Window))
 }
 
 // inputSynSent processes a segment in SYN-SENT (RFC 9293 section 3.10.7.3).

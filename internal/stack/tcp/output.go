@@ -85,7 +85,7 @@ func (c *Conn) sendAll(now mono.Time) {
 		c.sendAck(now)
 	}
 	c.armRetransmit(now)
-	if c.opt.sack && c.board.list != nil {
+	if c.opt.sack && c.board.tx != nil {
 		c.timeProbe(now)
 		if c.board.empty() {
 			c.untrack()
@@ -184,7 +184,7 @@ func (c *Conn) sendData(now mono.Time, n uint32, fin bool) {
 		}
 	}
 	off := int(c.snd.nxt - c.snd.una)
-	p := c.Send.peek(off, int(n))
+	p := c.Send.peek(&c.peeked, off, int(n))
 	if got := uint32(len(p[0]) + len(p[1])); got < n {
 		n, fin = got, false
 		if n > c.snd.mss {
@@ -259,7 +259,7 @@ func (c *Conn) sendHead(now mono.Time, n uint32, fin bool) {
 	if fin {
 		end, flags = end.Add(1), flags|wire.FIN
 	}
-	c.transmit(c.newHeader(now, c.snd.una, flags), c.Send.peek(0, int(n)))
+	c.transmit(c.newHeader(now, c.snd.una, flags), c.Send.peek(&c.peeked, 0, int(n)))
 	c.sentUpTo(now, end)
 }
 

@@ -139,15 +139,7 @@ func (c *Conn) resendLong(now mono.Time) {
 		c.certain() // what was sent before the timeout is sent again
 		return
 	}
-	b := &c.board
-	found := false
-	for i := b.head; i < len(b.list); i++ {
-		if r := &b.list[i]; r.flags&sacked == 0 && r.len() > c.snd.mss {
-			b.mark(i, r.flags&^resent|lost)
-			found = true
-		}
-	}
-	if !found {
+	if !c.board.loseLong(c.snd.mss) {
 		return
 	}
 	if !l.active {
@@ -171,7 +163,7 @@ func (c *Conn) suspect(now mono.Time) {
 	p := &c.path
 	n := uint32(c.snd.max - c.snd.una)
 	if c.opt.sack && !c.board.empty() {
-		n = c.board.list[c.board.head].len()
+		n = c.board.tx.at(c.board.tx.first()).len()
 	}
 	n = min(n, c.snd.mss)
 	// A peer whose window is smaller may drop it, but says so. Without a word the window is

@@ -94,25 +94,24 @@ func (c *Conn) detectLoss(now mono.Time) (found bool) {
 	if c.rack.xmit == 0 {
 		return false
 	}
-	r, b := &c.rack, &c.board
+	if c.board.tx == nil {
+		c.timeReordering(now, 0)
+		return false
+	}
+	r, t := &c.rack, c.board.tx
 	patience := r.rtt + c.reoWindow()
 	var wait time.Duration
-	for i := b.head; i < len(b.list); i++ {
-		p := &b.list[i]
-		if p.flags&sacked != 0 || p.flags&(lost|resent) == lost {
-			continue
+	// The last that was sent before what has arrived has the most time left, and the first the least.
+	if last := t.reach(r.xmit, r.end); last != none {
+		wait = t.at(last).sent.Add(patience).Sub(now)
+	}
+	for t.reached != none {
+		i := t.oldest()
+		p := t.at(i)
+		if now.Before(p.sent.Add(patience)) {
+			break
 		}
-		if !sentAfter(r.xmit, r.end, p.sent, p.end) {
-			if p.flags&again == 0 {
-				break // all that follow were sent later still
-			}
-			continue
-		}
-		if left := p.sent.Add(patience).Sub(now); left > 0 {
-			wait = max(wait, left)
-			continue
-		}
-		b.mark(i, p.flags&^resent|lost)
+		c.board.mark(i, p.flags&^resent|lost)
 		c.sh.Recovery.Lost++
 		found = true
 	}
@@ -123,17 +122,19 @@ func (c *Conn) detectLoss(now mono.Time) (found bool) {
 // detectTimeout marks what a retransmission timeout shows to be lost: the oldest,
 // and all that had the time to arrive (section 6.3).
 func (c *Conn) detectTimeout(now mono.Time) {
-	r, b := &c.rack, &c.board
-	patience := r.rtt + c.reoWindow()
-	for i := b.head; i < len(b.list); i++ {
-		p := &b.list[i]
-		old := !now.Before(p.sent.Add(patience))
-		if i == b.head && !old && p.len() > c.snd.mss {
-			b.cut(i, p.seq.Add(c.snd.mss))
-		}
-		if p = &b.list[i]; p.flags&sacked == 0 && (old || i == b.head) {
-			b.mark(i, p.flags&^resent|lost)
-		}
+	b := &c.board
+	if b.empty() {
+		return
+	}
+	t, patience := b.tx, c.rack.rtt+c.reoWindow()
+	old := func(i txID) bool { return !now.Before(t.at(i).sent.Add(patience)) }
+	oldest := t.first()
+	if r := t.at(oldest); !old(oldest) && r.len() > c.snd.mss {
+		b.cut(oldest, r.seq.Add(c.snd.mss))
+	}
+	b.drop(now, oldest)
+	for i := t.oldest(); i != none && old(i); i = t.oldest() {
+		b.mark(i, t.at(i).flags&^resent|lost)
 	}
 }
 

@@ -74,7 +74,7 @@ func TestRackDupThresh(t *testing.T) {
 	}
 	s.advance(testRTT)
 	s.expect("done", s.sack(10))
-	if s.c.loss.active || s.c.cc.cwnd != 5*testMSS || s.c.board.list != nil {
+	if s.c.loss.active || s.c.cc.cwnd != 5*testMSS || s.c.board.tx != nil {
 		t.Errorf("%+v, cwnd %d, %+v", s.c.loss, s.c.cc.cwnd, s.c.board)
 	}
 	if s.sh.Stats.Retransmits != 1 || s.sh.Stats.Timeouts != 0 {
@@ -457,7 +457,7 @@ func TestTimeoutClosedWindow(t *testing.T) {
 	s.advance(testRTT)
 	s.sack(4)
 	s.state(Established)
-	if s.c.board.list != nil {
+	if s.c.board.tx != nil {
 		t.Errorf("%+v", s.c.board)
 	}
 }
@@ -516,7 +516,7 @@ func TestHostileBlocks(t *testing.T) {
 	t.Run("without SACK", func(t *testing.T) {
 		s := sending(t, 10)
 		s.sack(0, 1, 5)
-		if s.c.board.list != nil || s.c.loss.active {
+		if s.c.board.tx != nil || s.c.loss.active {
 			t.Errorf("%+v", s.c.board)
 		}
 	})
@@ -526,7 +526,7 @@ func TestHostileBlocks(t *testing.T) {
 		s.advance(time.Second)
 		s.sack(4)
 		s.sack(4, 5, 6)
-		if s.c.board.list != nil {
+		if s.c.board.tx != nil {
 			t.Errorf("%+v", s.c.board)
 		}
 	})

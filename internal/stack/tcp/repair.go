@@ -100,7 +100,7 @@ func (c *Conn) repairTimeout(now mono.Time) {
 	if !l.active && !l.timedOut {
 		l.stamped = false
 	}
-	if c.board.renege() {
+	if c.board.renege(now) {
 		c.sh.Recovery.PeerReneged++
 	}
 	c.cc.cwnd = c.snd.mss
@@ -116,11 +116,11 @@ func (c *Conn) repairTimeout(now mono.Time) {
 // reopened runs when the peer's window opens again after a timeout. What was sent
 // into the closed one was not taken, and is not to wait for a timer that has been
 // backed off meanwhile.
-func (c *Conn) reopened() {
+func (c *Conn) reopened(now mono.Time) {
 	if !c.loss.timedOut || c.board.empty() {
 		return
 	}
-	c.board.mark(c.board.head, c.board.list[c.board.head].flags&^(sacked|resent)|lost)
+	c.board.drop(now, c.board.tx.first())
 	c.loss.resend = true
 	c.timers.stop(timerRetransmit)
 	c.rtt.backoff = 0
@@ -130,11 +130,9 @@ func (c *Conn) reopened() {
 // reports whether that was all of it.
 func (c *Conn) sendLost(now mono.Time) bool {
 	b, l := &c.board, &c.loss
-	for i := b.head; i < len(b.list) && b.unrepaired(); i++ {
-		r := &b.list[i]
-		if r.flags&(lost|resent) != lost {
-			continue
-		}
+	for b.unrepaired() {
+		i := b.tx.firstWith(missing)
+		r, oldest := b.tx.at(i), i == b.tx.first()
 		room := c.cc.cwnd - min(c.flight(), c.cc.cwnd)
 		if l.resend || c.flight() == 0 {
 			// Whatever is under way after a timeout; and if nothing is, no ACK
@@ -143,7 +141,7 @@ func (c *Conn) sendLost(now mono.Time) bool {
 		}
 		// The oldest goes out even when the window has shrunk: its ACK tells of
 		// the window.
-		if edge := c.snd.una.Add(c.snd.wnd); i > b.head && edge.LessThan(r.end) {
+		if edge := c.snd.una.Add(c.snd.wnd); !oldest && edge.LessThan(r.end) {
 			return false
 		}
 		n := min(r.len(), max(uint32(c.sh.MaxSuper), c.snd.mss), room)
@@ -153,7 +151,7 @@ func (c *Conn) sendLost(now mono.Time) bool {
 			}
 			b.cut(i, r.seq.Add(n))
 		}
-		if i == b.head {
+		if oldest {
 			c.timers.stop(timerRetransmit) // armed anew after output
 		}
 		l.resend = false
@@ -161,33 +159,32 @@ func (c *Conn) sendLost(now mono.Time) bool {
 			l.stamped, l.stamp = true, milliseconds(now)
 		}
 		c.sendRecord(now, i, lost|resent|again)
-		c.repeated(b.list[i].len())
+		c.repeated(b.tx.at(i).len())
 	}
 	return !b.unrepaired()
 }
 
 // sendRecord sends record i again, and sets its flags. What lies in too many pieces
 // for a call is sent in several, each a record of its own.
-func (c *Conn) sendRecord(now mono.Time, i int, flags uint8) {
+func (c *Conn) sendRecord(now mono.Time, i txID, flags uint8) {
 	b := &c.board
-	r := &b.list[i]
+	r := b.tx.at(i)
 	n, off := r.len(), r.seq-c.snd.una
 	header := wire.ACK
 	if c.finSet && c.snd.fin.LessThan(r.end) {
 		header |= wire.FIN
 		n--
 	}
-	p := c.Send.peek(int(off), int(n))
+	p := c.Send.peek(&c.peeked, int(off), int(n))
 	if got := uint32(len(p[0]) + len(p[1])); got < n {
 		if got > c.snd.mss {
 			got -= got % c.snd.mss
 		}
 		p, n, header = cut(p, int(got)), got, wire.ACK
 		b.cut(i, r.seq.Add(n))
-		r = &b.list[i]
+		r = b.tx.at(i)
 	}
-	b.mark(i, flags)
-	r.sent = now
+	b.markSent(i, now, flags)
 	c.rtt.cancel()
 	c.sentAgain(now, r.seq, r.end)
 	c.sh.Stats.Retransmits += uint64(max((n+c.snd.mss-1)/c.snd.mss, 1))

@@ -1,9 +1,6 @@
 package tcp
 
 import (
-	"slices"
-	"sort"
-
 	"github.com/zctap/zctap/internal/mono"
 	"github.com/zctap/zctap/internal/wire"
 )
@@ -18,29 +15,13 @@ const (
 	// With fullRecords nothing new is sent.
 	fullRecords = 2 * maxRecords
 	// A peer may have as many records made as there are segments under way, twice over, and
-	// spareRecords: who received those tells of them, not of single bytes. Each ACK looks at
-	// all records, so that thousands of them for a few segments would be dear.
+	// spareRecords: who received those tells of them, not of single bytes.
 	spareRecords = 64
-	// maxSpareBoards bounds the memory kept for the next connections that send.
-	maxSpareBoards = 64
+	// maxSpareBoards bounds the memory kept for the next connections that send, of
+	// maxSpareRecords each.
+	maxSpareBoards  = 64
+	maxSpareRecords = 2048
 )
-
-// What became of a record.
-const (
-	sacked = 1 << iota // the peer holds it; nothing else is known of it then
-	lost               // it is believed to be lost
-	resent             // it was lost, and what was sent again is under way
-	again              // it was sent more than once: an ACK may be for either copy
-)
-
-// A txRecord is a run of the send sequence space that was sent at the same time.
-type txRecord struct {
-	seq, end wire.Seq
-	sent     mono.Time // of the last copy
-	flags    uint8
-}
-
-func (r *txRecord) len() uint32 { return uint32(r.end - r.seq) }
 
 // A scoreboard remembers what is between SND.UNA and SND.NXT, if the peer
 // understands SACK (RFC 6675 section 3): without gaps, in the order of the stream,
@@ -48,16 +29,14 @@ func (r *txRecord) len() uint32 { return uint32(r.end - r.seq) }
 // the send buffer until they are acknowledged cumulatively, whatever is SACKed (RFC
 // 2018 section 8).
 type scoreboard struct {
-	list []txRecord // nil while empty; from Shared.spareBoards
-	head int        // the first record in use
+	tx *txList // nil while empty; from Shared.spareBoards
 
 	sacked, lost, resent uint32 // bytes of such records
 }
 
-func (b *scoreboard) empty() bool         { return b.head == len(b.list) }
-func (b *scoreboard) records() []txRecord { return b.list[b.head:] }
-func (b *scoreboard) full() bool          { return len(b.list)-b.head >= fullRecords }
-func (b *scoreboard) unrepaired() bool    { return b.lost > b.resent }
+func (b *scoreboard) empty() bool      { return b.tx == nil || b.tx.count == 0 }
+func (b *scoreboard) full() bool       { return b.tx != nil && b.tx.count >= fullRecords }
+func (b *scoreboard) unrepaired() bool { return b.lost > b.resent }
 func (b *scoreboard) pipe(sent uint32) uint32 {
 	// RFC 6675 section 4, SetPipe: what was sent and is neither SACKed nor lost,
 	// and what was sent again.
@@ -67,47 +46,51 @@ func (b *scoreboard) pipe(sent uint32) uint32 {
 // track notes that [seq, end) was sent; flags is again or 0.
 func (c *Conn) track(now mono.Time, seq, end wire.Seq, flags uint8) {
 	b := &c.board
-	if b.list == nil {
-		b.list = c.sh.spareBoard()
+	if b.tx == nil {
+		b.tx = c.sh.spareBoard()
 	}
-	if n := len(b.list); n > b.head {
-		last := &b.list[n-1]
-		if last.flags == flags && (last.sent == now || n-b.head >= maxRecords) {
+	t := b.tx
+	if i := t.last(); i != none {
+		last := t.at(i)
+		if last.flags == flags && (last.sent == now || t.count >= maxRecords) {
+			t.unqueue(i)
 			last.end, last.sent = end, now
+			t.queue(i)
 			return
 		}
 	}
-	if len(b.list) == cap(b.list) && 2*b.head > len(b.list) {
-		b.list = b.list[:copy(b.list, b.list[b.head:])]
-		b.head = 0
-	}
-	b.list = append(b.list, txRecord{seq, end, now, flags})
+	t.queue(t.insert(t.last(), seq, end, now, flags))
 }
 
 // untrack forgets everything.
 func (c *Conn) untrack() {
-	b := &c.board
-	if b.list != nil && len(c.sh.spareBoards) < maxSpareBoards {
-		c.sh.spareBoards = append(c.sh.spareBoards, b.list[:0])
+	t := c.board.tx
+	c.board = scoreboard{}
+	if t != nil && len(c.sh.spareBoards) < maxSpareBoards && cap(t.all) <= maxSpareRecords {
+		t.reset()
+		c.sh.spareBoards = append(c.sh.spareBoards, t)
 	}
-	*b = scoreboard{}
 }
 
 // spareBoard is memory for a connection's records.
-func (sh *Shared) spareBoard() []txRecord {
+func (sh *Shared) spareBoard() *txList {
 	n := len(sh.spareBoards)
 	if n == 0 {
-		return make([]txRecord, 0, 32)
+		return newTxList()
 	}
-	l := sh.spareBoards[n-1]
+	t := sh.spareBoards[n-1]
 	sh.spareBoards = sh.spareBoards[:n-1]
-	return l
+	return t
 }
 
 // ack drops what is before una, and tells d what of it is news.
 func (b *scoreboard) ack(una wire.Seq, d *delivery) {
-	for ; b.head < len(b.list); b.head++ {
-		r := &b.list[b.head]
+	if b.tx == nil {
+		return
+	}
+	t := b.tx
+	for i := t.first(); i != none; i = t.first() {
+		r := t.at(i)
 		if una.LessEq(r.seq) {
 			return
 		}
@@ -121,65 +104,62 @@ func (b *scoreboard) ack(una wire.Seq, d *delivery) {
 			r.seq = una
 			return
 		}
+		t.unqueue(i)
+		t.remove(i)
 	}
-	b.list, b.head = b.list[:0], 0
 }
 
 // sack marks what there is of [start, end), and tells d what of it is news.
 func (b *scoreboard) sack(start, end wire.Seq, d *delivery) {
-	i := b.find(start)
-	if i == len(b.list) {
+	if b.tx == nil {
 		return
 	}
-	if r := &b.list[i]; r.seq.LessThan(start) && r.flags&sacked == 0 {
+	t := b.tx
+	i := t.find(start)
+	if i == none {
+		return
+	}
+	if r := t.at(i); r.seq.LessThan(start) && r.flags&sacked == 0 {
 		b.split(i, start, d)
-		i++ // without a split all of the record stays as it is
+		i = t.at(i).next // without a split all of the record stays as it is
 	}
-	first := i
-	for ; i < len(b.list) && b.list[i].seq.LessThan(end); i++ {
-		r := &b.list[i]
-		if r.flags&sacked != 0 {
-			continue
-		}
-		if end.LessThan(r.end) {
-			if !b.split(i, end, d) {
-				break
+	for i != none && t.at(i).seq.LessThan(end) {
+		r := t.at(i)
+		if r.flags&sacked == 0 {
+			if end.LessThan(r.end) {
+				if !b.split(i, end, d) {
+					return
+				}
+				r = t.at(i)
 			}
-			r = &b.list[i]
+			d.take(r)
+			d.sacked += r.len()
+			b.mark(i, sacked)
+			i = b.join(i)
 		}
-		d.take(r)
-		d.sacked += r.len()
-		b.count(r, -1)
-		r.flags = sacked
-		b.count(r, +1)
+		i = t.at(i).next
 	}
-	b.join(first, i)
 }
 
-// join puts the records [i, j), and neighbours that are SACKed like them, together.
-func (b *scoreboard) join(i, j int) {
-	if i >= j {
-		return
+// join puts record i, which is SACKed, together with neighbours that are, too, and returns
+// what became of it.
+func (b *scoreboard) join(i txID) txID {
+	t := b.tx
+	if prev := t.at(i).prev; prev != none && t.at(prev).flags&sacked != 0 {
+		t.at(prev).end = t.at(i).end
+		t.remove(i)
+		i = prev
 	}
-	if i > b.head && b.list[i-1].flags&sacked != 0 {
-		i--
+	if next := t.at(i).next; next != none && t.at(next).flags&sacked != 0 {
+		t.at(i).end = t.at(next).end
+		t.remove(next)
 	}
-	if j < len(b.list) && b.list[j].flags&sacked != 0 {
-		j++
-	}
-	b.list[i].end = b.list[j-1].end
-	b.list = slices.Delete(b.list, i+1, j)
-}
-
-// find returns the index of the record that holds seq.
-func (b *scoreboard) find(seq wire.Seq) int {
-	l := b.records()
-	return b.head + sort.Search(len(l), func(k int) bool { return seq.LessThan(l[k].end) })
+	return i
 }
 
 // split cuts record i at seq, within it, unless there are too many for what is under way.
-func (b *scoreboard) split(i int, at wire.Seq, d *delivery) bool {
-	if len(b.list)-b.head >= int(min(spareRecords+2*d.segments, maxRecords)) {
+func (b *scoreboard) split(i txID, at wire.Seq, d *delivery) bool {
+	if b.tx.count >= int(min(spareRecords+2*d.segments, maxRecords)) {
 		return false
 	}
 	b.cut(i, at)
@@ -187,12 +167,16 @@ func (b *scoreboard) split(i int, at wire.Seq, d *delivery) bool {
 }
 
 // cut is split for what we decide ourselves: full segments, so that what is
-// buffered to send bounds them.
-func (b *scoreboard) cut(i int, at wire.Seq) {
-	right := b.list[i]
-	right.seq = at
-	b.list[i].end = at
-	b.list = slices.Insert(b.list, i+1, right)
+// buffered to send bounds them. The right part is the next record.
+func (b *scoreboard) cut(i txID, at wire.Seq) {
+	t := b.tx
+	r := t.at(i)
+	n := t.insert(i, at, r.end, r.sent, r.flags)
+	r = t.at(i)
+	r.end = at
+	if r.flags&sacked == 0 {
+		t.follow(i, n)
+	}
 }
 
 // count adds r to the sums, or takes it out.
@@ -210,30 +194,80 @@ func (b *scoreboard) count(r *txRecord, sign int) {
 }
 
 // mark sets the flags of record i.
-func (b *scoreboard) mark(i int, flags uint8) {
-	r := &b.list[i]
+func (b *scoreboard) mark(i txID, flags uint8) { b.markSent(i, b.tx.at(i).sent, flags) }
+
+// markSent sets the flags of record i, and when it was sent.
+func (b *scoreboard) markSent(i txID, sent mono.Time, flags uint8) {
+	t := b.tx
+	t.unqueue(i)
+	t.at(i).sent = sent
+	b.set(i, flags)
+	t.queue(i)
+}
+
+// set is mark but for the order of sending.
+func (b *scoreboard) set(i txID, flags uint8) {
+	r := b.tx.at(i)
 	b.count(r, -1)
 	r.flags = flags
 	b.count(r, +1)
+	b.tx.note(i)
 }
 
 // forgive takes back that anything is lost.
 func (b *scoreboard) forgive() {
-	for i := b.head; i < len(b.list); i++ {
-		b.mark(i, b.list[i].flags&^(lost|resent))
+	if b.tx == nil {
+		return
+	}
+	t := b.tx
+	t.unqueueHoles()
+	for i := t.firstWith(lost); i != none; i = t.firstWith(lost) {
+		b.set(i, t.at(i).flags&^(lost|resent))
 	}
 }
 
 // renege takes back that the peer holds anything, if it has dropped what it held:
-// it does not when it acknowledges up to there and no further (RFC 2018 section 8).
-func (b *scoreboard) renege() bool {
-	if b.empty() || b.list[b.head].flags&sacked == 0 {
+// it does not when it acknowledges up to there and no further (RFC 2018 section 8). All of it
+// is to be sent again, then.
+func (b *scoreboard) renege(now mono.Time) bool {
+	if b.empty() || b.tx.at(b.tx.first()).flags&sacked == 0 {
 		return false
 	}
-	for i := b.head; i < len(b.list); i++ {
-		if b.list[i].flags&sacked != 0 {
-			b.mark(i, again)
-		}
+	for i := b.tx.firstWith(sacked); i != none; i = b.tx.firstWith(sacked) {
+		b.drop(now, i)
 	}
 	return true
+}
+
+// loseLong has all that is longer than most bytes be lost that the peer is not known to hold,
+// and reports whether there is any.
+func (b *scoreboard) loseLong(most uint32) (found bool) {
+	t := b.tx
+	for i := t.all[holes].newer; i != holes && !found; i = t.at(i).newer {
+		found = t.at(i).len() > most
+	}
+	for i := t.oldest(); i != none; {
+		r := t.at(i)
+		next := r.newer
+		if r.len() > most {
+			b.mark(i, r.flags&^resent|lost)
+			found = true
+		}
+		i = next
+	}
+	return found
+}
+
+// drop notes that the peer does not hold record i, which is to be sent again. If it was
+// SACKed it is not known any more when it was sent.
+func (b *scoreboard) drop(now mono.Time, i txID) {
+	r := b.tx.at(i)
+	if r.own()&missing != 0 {
+		return
+	}
+	sent, flags := r.sent, r.flags&^(sacked|resent)|lost
+	if r.flags&sacked != 0 {
+		sent, flags = now, flags|again
+	}
+	b.markSent(i, sent, flags)
 }

@@ -45,6 +45,22 @@ func (n *naiveBoard) sum(flag uint8) (bytes uint32) {
 	return bytes
 }
 
+// first is the first of b's records.
+func first(b *scoreboard) txID {
+	if b.tx == nil {
+		return none
+	}
+	return b.tx.first()
+}
+
+// records are all that b has.
+func (b *scoreboard) records() (l []txRecord) {
+	for i := first(b); i != none; i = b.tx.all[i].next {
+		l = append(l, b.tx.all[i])
+	}
+	return l
+}
+
 // TestScoreboardModel plays random sends, blocks, acknowledgments, losses and
 // repairs to a scoreboard and to one that is too simple to be wrong.
 func TestScoreboardModel(t *testing.T) {
@@ -99,8 +115,8 @@ func TestScoreboardModel(t *testing.T) {
 			case op == 8: // all sent before some time is lost
 				before := now - mono.Time(rng.IntN(50))
 				what = fmt.Sprint("lose what was sent before ", before)
-				for i := b.head; i < len(b.list); i++ {
-					if r := &b.list[i]; r.flags&sacked == 0 && r.sent < before {
+				for i := first(b); i != none; i = b.tx.at(i).next {
+					if r := b.tx.at(i); r.flags&sacked == 0 && r.sent < before {
 						b.mark(i, r.flags&^resent|lost)
 					}
 				}
@@ -111,17 +127,16 @@ func TestScoreboardModel(t *testing.T) {
 				}
 			case op == 9: // something lost is sent again, in part
 				what = "repair"
-				for i := b.head; i < len(b.list); i++ {
-					r := &b.list[i]
+				for i := first(b); i != none; i = b.tx.at(i).next {
+					r := b.tx.at(i)
 					if r.flags&(lost|resent) != lost {
 						continue
 					}
 					if k := uint32(1 + rng.IntN(200)); k < r.len() {
 						b.cut(i, r.seq.Add(k))
-						r = &b.list[i]
+						r = b.tx.at(i)
 					}
-					b.mark(i, lost|resent|again)
-					r.sent = now
+					b.markSent(i, now, lost|resent|again)
 					for k := r.seq; k != r.end; k++ {
 						n.flags[k-base], n.sent[k-base] = lost|resent|again, now
 					}
@@ -161,10 +176,10 @@ func TestScoreboardBounded(t *testing.T) {
 		at := c.snd.una.Add(uint32(2 + 2*i))
 		s.opts.SACK[0] = wire.SACKBlock{Start: at, End: at.Add(1)}
 		s.in(1, 1, wire.ACK, nil)
-		if n := len(c.board.records()); n > maxRecords+1 {
+		if n := c.board.tx.count; n > maxRecords+1 {
 			t.Fatalf("%d records", n)
 		}
-		if n, segments := len(c.board.records()), uint32(c.snd.nxt-c.snd.una)/c.snd.mss; n > spareRecords+2*int(segments)+1 {
+		if n, segments := c.board.tx.count, uint32(c.snd.nxt-c.snd.una)/c.snd.mss; n > spareRecords+2*int(segments)+1 {
 			t.Fatalf("%d records of %d segments", n, segments)
 		}
 		if c.snd.nxt.Sub(at) < 10 {
@@ -191,7 +206,7 @@ func TestScoreboardTinyWrites(t *testing.T) {
 		s.write(1)
 		s.flush()
 	}
-	if n := len(s.c.board.records()); n > maxRecords {
+	if n := s.c.board.tx.count; n > maxRecords {
 		t.Errorf("%d records", n)
 	}
 }
@@ -201,7 +216,7 @@ func TestScoreboardFull(t *testing.T) {
 	s := sendingOver(t, 1, 1, false)
 	c := s.c
 	s.write(1 << 19)
-	for sent := 0; len(c.board.records()) < fullRecords; sent++ {
+	for sent := 0; c.board.tx.count < fullRecords; sent++ {
 		// What peers do on purpose: a gap behind each segment.
 		if sent > 2*fullRecords {
 			t.Fatalf("%d records", len(c.board.records()))
@@ -223,8 +238,8 @@ func TestScoreboardFull(t *testing.T) {
 func TestScoreboardMemory(t *testing.T) {
 	s := sendingOver(t, 2, 2, false)
 	s.sack(2)
-	if s.c.board.list != nil || len(s.sh.spareBoards) != 1 {
-		t.Errorf("%d lists spare, list %v", len(s.sh.spareBoards), s.c.board.list)
+	if s.c.board.tx != nil || len(s.sh.spareBoards) != 1 {
+		t.Errorf("%d lists spare, list %v", len(s.sh.spareBoards), s.c.board.tx)
 	}
 	s.write(100)
 	s.flush()
@@ -232,7 +247,7 @@ func TestScoreboardMemory(t *testing.T) {
 		t.Error("a list was made though there was one")
 	}
 	s.c.Abort(s.now)
-	if s.c.board.list != nil || len(s.sh.spareBoards) != 1 {
+	if s.c.board.tx != nil || len(s.sh.spareBoards) != 1 {
 		t.Errorf("after the end %d lists spare", len(s.sh.spareBoards))
 	}
 }
@@ -258,7 +273,7 @@ func TestScoreboardReneging(t *testing.T) {
 		s.advance(testRTT)
 		s.sack(n)
 	}
-	if s.c.board.list != nil {
+	if s.c.board.tx != nil {
 		t.Errorf("%+v", s.c.board)
 	}
 }

@@ -213,18 +213,34 @@ func (b *SendBuffer) unneeded() bool {
 // look is the engine's: whoever writes from here on notifies it again.
 func (b *SendBuffer) look() { b.told.Store(false) }
 
+// A sendCursor is where the engine peeked into a SendBuffer, so that a large one is not walked
+// over for each segment: last, and farthest. What is sent again comes from the one, and
+// what is new from the other.
+type sendCursor struct{ near, far *sendBlock }
+
 // peek returns up to n bytes from off bytes behind the oldest unacknowledged
 // one, in two pieces. Fewer than n mean that they lie in more than two blocks.
 // The bytes stay as they are until ack frees them. Engine only; the caller has
 // seen in Buffered that they are there.
-func (b *SendBuffer) peek(off, n int) (p [2][]byte) {
+func (b *SendBuffer) peek(c *sendCursor, off, n int) (p [2][]byte) {
 	if n == 0 {
 		return p
 	}
 	at := b.acked.Load() + uint64(off)
 	t := b.head
+	if c.near != nil && c.near.start <= at {
+		t = c.near
+	}
+	if c.far != nil && c.far.start <= at {
+		t = c.far
+	}
 	for at >= t.end() {
 		t = t.next
+	}
+	if c.far == nil || c.far.start < t.start {
+		c.far = t
+	} else {
+		c.near = t
 	}
 	p[0] = t.mem[at-t.start:]
 	if len(p[0]) >= n {
@@ -237,15 +253,23 @@ func (b *SendBuffer) peek(off, n int) (p [2][]byte) {
 }
 
 // ack frees the oldest n bytes. Engine only.
-func (b *SendBuffer) ack(n int) {
+func (b *SendBuffer) ack(c *sendCursor, n int) {
 	acked := b.acked.Load() + uint64(n)
 	if acked < b.wrote.Load() {
 		// Blocks that end here are linked to one with more, which is not
 		// where writers are: they are the engine's.
 		for t := b.head; t.end() <= acked; t = b.head {
 			b.head = t.next
+			if c.near == t {
+				c.near = nil
+			}
+			if c.far == t {
+				c.far = nil
+			}
 			t.release(b.memory)
 		}
+	} else {
+		*c = sendCursor{} // from here on whoever holds mu may release all
 	}
 	b.acked.Store(acked) // release: pairs with a writer's load in space
 	b.tidy()

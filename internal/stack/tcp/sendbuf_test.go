@@ -16,9 +16,10 @@ import (
 // acknowledged.
 func (b *SendBuffer) drain(n int) []byte {
 	n = min(n, b.Buffered())
-	p := b.peek(0, n)
+	var cur sendCursor
+	p := b.peek(&cur, 0, n)
 	out := bytes.Join(p[:], nil)
-	b.ack(len(out))
+	b.ack(&cur, len(out))
 	return out
 }
 
@@ -26,8 +27,9 @@ func TestSendBuffer(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	b := NewSendBuffer(300_000, nil)
 	wrote, read, acked := 0, 0, 0
+	cur := new(sendCursor)
 	for range 20_000 {
-		switch rng.IntN(3) {
+		switch rng.IntN(4) {
 		case 0:
 			n, err := b.TryWrite(stream(wrote, rng.IntN(1<<rng.IntN(18))))
 			if wrote += n; err != nil {
@@ -35,16 +37,24 @@ func TestSendBuffer(t *testing.T) {
 			}
 		case 1:
 			if n := min(rng.IntN(1<<17), wrote-read); n > 0 {
-				p := b.peek(read-acked, n)
+				p := b.peek(cur, read-acked, n)
 				got := bytes.Join(p[:], nil)
 				if len(got) == 0 || len(got) > n || !bytes.Equal(got, stream(read, len(got))) {
 					t.Fatalf("peek of %d at %d: %d bytes, or wrong ones", n, read, len(got))
 				}
 				read += len(got)
 			}
+		case 3: // what was sent before is sent again
+			if read > acked {
+				off := rng.IntN(read - acked)
+				p := b.peek(cur, off, read-acked-off)
+				if got := bytes.Join(p[:], nil); len(got) == 0 || !bytes.Equal(got, stream(acked+off, len(got))) {
+					t.Fatalf("peek at %d: %d bytes, or wrong ones", acked+off, len(got))
+				}
+			}
 		case 2:
 			n := rng.IntN(read - acked + 1)
-			b.ack(n)
+			b.ack(cur, n)
 			acked += n
 		}
 		if b.Buffered() != wrote-acked || b.Buffered() > 300_000 {
@@ -61,7 +71,7 @@ func TestPeekBlocks(t *testing.T) {
 	b := NewSendBuffer(1<<20, nil)
 	b.TryWrite(stream(0, 100)) // a small block
 	b.TryWrite(stream(100, 3*largeBlock))
-	p := b.peek(0, 2*largeBlock)
+	p := b.peek(new(sendCursor), 0, 2*largeBlock)
 	if n := len(p[0]) + len(p[1]); n != smallBlock+largeBlock {
 		t.Errorf("%d bytes in two pieces", n)
 	}

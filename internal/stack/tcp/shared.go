@@ -106,12 +106,12 @@ type Shared struct {
 	paths      pathCache
 
 	dirty       dirtyList
-	conns       int          // connections but for those in TIME-WAIT
-	timeWaits   int          // connections in TIME-WAIT
-	constrained []*Conn      // offer less window than they might; see window.go
-	checkNext   int          // index there of the one that was looked at last
-	spareLists  [][]held     // reassembly lists that no connection needs now
-	spareBoards [][]txRecord // scoreboards that no connection needs now
+	conns       int       // connections but for those in TIME-WAIT
+	timeWaits   int       // connections in TIME-WAIT
+	constrained []*Conn   // offer less window than they might; see window.go
+	checkNext   int       // index there of the one that was looked at last
+	spareLists  [][]held  // reassembly lists that no connection needs now
+	spareBoards []*txList // scoreboards that no connection needs now
 
 	spareReports []*[maxReported]heldRange // ranges that no connection needs now
 

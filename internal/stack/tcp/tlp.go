@@ -93,16 +93,16 @@ func (c *Conn) sendTail(now mono.Time) {
 	}
 	c.sh.Recovery.TailProbes++
 	p.open, p.copied, p.end = true, true, c.snd.nxt
-	i := len(b.list) - 1
+	i := b.tx.last()
 	most := c.snd.mss
 	if c.finSet && c.snd.fin.LessThan(c.snd.nxt) {
 		most++ // our FIN goes with a full segment
 	}
-	if r := &b.list[i]; r.len() > most {
+	if r := b.tx.at(i); r.len() > most {
 		b.cut(i, r.end-wire.Seq(most))
-		i++
+		i = b.tx.last()
 	}
-	c.sendRecord(now, i, b.list[i].flags|again)
+	c.sendRecord(now, i, b.tx.at(i).flags|again)
 }
 
 // probeAcked looks for the answer to a probe (section 7.4, TLP_process_ack): if the

@@ -148,7 +148,7 @@ func TestTailProbeFin(t *testing.T) {
 	s.expect("again", s.advance(2*testRTT), seg(s.at(1), 1, wire.ACK|wire.FIN, testMSS))
 	s.inOut(1, s.at(2)+1, wire.ACK, nil)
 	s.state(FinWait2)
-	if s.c.board.list != nil || s.c.timers.armed(timerLoss) {
+	if s.c.board.tx != nil || s.c.timers.armed(timerLoss) {
 		t.Errorf("%+v", s.c.board)
 	}
 }

@@ -143,10 +143,11 @@ func (w *world) stats() (s engine.Stats) {
 }
 
 // eventually waits for a condition: most are true after some hundred thousand
-// instructions of the loop's thread, which is much less than a sleep.
+// instructions of the loop's thread, which is much less than a sleep, and most others soon after.
 func (w *world) eventually(what string, ok func() bool) {
 	w.Helper()
 	end := time.Now().Add(patience)
+	nap := 10 * time.Microsecond
 	for i := 0; !ok(); i++ {
 		if i < 200 {
 			runtime.Gosched()
@@ -155,7 +156,8 @@ func (w *world) eventually(what string, ok func() bool) {
 		if time.Now().After(end) {
 			w.Fatalf("waited in vain until %s; %+v", what, w.stats())
 		}
-		time.Sleep(time.Millisecond)
+		time.Sleep(nap)
+		nap = min(2*nap, time.Millisecond)
 	}
 }
 

@@ -349,7 +349,7 @@ func (b *udpResult) summarize(receivers int) {
 
 func (b *udpResult) print(env *environ) error {
 	t := tabwriter.NewWriter(env.stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(t, "%d rounds in turn, datagrams of %d bytes\tmillion/s\tuser s/million\tsystem s/million\tdropped\tsender s/million\tper CPU s, to net.UDPConn\t\n", b.Rounds, b.Size)
+	fmt.Fprintf(t, "rounds in turn: %d, datagrams of %d bytes\tmillion/s\tuser s/million\tsystem s/million\tdropped\tsender s/million\tper CPU s, to net.UDPConn\t\n", b.Rounds, b.Size)
 	cell := func(v [3]float64) string { return fmt.Sprintf("%.3f (%.3f to %.3f)", v[1], v[0], v[2]) }
 	for _, s := range b.Summary {
 		rate := s.PerSecond

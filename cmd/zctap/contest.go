@@ -160,7 +160,7 @@ func minMedMax(v []float64) [3]float64 {
 
 func (b *benchResult) print(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(t, "%d rounds of %s, in turn\tGB/s\tuser s/GB\tsystem s/GB\tsender s/GB\tzero-copy\t\n", b.Rounds, humanBytes(b.Bytes))
+	fmt.Fprintf(t, "rounds in turn: %d, of %s\tGB/s\tuser s/GB\tsystem s/GB\tsender s/GB\tzero-copy\t\n", b.Rounds, humanBytes(b.Bytes))
 	cell := func(v [3]float64) string { return fmt.Sprintf("%.3f (%.3f to %.3f)", v[1], v[0], v[2]) }
 	for _, s := range b.Summary {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%.2f %%\t\n", s.name(),

@@ -95,8 +95,12 @@ func runLab(ctx context.Context, env *environ, args []string) error {
 	case "clean":
 		return lab.Clean(ctx, "")
 	case "run":
+		if len(args) > 1 && (args[1] == "-h" || args[1] == "--help") {
+			help(env.stdout, fs, []string{labUsage})
+			return errHelp
+		}
 		if len(args) < 2 {
-			return usagef("lab run: PROGRAM is missing")
+			return usagef("run: PROGRAM is missing")
 		}
 		return o.runProgram(ctx, env, args[1:])
 	case "shell":
@@ -104,7 +108,7 @@ func runLab(ctx context.Context, env *environ, args []string) error {
 	case "demo":
 		return o.runDemo(ctx, env)
 	}
-	return usagef("lab %s: there are %s", args[0], labUsage)
+	return usagef("nothing called %q: there are %s", args[0], labUsage)
 }
 
 // A labSetup is a machine, and the job of setting up its network.

@@ -8,6 +8,8 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/zctap/zctap/lab"
@@ -71,8 +73,15 @@ func run(ctx context.Context, env *environ, args []string) int {
 		usage(env.stderr)
 		return exitUsage
 	}
-	if args[0] == "help" || args[0] == "--help" || args[0] == "-h" {
+	switch args[0] {
+	case "help", "--help", "-h":
+		if len(args) > 1 { // help COMMAND
+			return run(ctx, env, []string{args[1], "--help"})
+		}
 		usage(env.stdout)
+		return exitOK
+	case "version", "--version":
+		fmt.Fprintln(env.stdout, version())
 		return exitOK
 	}
 	for _, v := range verbs {
@@ -105,11 +114,20 @@ type exitError struct{ code int }
 
 func (e exitError) Error() string { return fmt.Sprintf("exit code %d", e.code) }
 
+// version is what was built, and by which Go.
+func version() string {
+	v := "(unknown)"
+	if b, ok := debug.ReadBuildInfo(); ok {
+		v = b.Main.Version
+	}
+	return fmt.Sprintf("zctap %s %s %s/%s", v, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+}
+
 func usage(w io.Writer) {
 	fmt.Fprintln(w, "zctap: zero-copy network receive for Go.\n\nUsage: zctap COMMAND [FLAGS]")
 	fmt.Fprintln(w)
 	for _, v := range verbs {
 		fmt.Fprintf(w, "  %-6s %s\n", v.name, v.summary)
 	}
-	fmt.Fprintln(w, "\nzctap COMMAND --help tells of its flags.")
+	fmt.Fprintln(w, "\nzctap COMMAND --help tells of its flags, zctap version what was built.")
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -88,11 +89,12 @@ func TestWrongCommandLines(t *testing.T) {
 		{[]string{"recv", "--listen", ":0", "--interface", "eth9", "--queues", "-1"}, "--queues is from 1"},
 		{[]string{"recv", "--listen", ":0", "--interface", "eth9", "--engine", "zcrx", "--queues", "2"}, "--queues is for engine user"},
 		{[]string{"recv", "--dry-run"}, "for an --interface"},
+		{[]string{"recv", "--listen", ":0", "--interface", "lo", "--engine", "user", "--dry-run"}, "of engine zcrx"},
 		{[]string{"nic"}, "say what to do"},
 		{[]string{"nic", "plan"}, "INTERFACE is missing"},
 		{[]string{"nic", "plan", "lo", "--port", "70000"}, "--port is"},
 		{[]string{"lab"}, "say what to do"},
-		{[]string{"lab", "fly"}, "lab fly"},
+		{[]string{"lab", "fly"}, `nothing called "fly"`},
 		{[]string{"lab", "run"}, "PROGRAM is missing"},
 		{[]string{"lab", "demo", "--nodev", "--fault", "drop=1"}, "need devices"},
 		{[]string{"lab", "demo", "--fault", "gremlins"}, "unknown fault"},
@@ -120,6 +122,7 @@ func TestFailures(t *testing.T) {
 		{[]string{"recv", "--listen", ":0", "--interface", "zctap-none", "--engine", "zcrx"}, "zctap-none"},
 		{[]string{"recv", "--listen", ":0", "--interface", "zctap-none", "--engine", "user"}, "zctap-none"},
 		{[]string{"nic", "plan", "lo"}, "no header/data split"},
+		{[]string{"nic", "plan", "lo"}, "\nzctap nic: nic: lo: "}, // and the next obstacle
 		{[]string{"nic", "show", "zctap-none"}, "zctap-none"},
 		{[]string{"lab", "run", "zctap-no-such-program"}, "not found"},
 		{[]string{"recv", "--listen", ":0", "--tun", "name/with/slash", "--engine", "user"}, "name/with/slash"},
@@ -137,9 +140,20 @@ func TestHelp(t *testing.T) {
 		if code != exitOK || !strings.Contains(out, v.name) {
 			t.Errorf("help: exit %d, without %s", code, v.name)
 		}
-		if code, out, errs := command(t, v.name, "--help"); code != exitOK || !strings.Contains(out, "Usage: zctap "+v.name) || errs != "" {
-			t.Errorf("%s --help: exit %d, %q, %q", v.name, code, out, errs)
+		for _, args := range [][]string{{v.name, "--help"}, {"help", v.name}} {
+			if code, out, errs := command(t, args...); code != exitOK || !strings.Contains(out, "Usage: zctap "+v.name) || errs != "" {
+				t.Errorf("%v: exit %d, %q, %q", args, code, out, errs)
+			}
 		}
+	}
+	if code, out, _ := command(t, "lab", "run", "--help"); code != exitOK || !strings.Contains(out, "Usage: zctap lab") {
+		t.Errorf("lab run --help: exit %d, %q", code, out)
+	}
+	if code, out, _ := command(t, "version"); code != exitOK || !strings.HasPrefix(out, "zctap ") || !strings.Contains(out, runtime.Version()) {
+		t.Errorf("version: exit %d, %q", code, out)
+	}
+	if code, _, errs := command(t, "help", "fly"); code != exitUsage || !strings.Contains(errs, "no command") {
+		t.Errorf("help fly: exit %d, %q", code, errs)
 	}
 }
 

@@ -88,6 +88,13 @@ func planNIC(env *environ, iface string, queue, port int, journal string, asJSON
 		w.Flows = []nic.Flow{{Proto: nic.TCP, Local: netip.AddrPortFrom(netip.Addr{}, uint16(port))}}
 	}
 	p, err := nic.NewPlan(iface, w)
+	var all *nic.PlanError
+	if errors.As(err, &all) && len(all.Obstacles) > 1 {
+		for _, o := range all.Obstacles {
+			fmt.Fprintf(env.stderr, "zctap nic: %v\n", o)
+		}
+		return exitError{exitFailed}
+	}
 	if err != nil {
 		return err
 	}

@@ -103,12 +103,15 @@ func runRecv(ctx context.Context, env *environ, args []string) error {
 	hash := fs.Bool("sha256", false, "print the stream's SHA-256")
 	seed := fs.Uint64("pattern", 0, "verify the stream of send --pattern `SEED`")
 	frames := fs.String("page-frames", "", "write the physical page frames that payload came in to `FILE`, 8 bytes each")
-	dryRun := fs.Bool("dry-run", false, "show what would be changed on the --interface, and end")
+	dryRun := fs.Bool("dry-run", false, "show what engine zcrx would change on the --interface, and end")
 	handler := fs.Bool("handler", false, "receive by a handler on the engine's thread (Queue.Handle), not by RecvZC")
 	drop := fs.Bool("drop-capabilities", false, "give up the capabilities that only opening needs (not in a build with C)")
 	asJSON := fs.Bool("json", false, "print the result as JSON")
 	if _, err := parseFlags(env, fs, args); err != nil {
 		return err
+	}
+	if e := qf.engine.value; *dryRun && e != zctap.Auto && e != zctap.ZCRX {
+		return usagef("--dry-run shows the settings of engine zcrx, not of %s", e)
 	}
 	if *dryRun {
 		return qf.nic.dryRun(env, *listen, *asJSON)

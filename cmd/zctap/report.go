@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/zctap/zctap"
@@ -45,9 +46,12 @@ type reason struct {
 	Reason string `json:"reason"`
 }
 
+// asFlags has fields of zctap.Config called by their flags.
+var asFlags = strings.NewReplacer("Config.Interface", "--interface", "Config.TUN", "--tun")
+
 func reasons(why []zctap.Reason) (out []reason) {
 	for _, w := range why {
-		out = append(out, reason{w.Engine, w.Err.Error()})
+		out = append(out, reason{w.Engine, asFlags.Replace(w.Err.Error())})
 	}
 	return out
 }

@@ -70,7 +70,11 @@ type PlanError struct {
 func (e *PlanError) Error() string {
 	s := e.Obstacles[0].Error()
 	if n := len(e.Obstacles) - 1; n > 0 {
-		s += fmt.Sprintf(" (and %d more obstacles)", n)
+		more := "more obstacles"
+		if n == 1 {
+			more = "more obstacle"
+		}
+		s += fmt.Sprintf(" (and %d %s: see `zctap nic plan %s`)", n, more, e.Obstacles[0].Interface)
 	}
 	return s
 }

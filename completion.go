@@ -37,16 +37,17 @@ const (
 type Completion struct {
 	// UserData is what Arm was given.
 	UserData uint64
-	// Res is the number of payload bytes; 0 for the end of a stream; a negative
-	// errno for a failure (EIO for one that has none). For an accept it is 0, and for a notice the number
-	// of fill ring entries drained.
+	// Res is the number of payload bytes, of a datagram as many as were sent, also of
+	// one that is cut; 0 for the end of a stream; a negative errno for a failure (EIO for
+	// one that has none). For an accept it is 0, and for a notice the number of fill ring
+	// entries drained.
 	Res   int
 	Flags CompletionFlags
 	// Iovs is the payload, the application's until Release. Wait fills the
 	// memory that is there, up to its capacity: pass the same Completions again
 	// and nothing is allocated. Without any it allocates 16.
 	Iovs []Iov
-	// Conn is an accepted connection.
+	// Conn is an accepted connection, the application's to close.
 	Conn *Conn
 	// Src, Dst, UnixNano and TrafficClass are a datagram's; see Datagram.
 	Src, Dst     netip.AddrPort

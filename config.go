@@ -32,11 +32,15 @@ type Config struct {
 	// is no falling back.
 	Engine string
 
-	// Interface is the network device that the queue belongs to, and RxQueue
-	// its receive queue; for engine ZCRX, which can't use queue 0, that means
-	// the device's last one. Engine Copy needs none.
+	// Interface is the network device to receive from, for engines ZCRX and User (by
+	// AF_XDP). It does not bound what Copy and ZCRX listen to: their listeners are the
+	// kernel's, and ":9000" is every address of the machine. Name an address to be
+	// reached by one network only.
 	Interface string
-	RxQueue   int
+
+	// RxQueue is the receive queue of Interface that engine ZCRX takes. It can't have
+	// queue 0, so that 0 stands for the last one. For AF_XDP see XDPConfig.Queues.
+	RxQueue int
 
 	// ZCRX is what concerns engine ZCRX only, XDP engine User on an Interface;
 	// nil is the zero value.
@@ -47,13 +51,14 @@ type Config struct {
 	TUN *TUN
 
 	// Buffers is the size of the region in buffers: 1 to 65,536, by default as
-	// many as 32 MiB hold. With Memory it is taken from there.
+	// many as 32 MiB hold. With Memory it is what fits there. AF_XDP needs some hundred,
+	// since they lie with the interface's queues; Open says how many.
 	Buffers int
 
 	// BufferSize is the size of a buffer in bytes: a power of two, by default
 	// and at least a page (4 KiB). Larger ones make fewer pieces of the same
 	// stream, and waste more on small payloads. They suit wires that carry
-	// super-segments: a TUN device's are up to 64 KiB.
+	// super-segments: a TUN device's are up to 64 KiB. AF_XDP takes a page only.
 	BufferSize int
 
 	// Memory, if not nil, is the region: page-aligned memory of the
@@ -65,15 +70,16 @@ type Config struct {
 	NoHugePages bool
 
 	// MaxHeld is the most buffers that one connection may keep from the
-	// others, queued and in the application's hands. 0 adapts: as many as are
-	// free at the moment, so that one slow reader keeps at most half.
+	// others: those that wait to be received, and those in the application's hands. 0
+	// adapts: as many as are free at the moment, so that one slow reader keeps at most
+	// half of the region.
 	MaxHeld int
 
-	// SendMemory bounds the bytes that all TCP connections of engine User have written
-	// and their peers not acknowledged, but for 4 KiB of each; 0 is 256 MiB. (One
-	// connection has 1 MiB at most.) Beyond it writers wait in line, as they do when
-	// their own connection's share is full. The other engines send from the kernel's
-	// memory, which it bounds itself (tcp_mem).
+	// SendMemory bounds how many bytes all TCP connections of engine User together keep
+	// because their peers have not acknowledged them yet; 0 is 256 MiB. The first 4 KiB of
+	// each connection do not count, and none has more than 1 MiB. Beyond the bound writers
+	// wait in line. The other engines send from the kernel's memory, which it bounds
+	// itself (tcp_mem).
 	SendMemory int
 
 	// Congestion is the congestion control of TCP connections, CongestionCubic or
@@ -81,18 +87,20 @@ type Config struct {
 	Congestion string
 
 	// ECN asks for explicit congestion notification (RFC 3168) when dialing TCP:
-	// routers mark packets instead of dropping them. A path that does not like it
-	// costs a second of dialing, not the connection. Who asks us gets it in any case.
-	// Of engine User; the kernel's connections have it as net.ipv4.tcp_ecn says.
+	// routers mark packets instead of dropping them. Where a path drops such requests,
+	// dialing goes on without after a second. Peers that ask for it get it in any case.
+	// Of engine User; for the kernel's connections net.ipv4.tcp_ecn decides.
 	ECN bool
 
-	// HopLimit is the hop limit, TTL in IPv4, of what is sent, but to multicast groups; 0
-	// is 64. Of engine User; the kernel's sockets have net.ipv4.ip_default_ttl.
+	// HopLimit is the hop limit (TTL in IPv4) of what is sent; 0 is 64. What goes to
+	// multicast groups has 1 always. Of engine User; for the kernel's sockets
+	// net.ipv4.ip_default_ttl decides.
 	HopLimit uint8
 
 	// CloseTimeout bounds how long Close waits for the driver and the stack to
-	// give their buffers back; by default 10 s, as in the RFC. When it is over
-	// Close reports what is missing and keeps the memory.
+	// give their buffers back; 0 is 10 s, as in the RFC. When it is over
+	// Close returns EBUSY, says what is missing, and keeps the memory. It does not wait
+	// for Iovs that the application holds.
 	CloseTimeout time.Duration
 
 	// wire is OpenPair's.
@@ -130,13 +138,13 @@ type ZCRXConfig struct {
 	Areas int
 
 	// Rings is how many rings receive from the queue (Linux 6.19), 1 to 32; 0 is one.
-	// Each has a thread of its own, among which TCP connections are spread, so that one
-	// queue can keep several cores busy. What comes back from the application, and the
-	// way of buffers to the NIC, they share, by a lock that each takes some times a
-	// batch: use more than one only if the thread of one can't keep up, and not more
-	// than there are cores to spare. What the kernel had to copy counts right in total,
-	// but which views say so is less certain. Queue.Stats tells by events "ring-0-frames",
-	// "ring-1-frames", ... what each brought.
+	// Each has a thread of its own, and TCP connections are spread over them, so that
+	// one queue can keep several cores busy. They share the way of buffers back to the NIC,
+	// by a lock that each takes some times a batch. So use more than one only if the
+	// thread of one can't keep up, and not more than there are cores to spare. What the
+	// kernel had to copy is counted right in total, but which views say so
+	// (Iov.Copied) is less certain. Events "ring-0-frames", "ring-1-frames", ... of
+	// Queue.Stats tell what each brought.
 	Rings int
 
 	// DMABuf, if not 0, is the descriptor of a DMA buffer (Linux 6.16) that the NIC

@@ -14,7 +14,8 @@ import (
 )
 
 // A Conn is a TCP connection whose payload is received into the region of its
-// queue. It is a net.Conn; its methods may be called from several goroutines.
+// queue. It is a net.Conn; its methods may be called from several goroutines. Concurrent
+// receive calls take turns, and each byte goes to one of them.
 type Conn struct {
 	q  *Queue
 	c  engine.Conn
@@ -104,7 +105,8 @@ func (c *Conn) SetDeadline(t time.Time) error {
 	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
 }
 
-// SetReadDeadline is for RecvZC, Read and WriteTo.
+// SetReadDeadline is for RecvZC, Read and WriteTo; see SetDeadline. Completions of what
+// is armed do not end by it; Queue.Wait has a deadline of its own.
 func (c *Conn) SetReadDeadline(t time.Time) error {
 	if c.rx.Closed() {
 		return c.q.opError("set", net.ErrClosed)

@@ -29,8 +29,10 @@ type Listener struct {
 var _ net.Listener = (*Listener)(nil)
 
 // Listen listens on the queue. network is "tcp", "tcp4" or "tcp6"; address is
-// as for net.Listen, ":9000" for all addresses of the engine. Errors: EADDRINUSE,
-// EADDRNOTAVAIL, EAFNOSUPPORT, net.ErrClosed.
+// as for net.Listen, ":9000" for all addresses: those of the interface with engine User,
+// those of the machine with Copy and ZCRX, whatever Config.Interface is. Errors:
+// EADDRINUSE, EADDRNOTAVAIL, EACCES for a port that needs a privilege, EAFNOSUPPORT,
+// net.ErrClosed, net.UnknownNetworkError.
 func (q *Queue) Listen(network, address string) (*Listener, error) {
 	l, err := q.listen(network, address)
 	return l, q.opError("listen", err)
@@ -119,15 +121,16 @@ func (l *Listener) Close() error {
 	return l.q.opError("close", l.l.Close())
 }
 
-// Dial connects to address on network "tcp", "tcp4" or "tcp6".
+// Dial connects to address on network "tcp", "tcp4" or "tcp6"; see DialContext.
 func (q *Queue) Dial(network, address string) (*Conn, error) {
 	return q.DialContext(context.Background(), network, address)
 }
 
 // DialContext is Dial with a context; when it ends before the connection is
 // there the attempt is given up. Of several addresses of a name the first that
-// answers is taken, tried in order. Errors: ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH
-// and the like, ctx's, net.ErrClosed.
+// answers is taken, tried in order. The address has to name a host, unlike net.Dial's.
+// Errors: ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH and the like, EDESTADDRREQ without a host,
+// ctx's, net.ErrClosed.
 func (q *Queue) DialContext(ctx context.Context, network, address string) (*Conn, error) {
 	c, err := q.dial(ctx, network, address)
 	return c, q.opError("dial", err)

@@ -11,9 +11,10 @@ import (
 )
 
 // Open makes a region and a queue that receives into it, with the best engine
-// that works (Config.Engine). A failure leaves nothing behind; its error names
-// the obstacle for each engine that was tried: EINVAL for a wrong Config,
-// ErrNotSupported for what this system can't do, else what the system said.
+// that works (Config.Engine). A failure leaves nothing behind. A wrong Config is EINVAL,
+// whatever the engine. Else the error names the obstacle for each engine that was tried:
+// ErrNotSupported for what this system can't do, or what the system said, such as EPERM.
+// The queue is the caller's to close.
 func Open(c Config) (*Queue, error) {
 	fail := func(err error) (*Queue, error) {
 		queue := c.RxQueue

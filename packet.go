@@ -28,15 +28,19 @@ var (
 )
 
 // ListenPacket makes a UDP socket on network "udp", "udp4" or "udp6"; address
-// as for net.ListenPacket. A socket on all addresses, or on that one, also receives
-// what is sent to all hosts of an IPv4 network, or of the wire (255.255.255.255); over
-// AF_XDP in one frame only.
+// as for net.ListenPacket, and which addresses are meant by none as for Listen. Errors as
+// of Listen.
+//
+// A socket on all addresses, or on a broadcast address, also receives what is sent to all
+// hosts of an IPv4 network, or of the wire (255.255.255.255); over AF_XDP only what comes
+// in one frame.
 func (q *Queue) ListenPacket(network, address string) (*PacketConn, error) {
 	c, err := q.listenPacket(network, address)
 	return c, q.opError("listen", err)
 }
 
-// DialPacket makes a UDP socket that exchanges datagrams with address only.
+// DialPacket makes a UDP socket that exchanges datagrams with address only. Nothing is
+// sent yet. Errors as of DialContext, as far as they can be known then.
 func (q *Queue) DialPacket(network, address string) (*PacketConn, error) {
 	c, err := q.dialPacket(network, address)
 	return c, q.opError("dial", err)

@@ -92,7 +92,12 @@ func (q *Queue) Release(iovs []Iov) (n int, err error) {
 // Close resets the queue's connections, closes its sockets and the engine, and
 // waits (Config.CloseTimeout) until the driver and the stack hold no buffer.
 // Every blocked call returns net.ErrClosed. Iovs that are out stay valid and
-// are to be released still; the region is unmapped with the last one.
+// are to be released still; the region is unmapped with the last one. To let
+// connections finish, close the listeners and wait for their readers before.
+//
+// Errors: EBUSY if buffers are missing after Config.CloseTimeout, net.ErrClosed for every
+// call but the first, EDEADLK in a handler (Queue.Handle), and what putting the
+// interface back as it was has failed with.
 func (q *Queue) Close() error {
 	if err := q.mayWait(); err != nil {
 		return q.opError("close", err)
@@ -106,8 +111,9 @@ func (q *Queue) Close() error {
 	return q.opError("close", err)
 }
 
-// Leaked is the number of buffers that somebody still holds: after Close, and
-// after everything was released, a number other than 0 is a leak.
+// Leaked is the number of buffers that somebody still holds. After Close, and
+// after everything was released, a number other than 0 is a leak. While the queue is
+// open the driver holds some, too.
 func (q *Queue) Leaked() int { return q.pool.Region().Count() - q.free() }
 
 // free is the number of buffers that nobody holds; those with the NIC count.

@@ -156,9 +156,10 @@ func (c *Conn) resendLong(now mono.Time) {
 	c.timeReordering(now, 0)
 }
 
-// suspect runs at each retransmission timeout with data under way. When the same
+// suspect runs at each timeout of the retransmission or persist timer. When the same
 // segment is lost time and again the path may drop what is too long without a word. It
-// need not be a full one: an application that waits for an answer sends no other.
+// need not be a full one: an application that waits for an answer sends no other, and a
+// small window admits no other.
 func (c *Conn) suspect(now mono.Time) {
 	p := &c.path
 	n := uint32(c.snd.max - c.snd.una)
@@ -166,10 +167,11 @@ func (c *Conn) suspect(now mono.Time) {
 		n = c.board.tx.at(c.board.tx.first()).len()
 	}
 	n = min(n, c.snd.mss)
-	// A peer whose window is smaller may drop it, but says so. Without a word the window is
-	// no reason: an older one, overtaken on its way, may have been the last to arrive.
-	narrow := c.snd.wnd < n && !c.keep.heard.Before(c.snd.lastData)
-	if n+c.pathHeaders() <= c.minPathMTU() || narrow {
+	// A peer whose window is smaller may drop it, but says so, as it answers each probe.
+	// Without a word the window is no reason: an older one, overtaken on its way, may have
+	// been the last to arrive.
+	answered := (c.snd.wnd < n || c.loss.persisting) && !c.keep.heard.Before(c.snd.lastData)
+	if n+c.pathHeaders() <= c.minPathMTU() || answered {
 		p.timeouts = 0
 		return
 	}

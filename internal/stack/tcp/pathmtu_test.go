@@ -138,3 +138,26 @@ func TestBlackHoleBehindOldWindow(t *testing.T) {
 		}
 	}
 }
+
+// What a small window lets through is sent by the persist timer, again and again (RFC 9293
+// section 3.8.6.2.1): a path that drops it is found out, too.
+func TestBlackHoleUnderSmallWindow(t *testing.T) {
+	for _, answers := range []bool{false, true} {
+		s := sendingOver(t, 4, 10, false)
+		s.wnd = 9 // of 128 bytes: 1,152, less than a segment and than half of what there was
+		s.advance(10 * ms)
+		s.inOut(1, 1+4*testMSS, wire.ACK, nil)
+		for end := s.now.Add(30 * time.Second); s.now < end; {
+			s.advance(10 * ms)
+			if answers && s.now.Sub(s.c.snd.lastData) < 10*ms {
+				s.inOut(1, 1+4*testMSS, wire.ACK, nil)
+			}
+		}
+		if s.sh.Stats.Probes < blackHole {
+			t.Fatalf("%d probes", s.sh.Stats.Probes)
+		}
+		if found := s.sh.Stats.BlackHoles > 0; found == answers {
+			t.Errorf("answers %v: %d black holes after %d probes, segments of %d", answers, s.sh.Stats.BlackHoles, s.sh.Stats.Probes, s.c.snd.mss)
+		}
+	}
+}

@@ -24,8 +24,8 @@ func (c *Conn) timerExpired(now mono.Time) {
 		c.Abort(now)
 		return
 	}
+	c.suspect(now)
 	if !l.persisting {
-		c.suspect(now)
 		c.retransmitTimeout(now)
 		return
 	}

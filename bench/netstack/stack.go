@@ -47,10 +47,10 @@ func newStack(l *Link, clock tcpip.Clock, seed int64, prefixes []netip.Prefix) (
 	return s, nil
 }
 
-// stubborn has s never give a connection up, and forget it soon when it is over.
+// stubborn has s never give a connection up, and keep it in TIME-WAIT as long as ours.
 func stubborn(s *stack.Stack) error {
 	retries, syns := tcpip.TCPMaxRetriesOption(1000), tcpip.TCPSynRetriesOption(255)
-	wait, linger := tcpip.TCPTimeWaitTimeoutOption(time.Second), tcpip.TCPLingerTimeoutOption(time.Minute)
+	wait, linger := tcpip.TCPTimeWaitTimeoutOption(time.Minute), tcpip.TCPLingerTimeoutOption(time.Minute)
 	// Without RACK: with it the sender has been seen to wait for ever for what was
 	// lost, with no timer set (seeds 301 and 885).
 	rack := tcpip.TCPRecovery(0)

@@ -69,7 +69,7 @@ func NewLocal(s Settings, p *buf.Pool, d driver.Driver) (*Local, error) {
 	var err error
 	h.Stack, err = stack.New(stack.Config{
 		Pool: p, Driver: d, Prefixes: s.Prefixes, MaxHeld: s.MaxHeld,
-		MaxRecvWindow: s.Window, SendSpace: s.SendSpace, UserTimeout: cmp.Or(s.Patience, patience), TimeWait: time.Second,
+		MaxRecvWindow: s.Window, SendSpace: s.SendSpace, UserTimeout: cmp.Or(s.Patience, patience),
 		Seed: [32]byte{byte(s.Seed), byte(s.Seed >> 8), byte(s.Seed >> 16), byte(s.Seed >> 24)},
 	})
 	return h, err

@@ -72,6 +72,14 @@ func (f *Frag) TrimFront(n int) {
 	f.len -= uint32(n)
 }
 
+// SetTail makes f what of.Slice(n, of.Len()) returns, field by field: see AppendFrag.
+func (f *Frag) SetTail(of *Frag, n int) {
+	if n < 0 || n > int(of.len) {
+		panic("buf: Frag.SetTail out of range")
+	}
+	f.off, f.len, f.bufferID, f.gen = of.off+uint32(n), of.len-uint32(n), of.bufferID, of.gen
+}
+
 // An Iov is a Frag in the application's hands: it holds one user reference,
 // and a view of the bytes. The zero Iov names nothing.
 type Iov struct {

@@ -75,7 +75,7 @@ func TestWord(t *testing.T) {
 	}
 }
 
-// TestFragInPlace: AppendFrag and TrimFront make what Frag and Slice return.
+// TestFragInPlace: AppendFrag, TrimFront and SetTail make what Frag and Slice return.
 func TestFragInPlace(t *testing.T) {
 	p := newPool(t, 4)
 	id := alloc(t, p, 1)[0]
@@ -89,9 +89,15 @@ func TestFragInPlace(t *testing.T) {
 		if f.TrimFront(n); f != want.AsCopied().Slice(n, 900) {
 			t.Errorf("without its first %d bytes: %+v", n, f)
 		}
+		g := p.Frag(id, 7, 8)
+		of := want.AsCopied()
+		if g.SetTail(&of, n); g != f || of != want.AsCopied() {
+			t.Errorf("set to what is behind the first %d bytes: %+v", n, g)
+		}
 	}
 	for _, n := range []int{-1, 901} {
 		wantPanic(t, "TrimFront out of range", func() { f := want; f.TrimFront(n) })
+		wantPanic(t, "SetTail out of range", func() { var f Frag; f.SetTail(&want, n) })
 	}
 	for _, c := range [][2]int{{-1, 1}, {0, -1}, {4000, 97}} {
 		wantPanic(t, "beyond the buffer", func() { p.AppendFrag(nil, id, c[0], c[1]) })

@@ -108,13 +108,18 @@ func (s *Stack) verified(frames []driver.Frame, heads [][]byte) int {
 // collect appends the payload of frames, which is what is behind their headers, to merged.
 func collect(merged []buf.Frag, frames []driver.Frame, headers int) []buf.Frag {
 	for i := range frames {
-		f := &frames[i]
-		at := len(merged)
+		f, at := &frames[i], len(merged)
+		skip := headers - len(f.Head) // of the first frag
+		if len(f.Frags) == 1 && at < cap(merged) {
+			merged = merged[:at+1]
+			merged[at].SetTail(&f.Frags[0], skip)
+			continue
+		}
 		for k := range f.Frags { // one by one: a copy of all would wait for the stores that made them
 			merged = append(merged, f.Frags[k])
 		}
-		if len(f.Head) == 0 {
-			merged[at].TrimFront(headers)
+		if skip > 0 {
+			merged[at].TrimFront(skip)
 		}
 	}
 	return merged

@@ -85,7 +85,11 @@ func (q *Queue) Region() []byte { return q.pool.Region().Memory() }
 // n counts those; err is of the first refused one, EINVAL to errors.Is. Builds
 // with the tag invariants panic instead, showing both releases.
 func (q *Queue) Release(iovs []Iov) (n int, err error) {
-	n, err = q.pool.Return(inner(iovs))
+	if q.cq.Handling() {
+		n, err = q.pool.ReturnHere(inner(iovs))
+	} else {
+		n, err = q.pool.Return(inner(iovs))
+	}
 	return n, q.opError("release", err)
 }
 

@@ -14,14 +14,16 @@ import "sync/atomic"
 type lending struct {
 	n uint32 // buffers 0 to n-1 are lent; constant once something was lent
 
-	// queued[b]: b is in the fill ring or in back. Whoever frees a buffer that
-	// is queued already does not queue it again: the ring has one slot a buffer.
-	queued []atomic.Bool
+	// A lent buffer is queued (word) while it is in the fill ring or in back. Whoever frees
+	// one that is queued already does not queue it again: the ring has one slot a buffer.
 	pushed atomic.Uint64 // lent buffers ever put into the fill ring, counted before they are
 	freed  atomic.Uint64 // last references dropped
 	landed atomic.Uint64 // first references taken
 
-	back []uint16 // came out of the fill ring while Alloc looked there; engine only
+	// back is what came out of the fill ring while Alloc looked there, and what ReturnHere
+	// has freed. Engine only.
+	back []uint16
+	here bool // ReturnHere may use back: see OneThread
 }
 
 // Lend gives buffers 0 to n-1 to a device that refills itself, and leaves the
@@ -32,10 +34,13 @@ func (p *Pool) Lend(n int) {
 		panic("buf: Lend of more than there is, or too late")
 	}
 	p.lending.n = uint32(n)
-	p.lending.queued = make([]atomic.Bool, n)
 	p.lending.back = make([]uint16, 0, n)
 	p.free.ids = p.free.ids[:len(p.free.ids)-n] // buffer 0 is on top
 }
+
+// OneThread says that the engine has one thread, on which ReturnHere will be called. Engine
+// only, behind Lend.
+func (p *Pool) OneThread() { p.lending.here = true }
 
 // Lent is the number of buffers that are lent to the device.
 func (p *Pool) Lent() int { return int(p.lending.n) }
@@ -53,17 +58,47 @@ func (p *Pool) isLent(b uint16) bool { return uint32(b) < p.lending.n }
 
 // Landed names n bytes of payload that the device has put at off in lent buffer b,
 // for Land.
-func Landed(b uint16, off, n int) Frag {
-	return Frag{off: uint32(off), len: uint32(n), bufferID: bufferID{buffer: b}}
+func Landed(b uint16, off, n int) (f Frag) {
+	f.Landed(b, off, n)
+	return f
 }
+
+// Landed makes f what the function of that name returns, in place, as far as Land needs it.
+func (f *Frag) Landed(b uint16, off, n int) { f.off, f.len, f.buffer = uint32(off), uint32(n), b }
 
 // Land takes one kernel reference, the caller's, for each of frags, which Landed
 // has made; they can be used then. The buffers may be in any state. It returns how
 // many it was; ErrOverflow is of the next one, whose count is as it was. Several
 // threads of an engine may do so at the same time.
 func (p *Pool) Land(frags []Frag) (n int, err error) {
+	first := 0
+	for n < len(frags) {
+		k := p.landFirst(frags[n:])
+		n, first = n+k, first+k
+		if n == len(frags) {
+			break
+		}
+		f := &frags[n] // seldom: somebody has a reference
+		before := addKernel(&p.words[f.buffer])
+		if before&kernelMask == kernelMask {
+			err = ErrOverflow
+			break
+		}
+		if before&refMask == 0 {
+			first++
+		}
+		f.region, f.gen = p.region.id, generation(before)
+		n++
+	}
+	if first > 0 {
+		p.lending.landed.Add(uint64(first))
+	}
+	return n, err
+}
+
+// landFirst is Land for the first of frags, as many as are in buffers that nobody holds.
+func (p *Pool) landFirst(frags []Frag) (n int) {
 	words, size, region := p.words[:p.lending.n], uint64(p.region.bufSize), p.region.id
-	first := uint64(0)
 	for i := range frags {
 		f := &frags[i]
 		if int(f.buffer) >= len(words) || uint64(f.off)+uint64(f.len) > size {
@@ -71,22 +106,16 @@ func (p *Pool) Land(frags []Frag) (n int, err error) {
 		}
 		w := &words[f.buffer]
 		v := w.Load()
-		if v&refMask != 0 || !w.CompareAndSwap(v, v+kernelOne) { // seldom
-			if v = addKernel(w); v&kernelMask == kernelMask {
-				err = ErrOverflow
-				break
-			}
+		if refs(v) != 0 {
+			break
 		}
-		if v&refMask == 0 {
-			first++
+		if !w.CompareAndSwap(v, v+kernelOne) {
+			break
 		}
 		f.region, f.gen = region, generation(v) // with the reference it stays
 		n++
 	}
-	if first > 0 {
-		p.lending.landed.Add(first)
-	}
-	return n, err
+	return n
 }
 
 // addKernel adds a kernel reference to w, and returns what it was before. If there were
@@ -105,12 +134,10 @@ func addKernel(w *atomic.Uint64) (before word) {
 // device is due for it, the engine's own records say. It ends an episode of
 // exhaustion (see Starved). Engine only.
 func (p *Pool) TakeBack(dst []uint16) int {
-	l := &p.lending
 	n := 0
 	for n < len(dst) {
 		in := dst[n:]
-		k := copy(in, l.back)
-		l.back = l.back[:copy(l.back, l.back[k:])]
+		k := p.takeHere(in)
 		if k == 0 {
 			if k = p.fill.pop(in); k == 0 {
 				break
@@ -125,20 +152,31 @@ func (p *Pool) TakeBack(dst []uint16) int {
 	return n
 }
 
-// unqueue takes in what came out of the fill ring. It removes from ids what is not
-// lent or somebody holds, and returns how many are left.
+// takeHere moves the last of back into dst.
+func (p *Pool) takeHere(dst []uint16) int {
+	l := &p.lending
+	rest := max(len(l.back)-len(dst), 0)
+	n := copy(dst, l.back[rest:])
+	l.back = l.back[:rest]
+	return n
+}
+
+// unqueue takes in what was queued. It removes from ids what is not lent or somebody
+// holds, and returns how many are left.
 func (p *Pool) unqueue(ids []uint16) (n int) {
-	queued := p.lending.queued
-	words := p.words[:len(queued)]
-	for _, b := range ids {
-		if int(b) >= len(queued) {
+	words := p.words[:p.lending.n]
+	for i, b := range ids {
+		if int(b) >= len(words) {
+			// Seldom, and so out of the loop, which has all it needs in registers.
 			p.free.putBack(b)
-			continue
+			rest := ids[i+1:]
+			return n + copy(ids[n:], rest[:p.unqueue(rest)])
 		}
-		// In this order: who drops the last reference after our look at
-		// the word finds that b is not queued, and queues it.
-		queued[b].Store(false)
-		if words[b].Load()&refMask == 0 {
+		w := &words[b]
+		// In this order: who drops the last reference after our look at the
+		// word finds that b is not queued, and queues it.
+		w.And(^queued)
+		if refs(w.Load()) == 0 {
 			ids[n] = b
 			n++
 		}
@@ -172,15 +210,17 @@ func (p *Pool) putLent(b uint16) {
 		}
 		n := v - kernelOne
 		if n&refMask == 0 {
-			n = freed(v)
+			n = freedLent(v)
 		}
 		if !w.CompareAndSwap(v, n) {
 			continue
 		}
 		switch {
 		case n&refMask == 0:
-			ids := [1]uint16{b}
-			p.fill.push(ids[:p.cameBack(ids[:])])
+			p.lending.freed.Add(1)
+			if v&queued == 0 {
+				p.queue([]uint16{b})
+			}
 			p.returned()
 		case kernelRefs(v) == 1:
 			p.kernelDone()
@@ -189,28 +229,11 @@ func (p *Pool) putLent(b uint16) {
 	}
 }
 
-// cameBack is called with buffers whose last references were dropped, and are to
-// be pushed into the fill ring next. It removes those from ids that are there, and
-// returns how many are left.
-func (p *Pool) cameBack(ids []uint16) int {
-	l := &p.lending
-	n, lent, queued := 0, 0, 0
-	for _, b := range ids {
-		if p.isLent(b) {
-			lent++
-			if l.queued[b].Swap(true) {
-				continue
-			}
-			queued++
-		}
-		ids[n] = b
-		n++
-	}
-	if lent > 0 {
-		l.freed.Add(uint64(lent))
-		l.pushed.Add(uint64(queued))
-	}
-	return n
+// queue pushes lent buffers into the fill ring, whose words say that they are there
+// since they were freed.
+func (p *Pool) queue(ids []uint16) {
+	p.lending.pushed.Add(uint64(len(ids)))
+	p.fill.push(ids)
 }
 
 // sortLent removes from ids, which came out of the fill ring, those that are

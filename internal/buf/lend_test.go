@@ -223,6 +223,7 @@ func TestLentConservation(t *testing.T) {
 	for _, n := range []int{1, 3, 200} {
 		p := newPool(t, n+1)
 		p.Lend(n)
+		p.OneThread()
 		l := newLender(p)
 		landings := scale(400_000)
 		woken := make(chan struct{}, 1)
@@ -281,7 +282,14 @@ func TestLentConservation(t *testing.T) {
 			}
 			landed++
 			var v Iov
-			switch rnd.IntN(4) {
+			switch rnd.IntN(6) {
+			case 4, 5: // by a handler
+				if err := p.HandOver(f, &v); err != nil {
+					t.Fatal(err)
+				}
+				if k, err := p.ReturnHere([]Iov{v}); k != 1 || err != nil {
+					t.Fatal(k, err)
+				}
 			case 0:
 				queued = append(queued, f)
 			case 1:

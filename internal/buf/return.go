@@ -14,15 +14,21 @@ import (
 // returned. n is how many were accepted; err describes the first refused one
 // (ErrStale or ErrForeign). Refused iovs are left as they are, for the caller
 // to look at.
-func (p *Pool) Return(iovs []Iov) (n int, err error) {
-	for i := 0; i < len(iovs); i += refillBatch {
+func (p *Pool) Return(iovs []Iov) (n int, err error) { return p.returnFrom(iovs, 0) }
+
+// returnFrom is Return but for the first of iovs, which were returned already.
+func (p *Pool) returnFrom(iovs []Iov, first int) (n int, err error) {
+	for i := first; i < len(iovs); {
 		batch := iovs[i:min(i+refillBatch, len(iovs))]
-		lent := p.returnLent(batch)
-		if n += lent; lent == len(batch) {
-			continue
+		if p.lending.n > 0 {
+			if k := p.returnLent(batch); k > 0 {
+				i, n = i+k, n+k
+				continue
+			}
+			batch = batch[:p.beforeLent(batch)]
 		}
-		k, e := p.returnSome(batch[lent:], i+lent)
-		if n += k; err == nil {
+		k, e := p.returnSome(batch, i)
+		if i, n = i+len(batch), n+k; err == nil {
 			err = e
 		}
 	}
@@ -32,8 +38,18 @@ func (p *Pool) Return(iovs []Iov) (n int, err error) {
 	return n, err
 }
 
+// beforeLent is the number of the first of iovs, but for the very first, that may be of a
+// lent buffer.
+func (p *Pool) beforeLent(iovs []Iov) int {
+	n := 1
+	for n < len(iovs) && !p.isLent(iovs[n].frag.buffer) {
+		n++
+	}
+	return n
+}
+
 // returnSome is Return of at most refillBatch iovs, the first of which is number
-// first, without the look for who waits.
+// first, without the look for who waits. None holds a reference to a lent buffer.
 func (p *Pool) returnSome(iovs []Iov, first int) (n int, err error) {
 	var (
 		ids   [refillBatch]uint16 // of buffers that are free now
@@ -66,12 +82,8 @@ func (p *Pool) returnSome(iovs []Iov, first int) (n int, err error) {
 	if bad > 0 {
 		p.rejects.Add(uint64(bad))
 	}
-	freed := ids[:free]
-	p.settle(freed, owned)
-	if p.lending.n > 0 {
-		freed = freed[:p.cameBack(freed)]
-	}
-	p.fill.push(freed)
+	p.settle(ids[:free], owned)
+	p.fill.push(ids[:free])
 	return len(iovs) - bad, err
 }
 
@@ -91,12 +103,12 @@ func (p *Pool) settle(ids []uint16, owned uint64) {
 }
 
 // dropOne drops the user reference of one iov if that holds one, and zeroes it: one of
-// several references to its buffer, or to one that is lent; or the last one, if
-// it has just become that. n is 1 if that makes the buffer free, ids and owned are
-// then as of dropLast.
+// several references to its buffer, or the last one, if it has just become that. n is 1 if
+// that makes the buffer free, ids and owned are then as of dropLast. Of a lent buffer it
+// holds none: returnLent has looked.
 func (p *Pool) dropOne(one []Iov, ids []uint16) (n int, owned uint64, ok bool) {
 	f := one[0].frag
-	if !p.ours(&f) {
+	if !p.ours(&f) || p.isLent(f.buffer) {
 		return 0, 0, false
 	}
 	w := &p.words[f.buffer]
@@ -107,26 +119,15 @@ func (p *Pool) dropOne(one []Iov, ids []uint16) (n int, owned uint64, ok bool) {
 		if generation(o) != f.gen || userRefs(o) == 0 {
 			return 0, 0, false
 		}
-		last := o&refMask == userOne
-		if last && !p.isLent(f.buffer) {
+		if o&refMask == userOne {
 			// Since dropLast looked; or it is stale, and on the way back just now.
 			n, owned = p.dropLast(one, ids)
 			return n, owned, n == 1
 		}
-		to := o - userOne
-		if last {
-			to = freed(o)
-		}
-		if !w.CompareAndSwap(o, to) {
-			continue
-		}
-		one[0] = Iov{}
-		if !last {
+		if w.CompareAndSwap(o, o-userOne) {
+			one[0] = Iov{}
 			return 0, 0, true
 		}
-		p.debug.freed(f.buffer)
-		ids[0] = f.buffer
-		return 1, o >> 63, true
 	}
 }
 

@@ -113,7 +113,7 @@ func (q *CQ) Nudge() {
 func (q *CQ) Fail(err error) {
 	q.failure.Store(&err)
 	q.Unpark()
-	for q.dispatch() {
+	for here := CurrentThread(); q.dispatch(here); {
 	}
 }
 

@@ -18,6 +18,9 @@ type Handler struct {
 	Deliver func()
 }
 
+// A Thread is one of the operating system's. 0 is none.
+type Thread int32
+
 // handling is a CQ's part that concerns handlers.
 type handling struct {
 	handler atomic.Pointer[Handler]
@@ -73,8 +76,8 @@ func (q *CQ) Handled() bool { return q.handler.Load() != nil }
 // Handling reports whether the caller is the handler, and so on the engine's thread:
 // it must not wait for anything that the engine does.
 func (q *CQ) Handling() bool {
-	t := q.thread.Load()
-	return t != 0 && t == currentThread()
+	t := Thread(q.thread.Load())
+	return t != 0 && t == CurrentThread()
 }
 
 // Ready reports whether Dispatch has something to do. The engine looks before it
@@ -89,18 +92,18 @@ func (q *CQ) waits() bool {
 }
 
 // Dispatch calls the handler with what was raised, if there is one. Once a batch, on the
-// engine's thread, where it may be called back. Of the threads of one engine the others
-// go on while one is in the handler, and it takes what they raise meanwhile.
-func (q *CQ) Dispatch() {
+// engine's thread, which is here, where it may be called back. Of the threads of one engine
+// the others go on while one is in the handler, and it takes what they raise meanwhile.
+func (q *CQ) Dispatch(here Thread) {
 	for range dispatchBatches {
-		if !q.dispatch() {
+		if !q.dispatch(here) {
 			return
 		}
 	}
 }
 
 // dispatch does one batch, and reports whether there may be another one.
-func (q *CQ) dispatch() bool {
+func (q *CQ) dispatch(here Thread) bool {
 	// Who has mu looks again when it has let go of it: a handler here, Next by a kick.
 	if !q.waits() || !q.mu.TryLock() {
 		return false
@@ -113,7 +116,7 @@ func (q *CQ) dispatch() bool {
 	q.collect()
 	q.visit(h.Visit)
 	q.left.Store(len(q.pending) > 0)
-	q.thread.Store(currentThread())
+	q.thread.Store(int32(here))
 	h.Deliver()
 	q.thread.Store(0)
 	return true

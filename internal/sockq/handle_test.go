@@ -87,7 +87,7 @@ func TestDispatch(t *testing.T) {
 	if cq.Nudge(); kicks != 2 {
 		t.Errorf("%d kicks", kicks)
 	}
-	cq.Dispatch()
+	cq.Dispatch(CurrentThread())
 	if cq.Waiting() || !slices.Equal(c.got, want) || c.batches != 3 {
 		t.Errorf("handled %v in %d batches", c.got, c.batches)
 	}
@@ -107,12 +107,12 @@ func TestDispatchEnds(t *testing.T) {
 	c := &collector{max: 4, during: func() { s[0].Raise() }}
 	ok(t, cq.Handle(c.handler()))
 	s[0].Raise()
-	cq.Dispatch()
+	cq.Dispatch(CurrentThread())
 	if c.batches != dispatchBatches || !cq.Ready() {
 		t.Errorf("%d batches, ready: %v", c.batches, cq.Ready())
 	}
 	cq.Close()
-	if cq.Dispatch(); c.batches != dispatchBatches || cq.Ready() {
+	if cq.Dispatch(CurrentThread()); c.batches != dispatchBatches || cq.Ready() {
 		t.Error("a handler is called after Close")
 	}
 	if err := cq.Handle(c.handler()); err != net.ErrClosed {
@@ -135,7 +135,7 @@ func TestHandlerEndsItself(t *testing.T) {
 		s[i].Raise()
 	}
 	if CanHandle {
-		cq.Dispatch()
+		cq.Dispatch(CurrentThread())
 		if got := slices.Concat(first.got, second.got, next(t, cq, 9)); !slices.Equal(got, []int{0, 1, 2, 3, 4}) || len(second.got) != 1 {
 			t.Errorf("handled %v, by the second %v", got, second.got)
 		}
@@ -232,7 +232,7 @@ func TestDispatchNextToReceiver(t *testing.T) {
 	var wakes Wakes
 	q.Push(e.p.Frag(e.alloc(), 0, 100))
 	q.PublishTo(&wakes)
-	cq.Dispatch()
+	cq.Dispatch(CurrentThread())
 	if len(got) != 0 || kicked.Load() != 0 {
 		t.Errorf("handled %v beside one who receives, %d kicks", got, kicked.Load())
 	}
@@ -241,7 +241,7 @@ func TestDispatchNextToReceiver(t *testing.T) {
 	if kicked.Load() != 1 {
 		t.Errorf("%d kicks for what Recv has left", kicked.Load())
 	}
-	if cq.Dispatch(); !slices.Equal(got, []int{99}) {
+	if cq.Dispatch(CurrentThread()); !slices.Equal(got, []int{99}) {
 		t.Errorf("handled %v, after Recv has taken 1 byte of 100", got)
 	}
 	q.Close()
@@ -283,11 +283,11 @@ func TestDispatchOfSeveralThreads(t *testing.T) {
 				published[i].Add(1)
 				s[i].Raise()
 				cq.Flush()
-				cq.Dispatch()
+				cq.Dispatch(CurrentThread())
 			}
 			// As before a sleep: whoever else is at it takes care.
 			for cq.Ready() {
-				cq.Dispatch()
+				cq.Dispatch(CurrentThread())
 			}
 		})
 	}
@@ -310,7 +310,7 @@ func TestDispatchAllocates(t *testing.T) {
 			s[i].Raise()
 		}
 		cq.Flush()
-		cq.Dispatch()
+		cq.Dispatch(CurrentThread())
 	}); n != 0 {
 		t.Errorf("%v allocations a batch", n)
 	}

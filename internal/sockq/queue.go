@@ -249,16 +249,21 @@ func (q *Queue) hand(run []buf.Frag, dst []buf.Iov, limit int) (n, bytes int, er
 		return q.handPart(&run[0], &dst[0], limit)
 	}
 	run = run[:min(len(run), len(dst))]
-	for n < len(run) && run[n].Len() <= limit-bytes {
-		bytes += run[n].Len()
+	left := limit
+	for i := range run {
+		size := run[i].Len()
+		if size > left {
+			break
+		}
+		left -= size
 		n++
 	}
 	done, err := q.pool.HandOverAll(run[:n], dst)
 	for _, f := range run[done:n] {
-		bytes -= f.Len()
+		left += f.Len()
 	}
 	q.frags.dropN(done)
-	return done, bytes, err
+	return done, limit - left, err
 }
 
 // handPart gives to v what is left of f, as far as limit allows.

@@ -5,5 +5,5 @@ import "golang.org/x/sys/unix"
 // CanHandle: a handler can tell that it is one.
 const CanHandle = true
 
-// currentThread is the caller's thread, which it is locked to if it is an engine's.
-func currentThread() int32 { return int32(unix.Gettid()) }
+// CurrentThread is the caller's thread, which it is locked to if it is an engine's.
+func CurrentThread() Thread { return Thread(unix.Gettid()) }

@@ -5,4 +5,5 @@ package sockq
 // CanHandle: threads have no names here.
 const CanHandle = false
 
-func currentThread() int32 { return 0 }
+// CurrentThread is not known here.
+func CurrentThread() Thread { return 0 }

@@ -54,6 +54,29 @@ func (q *IFQ) HasData(c *CQE) bool {
 	return c.Res > 0 && c.Flags&q.marks == q.marks && q.within(ZCData{Token: c.Extra[0], Len: int(c.Res)})
 }
 
+// Run is how many completions, from the first of cqes on, are of one request and bring payload
+// to one area, until they are limit bytes or more; and how many bytes they bring. area is the
+// area's id. What Data would return of them is Extra[0] and Res.
+func (q *IFQ) Run(cqes []CQE, limit int) (n, bytes, area int) {
+	if len(cqes) == 0 || !q.HasData(&cqes[0]) {
+		return 0, 0, 0
+	}
+	request, marks := cqes[0].UserData, q.marks
+	area = int(cqes[0].Extra[0] >> zcrxAreaShift)
+	start, size := uint64(area)<<zcrxAreaShift, uint64(q.areas[area])
+	for i := range cqes {
+		c := &cqes[i]
+		// In another area it is beyond this one's size.
+		off := c.Extra[0] - start
+		if c.UserData != request || c.Flags&marks != marks || c.Res <= 0 || off > size || off+uint64(c.Res) > size || bytes >= limit {
+			break
+		}
+		bytes += int(c.Res)
+		n++
+	}
+	return n, bytes, area
+}
+
 // dataMarks are the flags that a completion of RecvZC with payload has.
 func dataMarks(mixed bool) CQEFlags {
 	if mixed {

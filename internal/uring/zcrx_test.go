@@ -4,6 +4,7 @@ package uring
 
 import (
 	"errors"
+	"math"
 	"os"
 	"runtime"
 	"strings"
@@ -96,13 +97,47 @@ func TestZCRXData(t *testing.T) {
 		{"no such area", false, CQE{Res: 1, Flags: CQEMore, Extra: [2]uint64{2 * a1}}, ZCData{}},
 		{"offset that wraps", false, CQE{Res: 1<<31 - 1, Flags: CQEMore, Extra: [2]uint64{a1 - 1}}, ZCData{}},
 	} {
-		got, ok := ifq(tc.mixed).Data(&tc.c)
+		q := ifq(tc.mixed)
+		got, ok := q.Data(&tc.c)
 		if got != tc.want || ok != (tc.want.Len > 0) {
 			t.Errorf("%s: %+v %v, want %+v", tc.name, got, ok, tc.want)
+		}
+		// Run finds the same in it, alone, and behind payload in either area.
+		for _, before := range [][]CQE{nil, {{}}, {{Extra: [2]uint64{a1}}}} {
+			n, bytes, area := 0, 0, 0
+			for i := range before {
+				before[i].Res, before[i].Flags = 1, CQEMore|CQE32
+				n, bytes, area = 1, 1, ZCData{Token: before[i].Extra[0]}.Area()
+			}
+			if ok && (n == 0 || got.Area() == area) {
+				n, bytes, area = n+1, bytes+got.Len, got.Area()
+			}
+			if k, b, a := q.Run(append(before, tc.c), math.MaxInt); k != n || b != bytes || a != area {
+				t.Errorf("%s: a run of %d, %d bytes, in area %d, want %d, %d, %d", tc.name, k, b, a, n, bytes, area)
+			}
 		}
 	}
 	if d := (ZCData{Token: 3*a1 + 77}); d.Area() != 3 || d.Offset() != 77 {
 		t.Errorf("area %d, offset %d", d.Area(), d.Offset())
+	}
+}
+
+// A run ends with its request, and when its bytes reach the limit.
+func TestRunEnds(t *testing.T) {
+	q, err := NewIFQ(IFQParts{Areas: []int{4 * page}})
+	must(t, err)
+	cqes := make([]CQE, 5)
+	for i := range cqes {
+		cqes[i] = CQE{UserData: 7, Res: 100, Flags: CQEMore, Extra: [2]uint64{uint64(i) * 100}}
+	}
+	cqes[4].UserData = 8
+	for limit, want := range map[int]int{-1: 0, 0: 0, 1: 1, 100: 1, 101: 2, 300: 3, 1000: 4} {
+		if n, bytes, _ := q.Run(cqes, limit); n != want || bytes != 100*want {
+			t.Errorf("limit %d: a run of %d, %d bytes, want %d", limit, n, bytes, want)
+		}
+	}
+	if n, _, _ := q.Run(nil, 100); n != 0 {
+		t.Errorf("a run of %d in nothing", n)
 	}
 }
 

@@ -95,7 +95,7 @@ func (e *echo) serve(c engine.Conn) {
 				e.w.Errorf("write: %v", err)
 			}
 		}
-		e.w.pool.Return(e.iovs[:n])
+		e.w.pool.ReturnHere(e.iovs[:n])
 		if n > 0 {
 			continue
 		}

@@ -36,6 +36,7 @@ type loop struct {
 	returned atomic.Bool  // buffers came back since the paused were looked at; set by the pool
 
 	// The thread's own.
+	thread   sockq.Thread
 	table    table
 	dirty    []*socket // something was pushed to their queues
 	wakes    moderation
@@ -78,6 +79,7 @@ func newLoop(cfg engine.Config, t tuning) *loop {
 // back to Go: it ends with the goroutine, as the ring's issuer has to.
 func (l *loop) run(open func() error) {
 	runtime.LockOSThread()
+	l.thread = sockq.CurrentThread()
 	if open() != nil {
 		l.inbox.close()
 		return
@@ -172,7 +174,7 @@ func (l *loop) publish() {
 	l.dirty = l.dirty[:0]
 	l.wakes.busy()
 	l.cq.Flush()
-	l.cq.Dispatch()
+	l.cq.Dispatch(l.thread)
 }
 
 // watch begins to serve s.

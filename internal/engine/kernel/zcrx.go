@@ -99,6 +99,9 @@ func openZCRX(l *loop, o ZCRXOptions, g *zcrxGroup) (backend, error) {
 	z.records.init(p.lent, uint(bits.TrailingZeros(uint(z.unit))))
 	if z.first() {
 		l.pool.Lend(p.lent)
+		if g == nil {
+			l.pool.OneThread()
+		}
 	} else {
 		g.importers.Add(1)
 	}

@@ -13,12 +13,14 @@ import (
 // kernel: from the completion queue to the application, and back to the refill
 // ring. Each operation is one.
 func BenchmarkZCRXCompletion(b *testing.B) {
-	b.Run("buffer", func(b *testing.B) { benchmarkCompletion(b, 4096) })
-	b.Run("half", func(b *testing.B) { benchmarkCompletion(b, 2048) })
+	b.Run("buffer", func(b *testing.B) { benchmarkCompletion(b, 4096, (*buf.Pool).Return) })
+	b.Run("half", func(b *testing.B) { benchmarkCompletion(b, 2048, (*buf.Pool).Return) })
+	b.Run("handler", func(b *testing.B) { benchmarkCompletion(b, 4096, (*buf.Pool).ReturnHere) })
 }
 
-// benchmarkCompletion has each completion bring so many bytes, a part of a buffer.
-func benchmarkCompletion(b *testing.B, size int) {
+// benchmarkCompletion has each completion bring so many bytes, a part of a buffer, and the
+// application give them back so.
+func benchmarkCompletion(b *testing.B, size int, giveBack func(*buf.Pool, []buf.Iov) (int, error)) {
 	const buffers, batch = 8192, 64
 	z, c, consumed := alone(b, buffers)
 	cqes := make([]uring.CQE, batch)
@@ -38,7 +40,7 @@ func benchmarkCompletion(b *testing.B, size int) {
 		if got != batch || err != nil {
 			b.Fatal(got, err)
 		}
-		if _, err := z.l.pool.Return(iovs[:got]); err != nil {
+		if _, err := giveBack(z.l.pool, iovs[:got]); err != nil {
 			b.Fatal(err)
 		}
 		z.collect()

@@ -16,6 +16,7 @@ import "github.com/zctap/zctap/internal/buf"
 const (
 	firstGrant = 16      // buffers' worth of bytes, the credit of a connection's first request
 	maxGrant   = 4 << 20 // bytes: to arm anew for each so many costs nothing to speak of
+	meanShift  = 3       // each completion counts for an eighth of what they bring on the average
 )
 
 // zcState is what the zcrx backend knows of a stream. Buffers are the kernel's
@@ -201,36 +202,25 @@ func (z *zcrx) starved() {
 // short says nothing of what others will bring.
 func (c *zcState) note(n int) {
 	c.got += uint64(n)
-	if !c.usual(n) {
-		c.smooth(n)
+	if n > c.mean || !c.usedUp() {
+		c.mean += (n - c.mean) >> meanShift
 	}
 	c.unlocated -= n
 	c.tries = 0
 }
 
-// noteAll is note for each of frags. It returns how many bytes they are.
-func (c *zcState) noteAll(frags []buf.Frag) (bytes int) {
-	before := c.got
+// noteAll is note for each of frags, which are so many bytes.
+func (c *zcState) noteAll(frags []buf.Frag, bytes int) {
+	got, size, mean := c.got, uint64(c.size), c.mean
 	for i := range frags {
 		n := frags[i].Len()
-		c.got += uint64(n)
-		if !c.usual(n) {
-			c.smooth(n)
+		if got += uint64(n); n > mean || got < size {
+			mean += (n - mean) >> meanShift
 		}
 	}
-	bytes = int(c.got - before)
+	c.got, c.mean = got, mean
 	c.unlocated -= bytes
 	c.tries = 0
-	return bytes
-}
-
-// usual reports whether n bytes leave the mean as it is.
-func (c *zcState) usual(n int) bool { return uint(n-c.mean+7) <= 14 }
-
-func (c *zcState) smooth(n int) {
-	if n > c.mean || !c.usedUp() {
-		c.mean = max(c.mean+(n-c.mean)/8, 1)
-	}
 }
 
 // usedUp reports whether a request that ended with result 0 did so because it

@@ -86,6 +86,7 @@ func alone(tb testing.TB, buffers int) (z *zcrx, c *conn, consumed func()) {
 	z.l.back, z.recv = z, z
 	z.records.init(buffers, 12)
 	cfg.Pool.Lend(buffers)
+	cfg.Pool.OneThread()
 	sock, err := ksock.Packet("udp", netip.AddrPortFrom(loopback4, 0), netip.AddrPort{}, false)
 	if err != nil {
 		tb.Fatal(err)

@@ -134,14 +134,18 @@ func (z *zcrx) land(s *socket, cqes []uring.CQE) (n int) {
 	if !copied && z.owed() {
 		return 0
 	}
-	frags := z.frags[:z.places(s, cqes)]
-	n, _ = z.l.pool.Land(frags) // deliver sees what could not be counted
+	places, bytes := z.places(s, cqes)
+	frags := z.frags[:places]
+	n, _ = z.l.pool.Land(frags)
+	for _, f := range frags[n:] {
+		bytes -= f.Len() // deliver sees what could not be counted
+	}
 	if n == 0 {
 		return 0
 	}
 	frags = frags[:n]
 	z.chargeAll(s, frags, cqes[:n])
-	bytes := s.zc.noteAll(frags)
+	s.zc.noteAll(frags, bytes)
 	r.frames += n
 	if copied {
 		for i := range frags {
@@ -161,25 +165,23 @@ func (z *zcrx) land(s *socket, cqes []uring.CQE) (n int) {
 }
 
 // places fills z.frags with the places of payload, of the completions in a row that
-// are for s, and returns how many they are: not more than until it is not known
-// any more where it comes in.
-func (z *zcrx) places(s *socket, cqes []uring.CQE) (n int) {
-	like, known := cqes[0].UserData, locateEvery
+// are for s, and returns how many they are, and of how many bytes: not more than until it
+// is not known any more where it comes in.
+func (z *zcrx) places(s *socket, cqes []uring.CQE) (n, bytes int) {
+	known := locateEvery
 	if s.zc.located != z.rounds {
 		known = s.zc.unlocated
 	}
-	q, frags := z.ifq, z.frags[:len(cqes)]
-	for i := range cqes {
+	n, bytes, area := z.ifq.Run(cqes, known)
+	frags, cqes := z.frags[:n], cqes[:n]
+	first, shift := area*z.areaBytes, z.shift&63 // &63: the compiler does not know
+	inside := 1<<shift - 1
+	for i := range frags {
 		c := &cqes[i]
-		if c.UserData != like || known <= 0 || !q.HasData(c) {
-			break
-		}
-		b, off := z.place(uring.ZCData{Token: c.Extra[0]})
-		frags[i] = buf.Landed(b, off, int(c.Res))
-		known -= int(c.Res)
-		n++
+		at := first + uring.ZCData{Token: c.Extra[0]}.Offset()
+		frags[i].Landed(uint16(at>>shift), at&inside, int(c.Res))
 	}
-	return n
+	return n, bytes
 }
 
 // deliver pushes payload: where it lies, or when others need the buffers more

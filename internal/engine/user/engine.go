@@ -50,6 +50,8 @@ type Engine struct {
 	pool   *buf.Pool
 	more   func(*engine.Stats) // Options.Stats
 
+	thread sockq.Thread // the loop's
+
 	// The loop's, and after its end of whoever holds after.
 	stack       *stack.Stack
 	batch       *driver.Batch

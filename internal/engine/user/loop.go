@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/zctap/zctap/internal/mono"
+	"github.com/zctap/zctap/internal/sockq"
 )
 
 // What one round takes in before it acknowledges and wakes: enough to make one
@@ -34,6 +35,7 @@ type rounds struct {
 // driver takes no thread from the scheduler's hands.
 func (e *Engine) loop() {
 	runtime.LockOSThread()
+	e.thread = sockq.CurrentThread()
 	defer close(e.done)
 	e.end(e.serve())
 	e.wakes.Stop()
@@ -129,7 +131,7 @@ func (e *Engine) round(now mono.Time) (busy bool, err error) {
 		return busy, err
 	}
 	if e.config.CQ != nil {
-		e.config.CQ.Dispatch()
+		e.config.CQ.Dispatch(e.thread)
 	}
 	return busy, nil
 }

@@ -64,6 +64,7 @@ func (r *Ring) Reap(dst []CQE) int {
 	if r.fd < 0 {
 		return 0
 	}
+	r.dropTaken()
 	if r.flags&SetupCQEMixed != 0 {
 		return r.reapMixed(dst)
 	}
@@ -83,6 +84,27 @@ func (r *Ring) Reap(dst []CQE) int {
 	}
 	r.cq.Release(got)
 	return int(got)
+}
+
+// Take is Reap for who is done with completions before he comes for the next: they are the caller's until the next Take or
+// Reap, which gives their slots back to the kernel. Where all are large (SetupCQE32) they are not copied, and lie in the
+// queue; otherwise, and perhaps, in room. Not more than room has are taken, and fewer though more are there where the queue
+// begins anew: none says that it is empty.
+func (r *Ring) Take(room []CQE) []CQE {
+	if r.fd < 0 || r.stride != 2 {
+		return room[:r.Reap(room)]
+	}
+	r.dropTaken()
+	start, got := r.cq.Peek(uint32(len(room)))
+	cqes := largeCQEs(r.cqes)[start&r.cq.Mask():]
+	r.taken = min(got, uint32(len(cqes)))
+	return cqes[:r.taken:r.taken]
+}
+
+// dropTaken gives back the slots of what Take returned last.
+func (r *Ring) dropTaken() {
+	r.cq.Release(r.taken)
+	r.taken = 0
 }
 
 // reapMixed is Reap for a queue in which CQE32 marks the completions that take two slots. A large one never wraps: where

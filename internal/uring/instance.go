@@ -17,6 +17,7 @@ type Instance interface {
 	Submit() (int, error)
 	Enter(wait int, timeout time.Duration) (int, error)
 	Reap([]CQE) int
+	Take(room []CQE) []CQE
 	Ready() int
 	Overflowing() bool
 	Stats() Stats

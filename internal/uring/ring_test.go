@@ -172,8 +172,14 @@ func TestLargeCQEs(t *testing.T) {
 					t.Fatal(err)
 				}
 				var got [3]CQE
-				for n := r.Reap(got[:]); n > 0; n = r.Reap(got[:]) {
-					for _, c := range got[:n] {
+				next := func() []CQE {
+					if id%2 == 0 {
+						return got[:r.Reap(got[:])]
+					}
+					return r.Take(got[:])
+				}
+				for cqes := next(); len(cqes) > 0; cqes = next() {
+					for _, c := range cqes {
 						want := CQE{UserData: reaped}
 						if tc.large(reaped) {
 							want.Extra = [2]uint64{reaped ^ 0xa5a5, ^reaped}
@@ -193,6 +199,50 @@ func TestLargeCQEs(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What Take returns stays as it is until the next one, and the kernel puts nothing in its place.
+func TestTakenStays(t *testing.T) {
+	r := newRing(t, 8, Params{Flags: SetupCQE32 | SetupCQSize, CQEntries: 8})
+	var room [16]CQE
+	nops := func(from uint64) {
+		for i := range uint64(8) {
+			push(t, r, bigNop(from+i))
+		}
+		if n, err := r.Enter(0, 0); n != 8 || err != nil && !Busy(err) {
+			t.Fatalf("entered %d: %v", n, err)
+		}
+	}
+	check := func(cqes []CQE, from uint64) {
+		t.Helper()
+		if len(cqes) != 8 || cap(cqes) != 8 {
+			t.Fatalf("%d completions, want 8", len(cqes))
+		}
+		for i := range cqes {
+			if id := from + uint64(i); cqes[i].UserData != id || cqes[i].Extra[1] != ^id {
+				t.Fatalf("completion %+v, want %d", cqes[i], id)
+			}
+		}
+	}
+	nops(100)
+	cqes := r.Take(room[:])
+	check(cqes, 100)
+	nops(200)
+	check(cqes, 100)
+	if !r.Overflowing() {
+		t.Fatal("the kernel has put completions somewhere")
+	}
+	if cqes := r.Take(room[:]); len(cqes) != 0 {
+		t.Fatalf("%d completions in an empty queue", len(cqes))
+	}
+	if _, err := r.Submit(); err != nil && !Busy(err) {
+		t.Fatal(err)
+	}
+	check(r.Take(room[:]), 200)
+	// Reap, too, gives back what was taken.
+	if n := r.Reap(room[:]); n != 0 || r.Ready() != 0 {
+		t.Fatalf("%d completions, %d ready", n, r.Ready())
 	}
 }
 

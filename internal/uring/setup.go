@@ -114,6 +114,7 @@ type Ring struct {
 	cq       *shring.Consumer
 	cqes     []cqeSlot
 	stride   uint32  // slots of a CQE: 2 with SetupCQE32, else 1
+	taken    uint32  // CQEs that are the caller's yet; see Take
 	overflow *uint32 // CQEs lost for want of memory; written by the kernel
 	torn     uint64  // large CQEs of which only one slot was there
 

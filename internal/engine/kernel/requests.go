@@ -28,12 +28,12 @@ type requests struct {
 	waker *uring.Waker
 	bell  *eventfd
 
-	out    []uring.SQE // requests not yet pushed
-	idle   []*socket   // streams to be armed in the next round
-	queue  []*socket   // to be read from by the loop itself, in turn
-	next   []*socket   // of the next round
-	cqes   [256]uring.CQE
-	broken error // the kernel did what it can't do
+	out    []uring.SQE    // requests not yet pushed
+	idle   []*socket      // streams to be armed in the next round
+	queue  []*socket      // to be read from by the loop itself, in turn
+	next   []*socket      // of the next round
+	cqes   [256]uring.CQE // room for reap
+	broken error          // the kernel did what it can't do
 
 	// capacity is the completions that the queue holds at least; 0: not of
 	// interest to recv. reaped is how many came since the kernel was entered.
@@ -144,9 +144,9 @@ func (r *requests) enter(wait int, timeout time.Duration) error {
 // until the next call.
 func (r *requests) reap() ([]uring.CQE, error) {
 	for r.broken == nil {
-		if n := r.ring.Reap(r.cqes[:]); n > 0 {
-			r.reaped += n
-			return r.cqes[:n], nil
+		if cqes := r.ring.Take(r.cqes[:]); len(cqes) > 0 {
+			r.reaped += len(cqes)
+			return cqes, nil
 		}
 		more := r.ring.Overflowing()
 		if r.capacity > 0 && (more || r.reaped >= r.capacity) {

@@ -211,6 +211,9 @@ func (k *Kernel) Enter(wait int, timeout time.Duration) (int, error) {
 // Reap moves completions to dst.
 func (k *Kernel) Reap(dst []uring.CQE) int { return k.cq.reap(dst) }
 
+// Take moves completions to room.
+func (k *Kernel) Take(room []uring.CQE) []uring.CQE { return room[:k.Reap(room)] }
+
 // Ready returns how many slots of the completion queue are filled.
 func (k *Kernel) Ready() int { return k.cq.ready() }
 

@@ -36,3 +36,15 @@ func (c *Conn) rejected(now mono.Time, seq wire.Seq, length uint32) {
 	}
 	c.challenge(now)
 }
+
+// needsOldAck reports whether a segment that is too old to be acceptable is the only kind that the peer
+// may have to tell that it has received what is under way. It sends what we do: an ACK with the last
+// number in our window, as far as it knows. If we believe a window that is less than what we have sent,
+// be it that it has shrunk or that what told it was overtaken by the next, it may believe the same of
+// ours, and have received, as we have, what was sent beyond. Then neither would ever take the other's
+// ACK. It is for RFC 9293 section 3.10.7.4 as with a window of zero: no segment is acceptable, but valid
+// ACKs are taken. This one has to be for something new, and less than a window old.
+func (c *Conn) needsOldAck(h *wire.TCP, seq wire.Seq, length uint32, flags wire.Flags) bool {
+	return length == 0 && flags&(wire.ACK|wire.SYN) == wire.ACK && c.state.synchronized() && c.bareSeq() != c.snd.max &&
+		seq.LessThan(c.rcv.nxt) && uint32(c.rcv.nxt-seq) <= c.rcv.maxWnd && c.snd.una.LessThan(h.Ack) && h.Ack.LessEq(c.snd.max)
+}

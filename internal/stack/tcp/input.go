@@ -69,6 +69,11 @@ func (c *Conn) check(now mono.Time, s *Segment, seq wire.Seq, flags wire.Flags) 
 	}
 	if !c.acceptable(seq, length) {
 		c.retakeTimestamp(now, h, seq, length)
+		if c.needsOldAck(h, seq, length, flags) {
+			c.acks.now = true // which the peer may need as much
+			c.acknowledged(now, s, seq, flags)
+			return false
+		}
 		c.rejected(now, seq, length)
 		return false
 	}

@@ -14,7 +14,7 @@ import (
 
 // TestLabDemo runs the command that shows all this: `zctap lab demo --json`.
 func TestLabDemo(t *testing.T) {
-	t.Parallel()
+	inTurn(t, 14)
 	testenv.NeedVM(t)
 	lab.Need(t)
 	zctap, err := lab.Build(t.Context(), t.TempDir(), module+"cmd/zctap")

@@ -30,13 +30,11 @@ func (r *rig) addTests(pkg string) string {
 	return inside
 }
 
-// TestLabPackages runs tests of packages that need a newer kernel than the
-// host's, or a NIC, in a guest: those named TestLab..., of which none may skip.
-func TestLabPackages(t *testing.T) {
-	t.Parallel()
-	r := newRig(t, gvnic.Config{})
-	packages := []string{"internal/uring", "internal/uring/uringtest", "internal/nic", "internal/engine/kernel", ""}
-	var programs []string
+// packageRig is a started machine with the tests of packages, for the programs that it
+// returns, and a NIC eth2 that does not split headers.
+func packageRig(t *testing.T, packages ...string) (r *rig, programs []string) {
+	t.Helper()
+	r = newRig(t, gvnic.Config{})
 	for _, p := range packages {
 		programs = append(programs, r.addTests(p))
 	}
@@ -46,21 +44,47 @@ func TestLabPackages(t *testing.T) {
 	r.machine.Modules = append(r.machine.Modules, "tun", "veth")
 	r.machine.Cmdline = append(r.machine.Cmdline, "hugepages=16")
 	r.start()
+	return r, programs
+}
+
+// TestLabPackages runs tests of packages that need a newer kernel than the
+// host's, or a NIC, in a guest: those named TestLab..., of which none may skip. Those of
+// the module's own package are TestLabQueues.
+func TestLabPackages(t *testing.T) {
+	inTurn(t, 85)
+	packages := []string{"internal/uring", "internal/uring/uringtest", "internal/nic", "internal/engine/kernel"}
+	r, programs := packageRig(t, packages...)
 	before := r.settings()
 	for i, p := range packages {
 		t.Run("zctap/"+p, func(t *testing.T) {
-			r := r.sub(t)
-			if out := r.runTests(programs[i], "^TestLab", "-test.skip", nativeXDPTests+"|"+nicRingsTest); strings.Contains(out, "--- SKIP") {
-				r.Error("tests were skipped")
-			}
-			r.wantSettings(before)
+			r.sub(t).runAllTests(programs[i], before, "^TestLab", "")
 		})
 	}
-	t.Run("zctap/rings", func(t *testing.T) {
+}
+
+// TestLabQueues does so with what uses the package zctap, as an application does.
+func TestLabQueues(t *testing.T) {
+	inTurn(t, 110)
+	r, programs := packageRig(t, "")
+	before := r.settings()
+	t.Run("zctap", func(t *testing.T) {
+		r.sub(t).runAllTests(programs[0], before, "^TestLab", nativeXDPTests+"|"+nicRingsTest)
+	})
+	t.Run("rings", func(t *testing.T) {
 		r := r.sub(t)
-		r.runTests(programs[len(packages)-1], nicRingsTest+"/"+someCases("Transfer|Dial|Exhaustion|SlowReader|SmallMessages|CompletionEnds|CloseWithDataQueued"))
+		r.runTests(programs[0], nicRingsTest+"/"+someCases("Transfer|Dial|Exhaustion|SlowReader|SmallMessages|CompletionEnds|CloseWithDataQueued"))
 		r.wantSettings(before)
 	})
+}
+
+// runAllTests runs the tests of a program that a pattern names but those of another; none
+// may skip, and they leave the NIC as it was.
+func (r *rig) runAllTests(program, settings, pattern, but string) {
+	r.Helper()
+	if out := r.runTests(program, pattern, "-test.skip", but); strings.Contains(out, "--- SKIP") {
+		r.Error("tests were skipped")
+	}
+	r.wantSettings(settings)
 }
 
 // nicRingsTest is the conformance suite with rings that share the NIC's queue.

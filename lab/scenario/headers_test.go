@@ -18,7 +18,7 @@ import (
 // has: the machine's own lack most of what zero-copy receive needs, and those tests
 // leave out what is not there.
 func TestLabKernelHeaders(t *testing.T) {
-	t.Parallel()
+	inTurn(t, 3)
 	testenv.NeedVM(t)
 	testenv.NeedCommand(t, "cc")
 	lab.Need(t)

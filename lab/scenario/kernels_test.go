@@ -38,7 +38,7 @@ func (r *rig) startOn(versions ...string) {
 // the lab's NIC can't, and what is older than 7.1 can't do without a device, so the
 // engine has to say so, and to leave things as they were.
 func TestLabOldestKernel(t *testing.T) {
-	t.Parallel()
+	inTurn(t, 12)
 	r := newEngineRig(t, gvnic.Config{})
 	uring := r.addTests("internal/uring")
 	r.machine.Modules = append(r.machine.Modules, "veth")
@@ -65,7 +65,7 @@ func TestLabOldestKernel(t *testing.T) {
 // can do zero-copy receive passes the conformance suite, on the NIC and without a device
 // (from 7.1): a part of it, without ZCTAP_LAB_LONG=1.
 func TestLabOlderKernel(t *testing.T) {
-	t.Parallel()
+	inTurn(t, 27)
 	r := newRig(t, gvnic.Config{})
 	zctap := r.addTests("")
 	r.startOn("7.2", "7.1", "7.0", "6.19", "6.18")

@@ -22,6 +22,7 @@ import (
 
 func TestMain(m *testing.M) {
 	lab.Main()
+	openLine()
 	testenv.Main(m)
 }
 

@@ -32,7 +32,7 @@ func costRounds() int {
 // look at none of it. What they cost at the beginning and at the end is left out, by
 // the difference of two streams' lengths.
 func TestLabZCRXInstructions(t *testing.T) {
-	t.Parallel()
+	inTurn(t, 48)
 	const few, many = 8 << 20, 24 << 20
 	r := newEngineRig(t, gvnic.Config{})
 	r.machine.Devices, r.machine.Modules, r.job.Interfaces = nil, nil, nil
@@ -102,7 +102,7 @@ func (r *engineRig) marginal(few, many int, steps func(bytes int) []lab.Step) fl
 // machine, and then reports what the program in C takes there. How many
 // instructions they take depends on when packets come.
 func TestLabZCRXCost(t *testing.T) {
-	t.Parallel()
+	inTurn(t, 46)
 	r := newEngineRig(t, gvnic.Config{})
 	r.machine.Deterministic = true // CPU time is instructions then
 	r.addBare()

@@ -12,7 +12,7 @@ import (
 // TestLabZCRX runs the scenarios of engine zcrx that need a hand at the NIC, on one
 // machine. Each leaves the NIC's settings as they were.
 func TestLabZCRX(t *testing.T) {
-	t.Parallel()
+	inTurn(t, 70)
 	r := newEngineRig(t, gvnic.Config{})
 	r.start()
 	for _, c := range []struct {

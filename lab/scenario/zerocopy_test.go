@@ -14,7 +14,7 @@ import (
 // says that it copied none, and the pages that the application read are pages
 // that the NIC wrote. All on one machine; the last one ends it.
 func TestLabZeroCopy(t *testing.T) {
-	t.Parallel()
+	inTurn(t, 28)
 	r := newRig(t, gvnic.Config{MTU: 9000})
 	for i := range r.job.Interfaces {
 		r.job.Interfaces[i].MTU = 1500
@@ -44,7 +44,7 @@ func TestLabZeroCopy(t *testing.T) {
 // TestLabSmallBuffers receives into buffers of 2,048 bytes, of which two share a
 // page, on two CPUs.
 func TestLabSmallBuffers(t *testing.T) {
-	t.Parallel()
+	inTurn(t, 7)
 	r := newRig(t, gvnic.Config{BufferSize: 2048})
 	r.machine.CPUs = 2
 	r.boot()

@@ -10,7 +10,7 @@ import (
 
 var errRegistered = fmt.Errorf("already registered by this process, close that first: %w", syscall.EBUSY)
 
-// Register binds a queue of dev to a new region. Errors, after each of which
+// Register binds a queue of dev, a device of the caller's network namespace, to a new region. Errors, after each of which
 // nothing is left and the same call can be tried again:
 //
 //	EINVAL      no arguments, queue id out of range, bad sizes or alignment
@@ -27,7 +27,7 @@ func Register(dev Device, args *Args) (*Queue, error) {
 	case dev == nil:
 		return nil, fmt.Errorf("ifq: no device: %w", syscall.ENODEV)
 	}
-	q := &Queue{dev: dev, key: tableKey{dev.Name(), args.Queue}, timeout: args.RemoveTimeout}
+	q := &Queue{dev: dev, key: tableKey{namespace(), dev.Name(), args.Queue}, timeout: args.RemoveTimeout}
 	if q.timeout == 0 {
 		q.timeout = DefaultRemoveTimeout
 	}

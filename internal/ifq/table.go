@@ -7,8 +7,9 @@ import "sync"
 var table = queueTable{used: map[tableKey]*Queue{}}
 
 type tableKey struct {
-	device string
-	queue  int
+	namespace uint64
+	device    string
+	queue     int
 }
 
 type queueTable struct {

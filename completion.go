@@ -68,8 +68,10 @@ const defaultIovs = 16
 
 // Arm submits a multishot receive: from now on what arrives completes in
 // Queue.Wait, with userData, until a completion without More. That one is the
-// last: Res 0 at the peer's end, else an error. EBUSY if it is armed already,
-// net.ErrClosed after Close.
+// last: Res 0 at the peer's end, else an error. Close ends it without such a completion,
+// unless a Wait that runs at the same time returns one (EBADF): what belongs to userData
+// can be given up with Close, if no Wait is under way. Errors: EBUSY if it is armed
+// already, net.ErrClosed after Close.
 func (c *Conn) Arm(userData uint64) error {
 	err := c.q.arm(&c.rx.Source, userData, c.rx.Closed())
 	if err == nil && (c.rx.Frags() > 0 || c.rx.Ended()) {

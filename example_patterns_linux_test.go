@@ -364,3 +364,41 @@ func ExampleStats() {
 type printer struct{ http.ResponseWriter }
 
 func (printer) Write(p []byte) (int, error) { return os.Stdout.Write(p) }
+
+// A test of a server and a client in one process, without a network or privileges: each has
+// one end of a wire in memory.
+func ExampleOpenPair() {
+	a, b, err := zctap.OpenPair(zctap.Config{}, zctap.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer a.Close()
+	defer b.Close()
+	ln, err := a.Listen("tcp", ":80")
+	if err != nil {
+		log.Fatal(err)
+	}
+	go http.Serve(ln, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, "hello to ", r.RemoteAddr[:len("192.0.2.2")])
+	}))
+
+	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+		c, err := b.DialContext(ctx, network, address)
+		if err != nil {
+			return nil, err // not c: a nil *Conn in an interface is not nil
+		}
+		return c, nil
+	}
+	client := &http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}
+	response, err := client.Get("http://192.0.2.1/")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("%s", body)
+	// Output: hello to 192.0.2.2
+}

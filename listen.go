@@ -78,8 +78,8 @@ func (l *Listener) Accept() (net.Conn, error) {
 }
 
 // Arm makes every accepted connection complete in Queue.Wait, with userData, until a
-// completion without More: the last, whose Res says why the engine has failed. EBUSY
-// if it is armed already, net.ErrClosed after Close.
+// completion without More: the last, whose Res says why the engine has failed. Close ends
+// it as of a Conn. Errors: EBUSY if it is armed already, net.ErrClosed after Close.
 func (l *Listener) Arm(userData uint64) error {
 	err := l.q.arm(&l.bl.Source, userData, l.bl.Closed())
 	if err == nil && l.bl.Ready() {
@@ -131,6 +131,9 @@ func (q *Queue) Dial(network, address string) (*Conn, error) {
 // answers is taken, tried in order. The address has to name a host, unlike net.Dial's.
 // Errors: ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH and the like, EDESTADDRREQ without a host,
 // ctx's, net.ErrClosed.
+//
+// As the DialContext of an http.Transport, or of gRPC, it needs a function around it that
+// returns a net.Conn, and nil with an error: see the example of OpenPair.
 func (q *Queue) DialContext(ctx context.Context, network, address string) (*Conn, error) {
 	c, err := q.dial(ctx, network, address)
 	return c, q.opError("dial", err)

@@ -109,8 +109,8 @@ func (c *PacketConn) Read(p []byte) (int, error) {
 
 // Arm makes each datagram complete in Queue.Wait, with userData. A completion with
 // More whose Res is a negative errno is what RecvFromZC says of ICMP messages; one
-// without More is the last, and says why the engine has failed. EBUSY if it is armed
-// already, net.ErrClosed after Close.
+// without More is the last, and says why the engine has failed. Close ends it as of a
+// Conn. Errors: EBUSY if it is armed already, net.ErrClosed after Close.
 func (c *PacketConn) Arm(userData uint64) error {
 	err := c.q.arm(&c.rx.Source, userData, c.rx.Closed())
 	if err == nil && c.rx.Ready() {

@@ -28,7 +28,8 @@ const (
 // process's memory: a has the addresses 192.0.2.1 and 2001:db8::1, b 192.0.2.2
 // and 2001:db8::2. For tests of programs without privileges or devices. The
 // wire itself copies, as a stand-in for a NIC; from there on payload stays
-// where it is. Engine, Interface and TUN of the configs are not used.
+// where it is. Engine, Interface and TUN of the configs are not used. Both queues are
+// the caller's to close. Errors are those of Open.
 func OpenPair(a, b Config) (qa, qb *Queue, err error) {
 	first := &wireEnd{addrs: pairA}
 	second := &wireEnd{addrs: pairB, first: first}

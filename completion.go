@@ -45,7 +45,8 @@ type Completion struct {
 	Flags CompletionFlags
 	// Iovs is the payload, the application's until Release. Wait fills the
 	// memory that is there, up to its capacity: pass the same Completions again
-	// and nothing is allocated. Without any it allocates 16.
+	// and nothing is allocated. Without any it allocates 16. Who keeps the payload beyond
+	// the next Wait copies the Iovs, or sets Iovs to nil before it.
 	Iovs []Iov
 	// Conn is an accepted connection, the application's to close.
 	Conn *Conn

@@ -111,8 +111,8 @@ type Config struct {
 // header/data split, RSS and steering rules, is written to a journal before and
 // undone by Close; after a crash at the next start, or by `zctap nic restore`.
 type ZCRXConfig struct {
-	// NoDevice does without an interface (Linux 7.1): the kernel's whole zcrx
-	// protocol over any connection, with every byte copied. For tests.
+	// NoDevice does without an interface (Linux 7.1): the kernel does its whole zcrx
+	// protocol over any connection, and copies every byte. For tests.
 	NoDevice bool
 
 	// ManualSteering leaves it to the administrator which flows the NIC puts
@@ -124,8 +124,9 @@ type ZCRXConfig struct {
 	// of which a NIC has some hundreds. Otherwise they receive by copying.
 	SteerDials bool
 
-	// Reserve is how many of the region's buffers are kept back from the NIC,
-	// for UDP and for payload that is copied out; 0 is an eighth of them.
+	// Reserve is how many of the region's buffers are kept back from the NIC, for UDP
+	// and for small payloads, which are copied there so that the NIC gets its buffers
+	// back; 0 is an eighth of them.
 	Reserve int
 
 	// DeviceBufferSize is the size in bytes of the buffers that the NIC fills
@@ -173,13 +174,14 @@ type ZCRXConfig struct {
 // the interface is deleted, or gets more receive queues than Queues were when it was
 // empty, everything fails with an error that says so (ENODEV, ESTALE).
 type XDPConfig struct {
-	// Queues are the receive queues to receive from; empty is all of them, without
-	// which flows that the interface's hash puts elsewhere are not received.
+	// Queues are the receive queues to receive from; empty is all of them. Flows that the
+	// interface's hash puts into a queue that is not named are not received.
 	Queues []int
 	// Mode is one of those below; empty is the best that works: XDPZeroCopy, else
-	// XDPCopy, else XDPGeneric. Over a veth of one queue, unless Queues is set, it is
-	// XDPGeneric as long as there are only TCP sockets, and XDPCopy from the first UDP
-	// socket on, for good. Queue.XDPMode tells which it is, and why.
+	// XDPCopy, else XDPGeneric. A veth of one queue is an exception, unless Queues is set:
+	// there it is XDPGeneric as long as there are only TCP sockets, because that is the
+	// fastest, and XDPCopy for good from the first UDP socket on, because generic mode
+	// may lose datagrams. Queue.XDPMode tells which it is, and why.
 	Mode string
 
 	// JournalDir has the journal; empty is /run/zctap/nic. Where that can't be
@@ -191,12 +193,13 @@ type XDPConfig struct {
 const (
 	XDPZeroCopy = "zerocopy" // the NIC writes into the region
 	XDPCopy     = "copy"     // the kernel copies frames there, in the driver
-	// XDPGeneric: likewise, behind the driver, for any interface. Slow with frames of
-	// MTU size. From a sender on this machine, over veth, it takes super-segments
-	// instead, which the other modes have cut up for everybody on the interface: TCP
-	// is several times faster. UDP that a sender left to be cut (UDP_SEGMENT) is
-	// dropped, and counted as merged-udp, or if it is no longer than the MTU, taken for
-	// one datagram.
+	// XDPGeneric: the kernel copies frames there, behind the driver, for any interface.
+	// Slow with frames of MTU size. But over veth a sender on this machine may hand over
+	// super-segments, up to 64 KiB at once, and generic mode takes them whole, where the
+	// other modes have them cut up for everybody on the interface: TCP is several times
+	// faster. Datagrams that a sender left to be cut (UDP_SEGMENT) are dropped, and
+	// counted as merged-udp; if all together are no longer than the MTU they are taken
+	// for one datagram.
 	XDPGeneric = "generic"
 )
 

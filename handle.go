@@ -13,38 +13,43 @@ const (
 	handlerIovs        = 64 // of one completion
 )
 
-// Handle has h called with the completions of everything that is armed on the queue, on
-// the engine's own thread (one of them, with ZCRXConfig.Rings), at the end of each batch
-// that was received: run to completion, with no other goroutine to be woken. They are those
-// that Wait would return, in the same order, and Wait fails with EBUSY from now on. With h
-// nil it ends, and Wait goes on where the handler left off.
+// Handle has h called with the completions of everything that is armed on the queue. The
+// calls come on the engine's own thread (one of them, with ZCRXConfig.Rings), at the end
+// of each batch that was received: run to completion, with no other goroutine to be woken.
+// They are the completions that Wait would return, in the same order. Wait fails with EBUSY
+// from now on. With h nil the handling ends, and Wait goes on where the handler left off.
 //
 // h is never called concurrently with itself. The Completions and the memory of their Iovs
 // are the queue's, valid until h returns; the payload is the application's until Release,
 // by h or later and anywhere: copy the Iovs for that.
 //
-// While h runs the engine's thread receives and sends nothing, for no connection: h should
-// be done in some tens of microseconds. What arrives meanwhile waits in the
-// kernel's sockets, or in the NIC's ring, and is lost when that is full: 1,024 frames of
-// 1,500 bytes come in 1.2 ms at 10 Gbit/s. A panic in h ends the process, as in any
-// goroutine. h must return: runtime.Goexit, which testing's FailNow calls, would end the
-// engine.
+// While h runs the engine's thread receives and sends nothing, for no connection. So h
+// should be done in some tens of microseconds. What arrives meanwhile waits in the kernel's
+// sockets, or in the NIC's ring, and is lost when that is full: 1,024 frames of 1,500
+// bytes come in 1.2 ms at 10 Gbit/s. A panic in h ends the process, as in any goroutine. h
+// must return: runtime.Goexit, which testing's FailNow calls, would end the engine.
+//
+// What h may call:
+//
+//   - Arm, Disarm, Release, CloseWrite, Stats, the setters and Handle itself do what they
+//     always do.
+//   - Write, and WriteTo of a PacketConn, take what there is room for and then fail with
+//     EAGAIN, as they do while another goroutine waits in them. Hand the rest to a
+//     goroutine.
+//   - Close of a connection, a listener or a PacketConn returns at once, and what is left
+//     of it is done behind h's back.
+//   - What would wait for the engine fails at once, with EDEADLK: Listen, Dial,
+//     ListenPacket, DialPacket, AcceptZC, RecvZC, RecvFromZC, Read, JoinGroup, LeaveGroup,
+//     Wait, Queue.Close and what is made of them. Call it in a goroutine of its own, for
+//     which h does not wait.
+//
+// When Handle returns, the handler before does not run, and is not called again; called by
+// that handler, it takes effect when that returns. The same holds for Queue.Close. If the
+// engine fails h gets the last completions of what is armed; Arm fails with the reason
+// then.
 //
 // With one processor (GOMAXPROCS=1) Go's runtime takes it from the engine's thread in each
 // sleep, and wakes another thread in vain: on a machine of one CPU set 2.
-//
-// What would wait for the engine fails in h at once, with EDEADLK: Listen, Dial,
-// ListenPacket, DialPacket, AcceptZC, RecvZC, RecvFromZC, Read, JoinGroup, LeaveGroup,
-// Wait, Queue.Close and what is made of them; call it in a goroutine of its own, for which
-// h does not wait. Write, and WriteTo of a PacketConn, take what there is room for and then
-// fail with EAGAIN, as they do while another goroutine waits in them: hand the rest to a
-// goroutine. Close of a connection, a listener or a PacketConn returns at once, and what is
-// left of it is done behind h's back. Arm, Disarm, Release, CloseWrite, Stats, the setters
-// and Handle itself do what they always do.
-//
-// When Handle returns the handler before does not run, and is not called again; called by
-// that handler it takes effect when that returns. The same holds for Queue.Close. If the
-// engine fails h gets the last completions of what is armed; Arm fails with the reason then.
 //
 // Errors: net.ErrClosed after Close, the reason if the engine has failed, ErrNotSupported
 // on other systems than Linux.

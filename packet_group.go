@@ -13,10 +13,11 @@ import (
 //
 // With the kernel's sockets (Copy, ZCRX), and over AF_XDP, the kernel reports the
 // membership to the network's routers (IGMP, RFC 3376; MLD, RFC 3810). Over TUN nobody
-// is told: the wire ends at the kernel, which sends what it is asked to. Over AF_XDP
-// what comes in one frame is received, and not what this machine itself sends to the
-// group; a multicast router on this machine does not get what c receives. What is sent
-// to a group has a hop limit of 1.
+// is told: the wire ends at the kernel, which sends what it is asked to.
+//
+// Over AF_XDP only datagrams that come in one frame are received, and none that this
+// machine itself sends to the group. A multicast router on this machine does not get what
+// c receives. On every engine what is sent to a group has a hop limit of 1.
 //
 // Errors: EINVAL if group is none, EADDRINUSE if it is joined already, EAFNOSUPPORT
 // for the other IP version, ENOBUFS for too many (20; of IPv6, with the kernel's

@@ -12,7 +12,7 @@ import (
 // (ZCTAP_SCALE; else a part of it) arrives by AF_XDP as it was sent, in either mode and with
 // either size of frames, and next to nothing of it was copied.
 func TestNSXDPBulk(t *testing.T) {
-	size := int64(scale(4<<30, 64<<20))
+	size := int64(scale(4<<10, 64)) << 20
 	for _, mtu := range []int{1500, 9000} {
 		for _, mode := range []string{zctap.XDPCopy, zctap.XDPGeneric} {
 			t.Run(fmt.Sprintf("%s/%d", mode, mtu), func(t *testing.T) {

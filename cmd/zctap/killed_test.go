@@ -63,7 +63,7 @@ func TestNSDemoLeavesNothing(t *testing.T) {
 	testenv.NeedTUN(t)
 	for i, sig := range []syscall.Signal{syscall.SIGKILL, syscall.SIGINT, syscall.SIGTERM} {
 		t.Run(sig.String(), func(t *testing.T) {
-			size := fmt.Sprint(1<<50 + i) // no transfer ends by itself, and each is known by its size
+			size := fmt.Sprint(int64(1<<50) + int64(i)) // no transfer ends by itself, and each is known by its size
 			cmd := exec.Command(os.Args[0], "demo", "--size", size)
 			stderr, err := cmd.StderrPipe()
 			if err != nil {
@@ -107,7 +107,7 @@ func TestUserDemoLeavesNothing(t *testing.T) {
 	}
 	for i, name := range []string{"outer", "inner"} {
 		t.Run(name, func(t *testing.T) {
-			size := fmt.Sprint(1<<50 + 100 + i)
+			size := fmt.Sprint(int64(1<<50) + 100 + int64(i))
 			cmd := exec.Command(command[0], append(command[1:], "demo", "--wire", "tun", "--size", size)...)
 			var errs bytes.Buffer
 			cmd.Stderr = &errs

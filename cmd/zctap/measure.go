@@ -40,7 +40,7 @@ func processTimes() (user, sys time.Duration) {
 }
 
 // peakResident is the most memory that this process has had resident, in bytes.
-func peakResident() int64 { return resources().Maxrss << 10 }
+func peakResident() int64 { return int64(resources().Maxrss) << 10 }
 
 func resources() (r unix.Rusage) {
 	// RUSAGE_SELF can't fail with a valid pointer.

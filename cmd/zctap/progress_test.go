@@ -105,7 +105,7 @@ func TestProgress(t *testing.T) {
 // stdout alone.
 func TestDemoProgress(t *testing.T) {
 	screen, tty := terminal(t)
-	cmd := exec.Command(os.Args[0], "demo", "--wire", "mem", "--json", "--size", fmt.Sprint(1<<50))
+	cmd := exec.Command(os.Args[0], "demo", "--wire", "mem", "--json", "--size", fmt.Sprint(int64(1<<50)))
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, tty
 	if err := cmd.Start(); err != nil {

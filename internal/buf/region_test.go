@@ -11,7 +11,7 @@ import (
 )
 
 func TestInvariant15_RegionSizes(t *testing.T) {
-	page := os.Getpagesize()
+	page, gib := os.Getpagesize(), 1<<30 // no constants: where int has 32 bits the products wrap
 	for _, c := range []struct {
 		name string
 		c    RegionConfig
@@ -25,7 +25,7 @@ func TestInvariant15_RegionSizes(t *testing.T) {
 		{"smaller than a page", RegionConfig{Buffers: 1, BufferSize: page / 2}, syscall.EINVAL},
 		{"not a power of two", RegionConfig{Buffers: 1, BufferSize: 3 * page}, syscall.EINVAL},
 		{"negative size", RegionConfig{Buffers: 1, BufferSize: -page}, syscall.EINVAL},
-		{"over 1 GiB", RegionConfig{Buffers: 1, BufferSize: 2 << 30}, syscall.EINVAL},
+		{"over 1 GiB", RegionConfig{Buffers: 1, BufferSize: gib << 1}, syscall.EINVAL},
 		{"memory of no length", RegionConfig{Memory: []byte{}}, syscall.EINVAL},
 		{"memory of a part of a buffer", RegionConfig{Memory: make([]byte, page+1)}, syscall.EINVAL},
 		{"memory smaller than one buffer", RegionConfig{Memory: make([]byte, page), BufferSize: 2 * page}, syscall.EINVAL},

@@ -445,7 +445,7 @@ func TestAdminFlows(t *testing.T) {
 	if s := g.flowCommand(flowAdd, portRule(0, 1, 1, false)); s != unimplemented {
 		t.Errorf("a device without steering: %#x", uint32(s))
 	}
-	if s := g.command(opQueryFlows, uint16(0), uint16(0), 0, uint64(4096), guestBase); s != unimplemented {
+	if s := g.command(opQueryFlows, uint16(0), uint16(0), 0, uint64(4096), uint64(guestBase)); s != unimplemented {
 		t.Errorf("a device without steering: %#x", uint32(s))
 	}
 }

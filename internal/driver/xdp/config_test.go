@@ -4,6 +4,7 @@ package xdp
 
 import (
 	"errors"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -64,7 +65,7 @@ func TestConfigErrors(t *testing.T) {
 		{"RX ring", Config{Pool: p, Rings: Rings{RX: 48}}, "RX ring of 48"},
 		{"RX ring too small", Config{Pool: p, Rings: Rings{RX: 16}}, "RX ring of 16"},
 		{"RX ring too large", Config{Pool: p, Rings: Rings{RX: 1 << 17}}, "RX ring"},
-		{"negative RX ring", Config{Pool: p, Rings: Rings{RX: -1 << 63}}, "RX ring"},
+		{"negative RX ring", Config{Pool: p, Rings: Rings{RX: math.MinInt}}, "RX ring"},
 		{"TX buffers", Config{Pool: p, TxBuffers: 17}, "17 buffers to send from"},
 		{"negative TX buffers", Config{Pool: p, TxBuffers: -5}, "to send from"},
 		{"region too small", Config{Pool: p, Rings: Rings{Fill: 500}}, "2 queues with fill rings of 500"},

@@ -44,7 +44,7 @@ func TestLinkUpdate(t *testing.T) {
 	old := link{index: 5, name: "eth0", mtu: 1500, ethernet: true}
 	changed := link{index: 5, name: "eth1", mac: ourMAC, mtu: 9000, up: true, ethernet: true}
 	failed := make([]byte, 4)
-	binary.NativeEndian.PutUint32(failed, uint32(0xffffffff&-int(unix.ENODEV)))
+	binary.NativeEndian.PutUint32(failed, ^uint32(unix.ENODEV)+1)
 	odd := appendAttr(appendAttr(nil, unix.IFLA_ADDRESS, []byte("long address")), unix.IFLA_MTU, []byte("x"))
 	for _, tt := range []struct {
 		name string

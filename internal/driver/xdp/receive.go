@@ -117,7 +117,7 @@ func (d *Driver) accept(q *queue, i, n uint32, b *driver.Batch) {
 			bad = true
 			continue
 		}
-		if desc.Len == 0 || int(desc.Len) > d.region.BufferSize()-off {
+		if desc.Len == 0 || desc.Len > uint32(d.region.BufferSize()-off) {
 			bad = true
 			d.drop(q, &desc)
 			continue

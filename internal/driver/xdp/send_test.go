@@ -4,6 +4,7 @@ package xdp
 
 import (
 	"bytes"
+	"math"
 	"net/netip"
 	"slices"
 	"testing"
@@ -90,7 +91,7 @@ func TestSendRefuses(t *testing.T) {
 		with(func(f *driver.TxFrame) { f.CsumStart = 13 }),
 		with(func(f *driver.TxFrame) { f.CsumOffset = -1 }),
 		with(func(f *driver.TxFrame) { f.CsumOffset = 7 }), // ends behind the headers
-		with(func(f *driver.TxFrame) { f.CsumStart, f.CsumOffset = 1<<62, 1<<62 }),
+		with(func(f *driver.TxFrame) { f.CsumStart, f.CsumOffset = math.MaxInt, math.MaxInt }),
 		with(func(f *driver.TxFrame) { f.Head = f.Head[:14+19]; f.CsumStart = 0 }), // no destination to see
 		packetTo(t, netip.MustParseAddr("192.0.2.99"), wire.ProtoUDP, nil),
 		packetTo(t, netip.MustParseAddr("2001:db8::99"), wire.ProtoUDP, nil),

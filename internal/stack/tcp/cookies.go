@@ -141,7 +141,7 @@ func (sh *Shared) checkCookie(now mono.Time, h *wire.TCP, t *wire.Tuple) (o wire
 	iss, irs := h.Ack-1, h.Seq-1
 	period := cookieTime(now)
 	for range cookiePeriods {
-		if i := int(iss - sh.cookieHash(t, irs, period)); i < len(cookieSizes) {
+		if i := iss - sh.cookieHash(t, irs, period); i < wire.Seq(len(cookieSizes)) {
 			o.MSS, ok = cookieSizes[i], true
 			break
 		}

@@ -26,10 +26,11 @@ func unreachable(code uint8) wire.ICMP {
 // Only what is under way can have drawn an error (RFC 5927 section 4.1).
 func TestICMPSequenceNumbers(t *testing.T) {
 	const mss = testMSS
+	quarter := 1 << 30 // of all sequence numbers
 	for _, m := range []wire.ICMP{tooBig(1000), unreachable(1)} {
 		for seq, want := range map[int]bool{
 			1 + 2*mss - 1: false, 1 + 2*mss: true, 1 + 3*mss: true, 1 + 6*mss - 1: true, 1 + 6*mss: false,
-			1 << 30: false, 1<<31 + 10: false,
+			quarter: false, 2*quarter + 10: false,
 		} {
 			s := sendingOver(t, 4, 6, false)
 			s.sack(2) // two more go out

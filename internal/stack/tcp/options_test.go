@@ -1,6 +1,7 @@
 package tcp
 
 import (
+	"math"
 	"testing"
 	"time"
 
@@ -171,7 +172,7 @@ func TestWindowShift(t *testing.T) {
 	for _, tt := range []struct {
 		window int
 		want   uint8
-	}{{1000, 0}, {65535, 0}, {65536, 1}, {4 << 20, 7}, {1 << 30, 14}, {1 << 40, 14}} {
+	}{{1000, 0}, {65535, 0}, {65536, 1}, {4 << 20, 7}, {1 << 30, 14}, {math.MaxInt, 14}} {
 		s := newScript(t, 16, nil)
 		s.sh.MaxRecvWindow = tt.window
 		c := newConn(s.sh, s.now, testTuple, testMSS)

@@ -209,7 +209,7 @@ func (p *process) describe(e *Exit, err error) {
 	state := p.cmd.ProcessState
 	e.User, e.System = state.UserTime(), state.SystemTime()
 	if usage, ok := state.SysUsage().(*syscall.Rusage); ok {
-		e.MaxRSS = usage.Maxrss << 10 // getrusage(2) has it in KiB
+		e.MaxRSS = int64(usage.Maxrss) << 10 // getrusage(2) has it in KiB
 	}
 	if status := state.Sys().(syscall.WaitStatus); status.Signaled() {
 		e.Signal = int(status.Signal())

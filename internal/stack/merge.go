@@ -42,7 +42,10 @@ func (s *Stack) merge(f *driver.Frame, conn *tcp.Conn) {
 		heads := s.headsOf(frames, f.Len, headers)
 		seq := h.tcp.Seq.Add(uint32(length))
 		n, more := next.Count(heads, seq, each)
-		if n > 0 && room < 0 {
+		if n == 0 {
+			break
+		}
+		if room < 0 {
 			if room = conn.Mergeable(&h.tcp); length+each > room {
 				break
 			}

@@ -71,9 +71,9 @@ func (s *Stack) merge(f *driver.Frame, conn *tcp.Conn) {
 	s.stats.Merged += uint64(taken)
 }
 
-// headsOf is where frames begin, of the first of them, as many as are length bytes long, and
-// have the first headers bytes in one piece, in which nothing but payload may be besides. The
-// next call reuses it.
+// headsOf is the piece of each frame that begins with its headers, of so many bytes: Head, if
+// the frame was split right behind them, or all that the first frag names. It ends before a frame
+// that has another length, or its headers in two pieces. The next call reuses the slice.
 func (s *Stack) headsOf(frames []driver.Frame, length, headers int) [][]byte {
 	region, heads := s.pool.Region(), s.heads[:len(frames)]
 	for i := range frames {
@@ -82,7 +82,7 @@ func (s *Stack) headsOf(frames []driver.Frame, length, headers int) [][]byte {
 		if f.Len != length {
 			return heads[:i]
 		}
-		if len(b) != headers { // else split just there, as many drivers do
+		if len(b) != headers {
 			if len(b) > 0 || len(f.Frags) == 0 || f.Frags[0].Len() <= headers {
 				return heads[:i]
 			}
@@ -93,8 +93,8 @@ func (s *Stack) headsOf(frames []driver.Frame, length, headers int) [][]byte {
 	return heads
 }
 
-// verified is how many of frames, which begin with heads, have the right checksum, until
-// one has not. That is counted when it is looked at by itself.
+// verified is how many of frames, which begin with heads, have the right checksum, up to one
+// that has not: that is counted as dropped when it is looked at by itself.
 func (s *Stack) verified(frames []driver.Frame, heads [][]byte) int {
 	for i := range frames {
 		f := &frames[i]

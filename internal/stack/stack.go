@@ -92,6 +92,7 @@ type Stack struct {
 	recent    recentSocket
 	joined    map[netip.Addr]int // groups: how many sockets have joined
 	timers    timers
+	delayed   delayed
 
 	// Of this round: sockets that received something, and that have something
 	// to send. Connections that wait for the wire to have room.
@@ -194,7 +195,10 @@ func (s *Stack) Advance(now mono.Time) {
 	s.endWaits(now)
 	s.expireFragments(now)
 	for {
-		c := s.timers.due(now)
+		c := s.delayed.due(now)
+		if c == nil {
+			c = s.timers.due(now)
+		}
 		if c == nil {
 			return
 		}
@@ -207,6 +211,9 @@ func (s *Stack) Advance(now mono.Time) {
 // Next is when Advance has something to do, 0 if never. Call it after Flush.
 func (s *Stack) Next() mono.Time {
 	next := s.timers.next()
+	if d := s.delayed.next(); d != 0 && (next == 0 || d.Before(next)) {
+		next = d
+	}
 	if w := s.waits.first; w != nil && (next == 0 || w.Due.Before(next)) {
 		next = w.Due
 	}

@@ -144,7 +144,11 @@ func (s *Stack) settle(now mono.Time, c *tcp.Conn) {
 		s.retire(c, w)
 		return
 	}
-	if when := c.Deadline(); when != 0 {
+	ack, when := c.Deadlines()
+	if ack != 0 && !s.delayed.add(c, ack) && (when == 0 || ack < when) {
+		when = ack // the heap looks at all of them
+	}
+	if when != 0 {
 		// Not before the next instant: a timer whose work is left to Output must
 		// not keep Advance from returning.
 		s.timers.set(c, max(when, now+1))

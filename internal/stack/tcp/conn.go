@@ -40,6 +40,7 @@ type Conn struct {
 	publishDue bool      // Recv has something that the application was not shown
 	admission  admission // of payload in this batch
 	confirmed  uint8     // when the peer's reachability was last confirmed; see confirm
+	ackTold    bool      // Deadlines has told of the delayed ACK
 
 	// Nagle delays small segments while data is in flight (RFC 9293 section
 	// 3.7.4): the opposite of TCP_NODELAY, and off as Go has it.

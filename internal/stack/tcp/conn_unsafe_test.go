@@ -30,6 +30,9 @@ func TestConnLines(t *testing.T) {
 	if end := unsafe.Offsetof(c.keep) + unsafe.Offsetof(c.keep.heard) + unsafe.Sizeof(c.keep.heard); before+end > frontLines*line {
 		t.Errorf("they take %d bytes", end)
 	}
+	if at := before + unsafe.Offsetof(c.timers); at/line != timersLine || (at+unsafe.Sizeof(c.timers)-1)/line != timersLine {
+		t.Errorf("the timers are bytes %d to %d", at, at+unsafe.Sizeof(c.timers))
+	}
 	for name, f := range map[string]uintptr{
 		"state": unsafe.Offsetof(c.state), "acks": unsafe.Offsetof(c.acks), "opt": unsafe.Offsetof(c.opt), "snd": unsafe.Offsetof(c.snd),
 		"rcv": unsafe.Offsetof(c.rcv), "timers": unsafe.Offsetof(c.timers), "Recv": unsafe.Offsetof(c.Recv), "account": unsafe.Offsetof(c.account),

@@ -69,7 +69,7 @@ func (c *Conn) inOrder(now mono.Time, n, each uint32, flags wire.Flags) {
 	case flags.Has(wire.PSH) && !a.interactive:
 		a.now = true // the peer has no more for now
 	case !c.timers.armed(timerDelayedAck):
-		c.timers.set(timerDelayedAck, now.Add(delayedAck))
+		c.delayAck(now)
 	}
 }
 

@@ -6,6 +6,9 @@ import "github.com/zctap/zctap/internal/prefetch"
 // its ACK.
 const frontLines = 6
 
+// timersLine is which of them the timers lie in.
+const timersLine = 5
+
 // Prefetch begins to load what of c a segment in order will need.
 func (c *Conn) Prefetch() { prefetch.Lines(c, 0, frontLines) }
 
@@ -17,3 +20,6 @@ func (c *Conn) PrefetchQueue(segments int) {
 		c.Recv.Prefetch(segments)
 	}
 }
+
+// PrefetchTimers begins to load the line that the timers lie in.
+func (c *Conn) PrefetchTimers() { prefetch.Lines(c, timersLine, 1) }

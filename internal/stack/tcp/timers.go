@@ -40,6 +40,29 @@ func (c *Conn) Deadline() (d mono.Time) {
 	return d
 }
 
+// Deadlines is Deadline for who keeps delayed ACKs apart: when others is due of Deadline's timers, 0
+// if none; and when the delayed ACK is, if it was armed since Deadlines was called last, 0 if not.
+func (c *Conn) Deadlines() (ack, others mono.Time) {
+	t := &c.timers
+	// Without a branch: one less makes 0, which is never, the latest of all.
+	first := min(uint64(t[timerRetransmit])-1, uint64(t[timerHold])-1, uint64(t[timerClose])-1,
+		uint64(t[timerKeepAlive])-1, uint64(t[timerLoss])-1)
+	if !c.ackTold {
+		c.ackTold = true
+		ack = t[timerDelayedAck]
+	}
+	return ack, mono.Time(first + 1)
+}
+
+// DelayedAckAt reports whether the delayed ACK is due at when, which is not 0.
+func (c *Conn) DelayedAckAt(when mono.Time) bool { return c.timers[timerDelayedAck] == when }
+
+// delayAck arms the timer of delayed ACKs.
+func (c *Conn) delayAck(now mono.Time) {
+	c.timers.set(timerDelayedAck, now.Add(delayedAck))
+	c.ackTold = false
+}
+
 // Advance runs the timers that are due. The connection becomes dirty if one is.
 func (c *Conn) Advance(now mono.Time) {
 	if d := c.Deadline(); d == 0 || now.Before(d) {

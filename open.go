@@ -3,6 +3,7 @@ package zctap
 import (
 	"errors"
 	"fmt"
+	"syscall"
 
 	"github.com/zctap/zctap/internal/buf"
 	"github.com/zctap/zctap/internal/engine"
@@ -12,8 +13,9 @@ import (
 
 // Open makes a region and a queue that receives into it, with the best engine
 // that works (Config.Engine). A failure leaves nothing behind. A wrong Config is EINVAL,
-// whatever the engine. Else the error names the obstacle for each engine that was tried:
-// ErrNotSupported for what this system can't do, or what the system said, such as EPERM.
+// whatever the engine, and an Interface that does not exist ENODEV. Else the error names the
+// obstacle for each engine that was tried: ErrNotSupported for what this system can't do,
+// or what the system said, such as EPERM.
 // The queue is the caller's to close.
 func Open(c Config) (*Queue, error) {
 	fail := func(err error) (*Queue, error) {
@@ -37,7 +39,10 @@ func Open(c Config) (*Queue, error) {
 			q.why = why
 			return q, nil
 		}
-		if len(names) == 1 {
+		// An interface that is not there is no obstacle to go around: Copy would listen
+		// on all the others in its place.
+		missing := name == User && c.Interface != "" && errors.Is(err, syscall.ENODEV)
+		if len(names) == 1 || missing {
 			return fail(fmt.Errorf("engine %s: %w", name, err))
 		}
 		why = append(why, Reason{Engine: name, Err: err})

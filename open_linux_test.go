@@ -60,6 +60,8 @@ func TestOpenRefuses(t *testing.T) {
 		{"a TUN with a bad name", zctap.Config{Engine: zctap.User, TUN: tun}, nil, "zctap-with-a-long-name"},
 		{"no device node", zctap.Config{Engine: zctap.User, TUN: &zctap.TUN{
 			Name: "x", Device: "/nonexistent", Addresses: tun.Addresses}}, os.ErrNotExist, "/nonexistent"},
+		{"another device node", zctap.Config{Engine: zctap.User, TUN: &zctap.TUN{
+			Name: "x", Device: "/dev/null", Addresses: tun.Addresses}}, syscall.ENOTTY, "is not the kernel's TUN device"},
 		{"too many buffers", zctap.Config{Engine: zctap.Copy, Buffers: 65537}, syscall.EINVAL, "65536"},
 		{"a negative number of buffers", zctap.Config{Engine: zctap.Copy, Buffers: -1}, syscall.EINVAL, "Config.Buffers -1"},
 		{"an odd buffer size", zctap.Config{Engine: zctap.Copy, BufferSize: 5000}, syscall.EINVAL, "5000"},
@@ -156,6 +158,17 @@ func TestAutoRefuses(t *testing.T) {
 			t.Errorf("%+v: %v", c, err)
 		}
 	}
+}
+
+// TestAutoNoInterface: where there is no such interface Auto does not listen on all the others
+// instead, by engine Copy.
+func TestAutoNoInterface(t *testing.T) {
+	q, err := zctap.Open(zctap.Config{Interface: "zctap-none", Buffers: 1024})
+	if err == nil {
+		q.Close()
+		t.Fatalf("opened %s", q.Engine())
+	}
+	wantError(t, "Open", err, syscall.ENODEV, "open zctap-none: ", "no interface zctap-none", "ip link")
 }
 
 // Releases of one queue's iovs on a closed one, and the region's end with them,

@@ -64,7 +64,7 @@ func openKernelDevice(iface string, index int) (*kernelDevice, error) {
 		return nil, &ObstacleError{
 			Interface: cmp.Or(iface, `""`), Queue: -1, Obstacle: NoInterface, Err: err,
 			Detail: "there is no such interface in this network namespace",
-			Remedy: "ip link shows those there are",
+			Remedy: "`ip link` lists those that there are",
 		}
 	}
 	return nil, fmt.Errorf("nic: %s: %w", iface, err)

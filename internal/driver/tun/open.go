@@ -81,7 +81,7 @@ func attach(fd int, c *Config) (name string, mtu int, err error) {
 	if c.MTU != 0 {
 		ifr.SetUint32(uint32(c.MTU))
 		if err := unix.IoctlIfreq(socket, unix.SIOCSIFMTU, ifr); err != nil {
-			return "", 0, fmt.Errorf("tun: %s: set the MTU to %d: %w", name, c.MTU, err)
+			return "", 0, fmt.Errorf("tun: %s: set the MTU to %d (the kernel takes 68 to 65535): %w", name, c.MTU, err)
 		}
 	}
 	if err := unix.IoctlIfreq(socket, unix.SIOCGIFMTU, ifr); err != nil {
@@ -121,6 +121,8 @@ func attachHint(err error, socket int, name string) string {
 	case errors.Is(err, unix.EPERM):
 		return " (needs CAP_NET_ADMIN over the network namespace: run as root, or in a user and network namespace" +
 			" of your own, or have root make the interface with `ip tuntap add mode tun user $USER name NAME`)"
+	case errors.Is(err, unix.ENOTTY):
+		return " (the device file is not the kernel's TUN device, usually /dev/net/tun)"
 	case errors.Is(err, unix.EBUSY):
 		return " (another process, or another queue, is using it: end that, or choose another name)"
 	case errors.Is(err, unix.EINVAL) && exists(socket, name):

@@ -71,6 +71,17 @@ func (q *Queue) XDPMode() (mode string, why error) {
 	return "", nil
 }
 
+// CopyMode says how engine Copy receives: "uring" is by io_uring, "readv" by plain system
+// calls, of which it makes more, and which don't let datagrams gather; "" is another
+// engine. why is the reason why it is not io_uring, such as a container's seccomp filter,
+// or nil.
+func (q *Queue) CopyMode() (mode string, why error) {
+	if e, ok := q.engine.(interface{ CopyMode() (string, error) }); ok {
+		return e.CopyMode()
+	}
+	return "", nil
+}
+
 // Region is the memory that payload lands in, all buffers of it. What may be
 // read of it is what Iovs name.
 func (q *Queue) Region() []byte { return q.pool.Region().Memory() }

@@ -101,6 +101,9 @@ func (r *report) addQueue(q *zctap.Queue) error {
 	if r.XDPMode = mode; why != nil {
 		r.XDPWhy = why.Error()
 	}
+	if r.CopyMode, why = q.CopyMode(); why != nil {
+		r.CopyWhy = why.Error()
+	}
 	r.ZeroCopyBytes, r.CopiedBytes, r.RecvCalls = s.ZeroCopyBytes, s.CopiedBytes, s.RecvCalls
 	r.Drops, r.Events = s.Drops, s.Events
 	if r.Drops == nil {

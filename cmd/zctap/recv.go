@@ -180,11 +180,14 @@ func recvOne(ctx context.Context, env *environ, q *zctap.Queue, addr string, han
 	defer ln.Close()
 	defer context.AfterFunc(ctx, func() { ln.Close() })()
 	fmt.Fprintf(env.stderr, "engine %s, listening on %s\n", q.Engine(), ln.Addr())
-	for _, w := range q.Why() {
-		fmt.Fprintf(env.stderr, "  not %s\n", w)
+	for _, w := range reasons(q.Why()) {
+		fmt.Fprintf(env.stderr, "  not %s: %s\n", w.Engine, w.Reason)
 	}
 	if mode, why := q.XDPMode(); why != nil {
 		fmt.Fprintf(env.stderr, "  AF_XDP in mode %s: %v\n", mode, why)
+	}
+	if mode, why := q.CopyMode(); why != nil {
+		fmt.Fprintf(env.stderr, "  by %s: %v\n", mode, why)
 	}
 	c, err := ln.AcceptZC()
 	if err != nil {

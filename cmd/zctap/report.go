@@ -19,6 +19,8 @@ type report struct {
 	Wire          string            `json:"wire"` // what the stream came over
 	XDPMode       string            `json:"xdp_mode,omitempty"`
 	XDPWhy        string            `json:"xdp_why,omitempty"` // why it is not a better one
+	CopyMode      string            `json:"copy_mode,omitempty"`
+	CopyWhy       string            `json:"copy_why,omitempty"` // why it is not a better one
 	Why           []reason          `json:"why,omitempty"`
 	Bytes         int64             `json:"bytes"`
 	ZeroCopyBytes uint64            `json:"zero_copy_bytes"`

@@ -38,6 +38,7 @@ type Engine struct {
 	loops   []*loop // all: more than one if several rings share the queue
 	backend string
 	why     string
+	passed  error                          // why it is not a better one; nil if it is the best, or was asked for
 	more    []func(*loop) (backend, error) // backends of the loops after the first
 
 	opened  chan struct{}  // closed when all loops have opened, or one could not
@@ -135,8 +136,8 @@ func (e *Engine) open(candidates []candidate) error {
 		b, err := c.open(e.loop)
 		if err == nil {
 			e.loop.back, e.backend, e.why, e.more = b, c.name, c.reason, c.more
-			if len(failed) > 0 {
-				e.why = errors.Join(failed...).Error()
+			if e.passed = errors.Join(failed...); e.passed != nil {
+				e.why = e.passed.Error()
 			}
 			return nil
 		}
@@ -155,6 +156,15 @@ func (e *Engine) Name() string {
 
 // Backend says which backend runs, and why that one.
 func (e *Engine) Backend() (name, why string) { return e.backend, e.why }
+
+// CopyMode is the name of the backend of engine "copy", and why it is not a better one, if
+// none was asked for.
+func (e *Engine) CopyMode() (backend string, why error) {
+	if e.backend == BackendZCRX {
+		return "", nil
+	}
+	return e.backend, e.passed
+}
 
 // Close implements engine.Engine. Its error is why the loop had ended before,
 // if it had, and what could not be undone.

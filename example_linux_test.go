@@ -74,6 +74,7 @@ func ExampleQueue_Wait() {
 		log.Fatal(err)
 	}
 	go sendTo(ln.Addr(), "payload")
+	id := uint64(accepts) // of the last connection
 	conns := map[uint64]*zctap.Conn{}
 	cqes := make([]zctap.Completion, 32) // used again, so that nothing is allocated
 	for {
@@ -84,17 +85,21 @@ func ExampleQueue_Wait() {
 		for i := range cqes[:n] {
 			cqe := &cqes[i]
 			switch {
-			case cqe.Err() != nil:
-				log.Fatal(cqe.Err())
-			case cqe.UserData == accepts:
-				id := uint64(len(conns) + 1)
+			case cqe.Conn != nil: // accepted
+				id++
 				conns[id] = cqe.Conn
 				if err := cqe.Conn.Arm(id); err != nil {
 					log.Fatal(err)
 				}
-			case cqe.Flags&zctap.More == 0: // the peer's end
+			case cqe.UserData == accepts: // the listener's end
+				log.Fatal(cqe.Err())
+			case cqe.Flags&zctap.More == 0: // a connection's end
+				if err := cqe.Err(); err != nil { // such as ECONNRESET; it concerns no other
+					log.Print(err)
+				}
 				conns[cqe.UserData].Close()
-				return
+				delete(conns, cqe.UserData)
+				return // a server would go on
 			default:
 				for i := range cqe.Iovs {
 					consume(cqe.Iovs[i].Bytes())
@@ -118,23 +123,28 @@ func ExampleQueue_Handle() {
 		log.Fatal(err)
 	}
 	const accepts = 0
+	id := uint64(accepts)             // of the last connection
 	conns := map[uint64]*zctap.Conn{} // the handler's alone
 	ended := make(chan struct{})
 	err = q.Handle(func(cqes []zctap.Completion) {
 		for i := range cqes {
 			cqe := &cqes[i]
 			switch {
-			case cqe.Err() != nil:
-				log.Fatal(cqe.Err())
-			case cqe.UserData == accepts:
-				id := uint64(len(conns) + 1)
+			case cqe.Conn != nil: // accepted
+				id++
 				conns[id] = cqe.Conn
 				if err := cqe.Conn.Arm(id); err != nil {
 					log.Fatal(err)
 				}
-			case cqe.Flags&zctap.More == 0: // the peer's end
+			case cqe.UserData == accepts: // the listener's end
+				log.Fatal(cqe.Err())
+			case cqe.Flags&zctap.More == 0: // a connection's end
+				if err := cqe.Err(); err != nil { // such as ECONNRESET; it concerns no other
+					log.Print(err)
+				}
 				conns[cqe.UserData].Close()
-				close(ended)
+				delete(conns, cqe.UserData)
+				close(ended) // a server would go on
 			default:
 				for i := range cqe.Iovs {
 					consume(cqe.Iovs[i].Bytes())

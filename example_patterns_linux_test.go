@@ -315,7 +315,7 @@ func ExampleQueue_Close() {
 // What Stats has, by expvar: as JSON under /debug/vars of net/http's default server. For
 // log/slog a Stats is an attribute like any other.
 func ExampleQueue_Stats() {
-	q, err := zctap.Open(zctap.Config{})
+	q, err := zctap.Open(zctap.Config{Buffers: 1024})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -324,13 +324,13 @@ func ExampleQueue_Stats() {
 
 	s := q.Stats()
 	fmt.Println(s.CopiedBytes, "bytes copied,", s.FreeBuffers, "of", s.Buffers, "buffers are free")
-	// Output: 0 bytes copied, 8192 of 8192 buffers are free
+	// Output: 0 bytes copied, 1024 of 1024 buffers are free
 }
 
 // The same as Prometheus' text format, without a library. Counts are in maps by name: see
 // docs/counters.md for what each means.
 func ExampleStats() {
-	q, err := zctap.Open(zctap.Config{})
+	q, err := zctap.Open(zctap.Config{Buffers: 1024})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -355,7 +355,7 @@ func ExampleStats() {
 	// zctap_received_bytes_total{path="zero_copy"} 0
 	// zctap_received_bytes_total{path="copied"} 0
 	// zctap_connections 0
-	// zctap_buffers{state="free"} 8192
+	// zctap_buffers{state="free"} 1024
 	// zctap_buffers{state="held"} 0
 	// zctap_exhaustions_total 0
 }

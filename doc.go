@@ -30,6 +30,9 @@
 //		q.Release(iovs[:n])
 //	}
 //
+// As it stands this runs anywhere, by copying, because the Config names no device. With
+// Config.Interface or Config.TUN the other engines are tried first.
+//
 // There are three ways to receive, of the same payload. RecvZC blocks, for a goroutine
 // for each connection. Conn.Arm and Queue.Wait are completions, as the RFC has them, for
 // one goroutine over many connections. Queue.Handle has the completions handled on the

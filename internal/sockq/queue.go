@@ -89,7 +89,7 @@ func (q *Queue) Publish() { q.PublishTo(nil) }
 
 // PublishTo is Publish, but leaves it to w to wake a consumer that blocks.
 func (q *Queue) PublishTo(w *Wakes) {
-	q.inBytes.Store(q.pushed)
+	storeOwned(&q.inBytes, q.inBytes.Load(), q.pushed)
 	q.frags.publish()
 	// After the payload: a consumer that sees the end sees all of it.
 	if q.ending != nil && !q.Ended() {
@@ -195,8 +195,7 @@ func (q *Queue) Read(p []byte) (n int, err error) {
 			q.frags.drop()
 		}
 	}
-	q.frags.settle()
-	q.outBytes.Add(uint64(n))
+	q.settle(n)
 	if n == 0 {
 		return 0, *q.end.Load()
 	}
@@ -226,8 +225,7 @@ func (q *Queue) pop(dst []buf.Iov, limit int) (n, bytes int, err error) {
 		n += k
 		bytes += size
 	}
-	q.frags.settle()
-	q.outBytes.Add(uint64(bytes))
+	q.settle(bytes)
 	if n > 0 {
 		q.emptied()
 		return n, bytes, nil
@@ -236,6 +234,13 @@ func (q *Queue) pop(dst []buf.Iov, limit int) (n, bytes int, err error) {
 		err = *end
 	}
 	return 0, 0, err
+}
+
+// settle tells the others that n more bytes were taken; the caller holds mu.
+func (q *Queue) settle(n int) {
+	out := q.outBytes.Load()
+	storeOwned(&q.outBytes, out, out+uint64(n))
+	q.frags.settle()
 }
 
 // emptied tells the pool if nothing is left. Buffered says so by now.

@@ -88,7 +88,9 @@ func (k *ackCost) fill(n int) {
 		k.c.Kick()
 		k.output()
 	}
-	k.now = k.now.Add(time.Millisecond)
+	k.now = k.now.Add(100 * time.Millisecond)
+	// The reordering window is a quarter of it.
+	k.c.rtt.srtt, k.c.rack.minRTT, k.c.rack.minRTTAt = 100*time.Millisecond, 100*time.Millisecond, k.now
 }
 
 func (k *ackCost) output() {
@@ -157,7 +159,7 @@ func TestUndoLooks(t *testing.T) {
 		k.c.board.tx.looked = 0
 		for i := range cycles {
 			k.input(4*i, []int{(4*i + 1) * testMSS, (4*i + 4) * testMSS})
-			k.now = k.now.Add(10 * time.Millisecond) // a reordering window
+			k.now = k.now.Add(50 * time.Millisecond) // more than a reordering window
 			k.c.Advance(k.now)
 			k.output()
 			k.input(4*i+4, nil)

@@ -52,7 +52,7 @@ func (c *Conn) acknowledged(now mono.Time, s *Segment, seq wire.Seq, flags wire.
 func (c *Conn) ackedNew(now mono.Time, h *wire.TCP) {
 	n, flight := uint32(h.Ack-c.snd.una), c.flight()
 	whole := c.snd.nxt.LessEq(h.Ack)
-	rtt := c.advance(now, h)
+	rtt := c.advance(now, h, 0)
 	if c.loss.timedOut {
 		c.ackedAfterTimeout(whole)
 	}
@@ -62,14 +62,14 @@ func (c *Conn) ackedNew(now mono.Time, h *wire.TCP) {
 }
 
 // advance moves SND.UNA to the acknowledgment of something new. It returns the round
-// trip time, if the ACK yields a sample; 0: none.
-func (c *Conn) advance(now mono.Time, h *wire.TCP) time.Duration {
+// trip time, if the ACK yields a sample; 0: none. known is as for measure.
+func (c *Conn) advance(now mono.Time, h *wire.TCP, known time.Duration) time.Duration {
 	ack := h.Ack
 	data := uint32(ack - c.snd.una)
 	if c.finSet && ack == c.snd.fin.Add(1) {
 		data-- // our FIN has a sequence number and no byte
 	}
-	rtt := c.measure(now, h)
+	rtt := c.measure(now, h, known)
 	c.snd.una = ack
 	if c.snd.nxt.LessThan(ack) {
 		c.snd.nxt = ack // data that was sent before a timeout did arrive

@@ -27,10 +27,8 @@ func (c *Conn) ackedSelectively(now mono.Time, h *wire.TCP, plain bool) {
 	if progress {
 		grown = uint32(h.Ack - c.snd.una) // RFC 5681: SACKs alone don't count
 		c.board.ack(h.Ack, &d)
-		c.advance(now, h)
-		if rtt = d.rtt; rtt > 0 && !c.rtt.timing {
-			c.rtt.sample(rtt)
-		}
+		rtt = d.rtt
+		c.advance(now, h, rtt)
 		l.dupAcks = 0
 		c.timers.stop(timerRetransmit) // Output arms it again for what is left
 		c.tlp.reset = true

@@ -90,13 +90,20 @@ func (r *rttEstimator) afterHandshake() {
 	r.backoff = 0
 }
 
-// measure takes a sample from an ACK of something new, if it yields one, and
-// returns it; 0: none.
-func (c *Conn) measure(now mono.Time, h *wire.TCP) time.Duration {
+// measure takes a sample from an ACK of something new, if it yields one, and only one,
+// and returns it; 0: none. known is the round trip of what it covers that was sent only once; 0: there
+// is nothing, or it is not known.
+func (c *Conn) measure(now mono.Time, h *wire.TCP, known time.Duration) time.Duration {
 	if rtt := c.rtt.acked(now, h.Ack); rtt != 0 {
 		return rtt
 	}
-	if c.rtt.timing || !c.opt.timestamps || h.Options.TSEcr == 0 {
+	if c.rtt.timing {
+		return 0
+	}
+	if known != 0 {
+		return c.rtt.sample(known)
+	}
+	if !c.opt.timestamps || h.Options.TSEcr == 0 {
 		return 0
 	}
 	// RFC 7323 section 4: the echo tells which copy was received.

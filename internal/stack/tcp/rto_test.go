@@ -189,3 +189,38 @@ func TestThresholdOnce(t *testing.T) {
 		t.Errorf("ssthresh %d after %d timeouts", s.c.cc.ssthresh, s.sh.Stats.Timeouts)
 	}
 }
+
+// An ACK yields one sample, with SACK and timestamps, too: the timed segment's, or else that of what
+// was sent only once, to the nanosecond, or else that of the echo.
+func TestOneSample(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		timed bool
+		again bool
+		want  time.Duration
+	}{
+		{"timed", true, false, 700 * time.Microsecond},
+		{"not timed", false, false, 300 * time.Microsecond},
+		{"sent again, by the echo", false, true, time.Millisecond},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := sendingOver(t, 2, 2, true)
+			s.now = (s.now/1e6+1)*1e6 - 1
+			echo := s.c.timestamp(s.now)
+			s.now++ // the timestamp clock ticks
+			b := s.c.board.tx
+			b.at(b.first()).sent = s.now.Add(-300 * time.Microsecond)
+			if tt.again {
+				b.at(b.first()).flags |= again
+			}
+			s.c.rtt.timing, s.c.rtt.since = tt.timed, s.now.Add(-700*time.Microsecond)
+			s.c.rtt.srtt = 0
+			s.opts.TSEcr = echo
+			s.in(1, s.at(2), wire.ACK, nil)
+			if r := s.c.rtt; r.srtt != tt.want || r.rttvar != tt.want/2 {
+				t.Errorf("%v and %v, want a sample of %v", r.srtt, r.rttvar, tt.want)
+			}
+			s.flush()
+		})
+	}
+}

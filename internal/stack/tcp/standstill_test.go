@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"github.com/zctap/zctap/internal/wire"
 )
 
 // flush lets an end send, and returns what the wire has of it, which goes nowhere.
@@ -99,6 +101,39 @@ func TestBothBelieveOldWindows(t *testing.T) {
 				if e.c.snd.una != e.c.snd.max || e.c.state != Established {
 					t.Errorf("end %d, %v: after %v %d bytes are not acknowledged; %+v", e.i, e.c.state, s.now, e.c.snd.max.Sub(e.c.snd.una), e.sh.Stats)
 				}
+			}
+		})
+	}
+}
+
+// An ACK that is too old is not taken where the peer has no reason to send such ones, nor where
+// it tells nothing new, or is more than a window old.
+func TestOldAckNotTaken(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		wnd      uint16 // that is believed
+		seq, ack int
+		taken    bool
+	}{
+		{"the window is open", 60000, 1, 1 + testMSS, false},
+		{"it is believed to be smaller than what was sent", 100, 1, 1 + testMSS, true},
+		{"of nothing new", 100, 1, 1, false},
+		{"of what was never sent", 100, 1, 2 + 2*testMSS, false},
+		{"more than a window old", 100, 1 - 1<<30, 1 + testMSS, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := established(t, withSACK)
+			s.write(2 * testMSS)
+			s.flush()
+			s.wnd = tt.wnd
+			s.inOut(1, 1, wire.ACK, stream(0, 10))
+			una := s.c.snd.una
+			s.inOut(tt.seq, tt.ack, wire.ACK, nil)
+			if got := s.c.snd.una != una; got != tt.taken {
+				t.Errorf("taken: %v", got)
+			}
+			if wnd := s.c.snd.wnd; wnd != uint32(tt.wnd) {
+				t.Errorf("the window is %d", wnd)
 			}
 		})
 	}

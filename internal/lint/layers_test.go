@@ -75,6 +75,7 @@ var layers = []layer{
 
 	{"internal/buf", nil},
 	{"internal/prefetch", nil},
+	{"internal/buf/buftest", []string{"internal/buf"}},
 	{"internal/uring", []string{"internal/shring"}},
 	{"internal/uring/uringtest", []string{"internal/uring", "internal/shring"}},
 	{"internal/ksock", nil},
@@ -95,7 +96,7 @@ var layers = []layer{
 
 // testSupport may be imported by the tests of any package.
 var testSupport = []string{
-	"internal/testenv", "internal/netns", "internal/enginetest", "internal/pattern",
+	"internal/testenv", "internal/netns", "internal/enginetest", "internal/pattern", "internal/buf/buftest",
 	"internal/driver/mem", "internal/driver/impair", // a wire, good and bad
 	"test/exchanges",                                        // recorded packets
 	"internal/uring/uringtest", "lab/vfiouser/vfiousertest", // a kernel, and a guest's driver

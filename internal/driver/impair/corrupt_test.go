@@ -8,6 +8,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/zctap/zctap/internal/buf/buftest"
 	"github.com/zctap/zctap/internal/driver"
 	"github.com/zctap/zctap/internal/driver/mem"
 	"github.com/zctap/zctap/internal/wire"
@@ -143,7 +144,7 @@ func TestCorruptAnything(t *testing.T) {
 		{"malformed TCP over IPv6", tcp6, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			p := newPool(t, 1)
+			p := buftest.Heap(t, 1)
 			ids := []uint16{0}
 			if p.Alloc(ids) != 1 {
 				t.Fatal("no buffer")
@@ -173,7 +174,7 @@ func TestCorruptAnything(t *testing.T) {
 func TestCorruptSuperSegment(t *testing.T) {
 	whole := tcpFrame(src6, dst6, pattern(7, 20000))
 	sent := partial(whole)
-	p := newPool(t, 40)
+	p := buftest.Heap(t, 40)
 	c := newCorrupter(p.Region(), 0)
 	for _, head := range []int{0, 7, 40, 55, 57, 60, 1001} {
 		for bit := uint64(0); bit < uint64(8*len(whole)); bit += 4999 {

@@ -11,13 +11,14 @@ import (
 	"time"
 
 	"github.com/zctap/zctap/internal/buf"
+	"github.com/zctap/zctap/internal/buf/buftest"
 	"github.com/zctap/zctap/internal/driver"
 	"github.com/zctap/zctap/internal/driver/mem"
 	"github.com/zctap/zctap/internal/mono"
 )
 
 func TestConfigErrors(t *testing.T) {
-	p := newPool(t, 32)
+	p := buftest.Heap(t, 32)
 	_, inner, err := mem.Pipe(mem.Config{Pool: p}, mem.Config{Pool: p})
 	if err != nil {
 		t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/zctap/zctap/internal/buf"
+	"github.com/zctap/zctap/internal/buf/buftest"
 	"github.com/zctap/zctap/internal/driver"
 	"github.com/zctap/zctap/internal/driver/mem"
 	"github.com/zctap/zctap/internal/mono"
@@ -44,7 +45,7 @@ func newRig(t testing.TB, c Config, o options) *rig {
 		o.frames, o.frags = 64, 128
 	}
 	r := &rig{
-		t: t, pool: newPool(t, o.buffers), senderPool: newPool(t, 32),
+		t: t, pool: buftest.Heap(t, o.buffers), senderPool: buftest.Heap(t, 32),
 		batch: driver.NewBatch(o.frames, o.frags),
 	}
 	o.receiver.Pool, o.sender.Pool = r.pool, r.senderPool
@@ -74,28 +75,6 @@ func (r *rig) balance() {
 	if c.Received+c.Duplicated != c.Delivered+c.Dropped+c.Overflowed+c.Discarded+c.Held {
 		r.t.Errorf("frames appeared or vanished: %+v", c)
 	}
-}
-
-// newPool makes a pool of heap memory, and checks at the test's end that every
-// buffer is back.
-func newPool(t testing.TB, buffers int) *buf.Pool {
-	t.Helper()
-	region, err := buf.NewRegion(buf.RegionConfig{Buffers: buffers, Heap: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := buf.NewPool(region)
-	t.Cleanup(func() {
-		c, err := p.Census()
-		if err != nil || c.Out() != 0 {
-			t.Errorf("census at the end: %+v, %v", c, err)
-		}
-		p.Close()
-		if !p.Remove() {
-			t.Error("the pool can't be removed")
-		}
-	})
-	return p
 }
 
 // send sends frames numbered from first to last, which numbered makes.

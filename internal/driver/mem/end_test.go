@@ -9,11 +9,12 @@ import (
 	"testing"
 
 	"github.com/zctap/zctap/internal/buf"
+	"github.com/zctap/zctap/internal/buf/buftest"
 	"github.com/zctap/zctap/internal/driver"
 )
 
 func TestPipeErrors(t *testing.T) {
-	p := newPool(t, 16)
+	p := buftest.Heap(t, 16)
 	for _, tt := range []struct {
 		name string
 		a, b Config
@@ -27,7 +28,7 @@ func TestPipeErrors(t *testing.T) {
 		{"odd link header", Config{Pool: p, LinkHeader: 4}, Config{Pool: p, LinkHeader: 4}},
 		{"different link headers", Config{Pool: p, LinkHeader: 14}, Config{Pool: p}},
 		{"negative queue", Config{Pool: p, QueueFrames: -1}, Config{Pool: p}},
-		{"region too small for a frame", Config{Pool: p, MaxGSO: 65535}, Config{Pool: newPool(t, 15)}},
+		{"region too small for a frame", Config{Pool: p, MaxGSO: 65535}, Config{Pool: buftest.Heap(t, 15)}},
 	} {
 		if _, _, err := Pipe(tt.a, tt.b); !errors.Is(err, syscall.EINVAL) {
 			t.Errorf("%s: %v, want EINVAL", tt.name, err)
@@ -115,7 +116,7 @@ func TestOrder(t *testing.T) {
 
 // TestStall: without buffers frames wait, in order, and none is lost.
 func TestStall(t *testing.T) {
-	p := newPool(t, 4)
+	p := buftest.Heap(t, 4)
 	x, y := pipe(t, Config{MTU: 9000}, Config{Pool: p})
 	frames := []driver.TxFrame{
 		udpFrame(t, src4, dst4, pattern(1, 100)),
@@ -188,7 +189,7 @@ func TestBatchBounds(t *testing.T) {
 }
 
 func TestClose(t *testing.T) {
-	p := newPool(t, 4)
+	p := buftest.Heap(t, 4)
 	x, y := pipe(t, Config{MTU: 9000}, Config{Pool: p})
 	frame := udpFrame(t, src4, dst4, pattern(1, 8900))
 	b, after := driver.NewBatch(8, 8), driver.NewBatch(8, 8)

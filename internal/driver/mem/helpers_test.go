@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/zctap/zctap/internal/buf"
+	"github.com/zctap/zctap/internal/buf/buftest"
 	"github.com/zctap/zctap/internal/driver"
 	"github.com/zctap/zctap/internal/testenv"
 	"github.com/zctap/zctap/internal/wire"
@@ -15,34 +16,12 @@ import (
 
 func TestMain(m *testing.M) { testenv.Main(m) }
 
-// newPool makes a pool of heap memory, and checks at the test's end that every
-// buffer is back.
-func newPool(t testing.TB, buffers int) *buf.Pool {
-	t.Helper()
-	r, err := buf.NewRegion(buf.RegionConfig{Buffers: buffers, Heap: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := buf.NewPool(r)
-	t.Cleanup(func() {
-		c, err := p.Census()
-		if err != nil || c.Out() != 0 {
-			t.Errorf("census at the end: %+v, %v", c, err)
-		}
-		p.Close()
-		if !p.Remove() {
-			t.Error("the pool can't be removed")
-		}
-	})
-	return p
-}
-
 // pipe makes a wire, with pools of 64 buffers where the configs have none.
 func pipe(t testing.TB, a, b Config) (*End, *End) {
 	t.Helper()
 	for _, c := range []*Config{&a, &b} {
 		if c.Pool == nil {
-			c.Pool = newPool(t, 64)
+			c.Pool = buftest.Heap(t, 64)
 		}
 	}
 	x, y, err := Pipe(a, b)

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/zctap/zctap/internal/buf/buftest"
 	"github.com/zctap/zctap/internal/driver"
 	"github.com/zctap/zctap/internal/mono"
 )
@@ -83,7 +84,7 @@ func TestWait(t *testing.T) {
 // TestWaitForBuffers: a receiver without buffers does not spin on the frames
 // that it can't take, and is woken when buffers come back.
 func TestWaitForBuffers(t *testing.T) {
-	p := newPool(t, 3)
+	p := buftest.Heap(t, 3)
 	x, y := pipe(t, Config{}, Config{Pool: p})
 	p.OnReturn(y.Wake)
 	held := make([]uint16, 3)
@@ -127,8 +128,8 @@ func TestWaitForBuffers(t *testing.T) {
 func TestConcurrent(t *testing.T) {
 	const total = 20000
 	x, y := pipe(t,
-		Config{QueueFrames: 16, QueueBytes: 20000, Pool: newPool(t, 8)},
-		Config{QueueFrames: 5, QueueBytes: 3000, Pool: newPool(t, 4), NoSplit: true})
+		Config{QueueFrames: 16, QueueBytes: 20000, Pool: buftest.Heap(t, 8)},
+		Config{QueueFrames: 5, QueueBytes: 3000, Pool: buftest.Heap(t, 4), NoSplit: true})
 	payloads := make([]driver.TxFrame, 64)
 	for i := range payloads {
 		payloads[i] = udpFrame(t, src4, dst4, pattern(uint64(i), i*21))

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/zctap/zctap/internal/buf"
+	"github.com/zctap/zctap/internal/buf/buftest"
 	"github.com/zctap/zctap/internal/driver"
 	"github.com/zctap/zctap/internal/driver/mem"
 	"github.com/zctap/zctap/internal/mono"
@@ -28,7 +29,7 @@ type rig struct {
 
 func newRig(t testing.TB, w io.Writer, c Config, m mem.Config) *rig {
 	t.Helper()
-	r := &rig{pool: newPool(t, 64), peerPool: newPool(t, 64), batch: driver.NewBatch(32, 64)}
+	r := &rig{pool: buftest.Heap(t, 64), peerPool: buftest.Heap(t, 64), batch: driver.NewBatch(32, 64)}
 	peer := m
 	m.Pool, peer.Pool = r.pool, r.peerPool
 	end, other, err := mem.Pipe(m, peer)
@@ -276,7 +277,7 @@ func TestWriteErrors(t *testing.T) {
 }
 
 func TestConfigErrors(t *testing.T) {
-	p := newPool(t, 64)
+	p := buftest.Heap(t, 64)
 	inner, _, err := mem.Pipe(mem.Config{Pool: p}, mem.Config{Pool: p})
 	if err != nil {
 		t.Fatal(err)

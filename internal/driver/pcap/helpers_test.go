@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"testing"
 
-	"github.com/zctap/zctap/internal/buf"
 	"github.com/zctap/zctap/internal/driver"
 	"github.com/zctap/zctap/internal/testenv"
 	"github.com/zctap/zctap/internal/wire"
@@ -46,28 +45,6 @@ func parse(b []byte) (f file, err error) {
 		b = b[16+n:]
 	}
 	return f, nil
-}
-
-// newPool makes a pool of heap memory, and checks at the test's end that every
-// buffer is back.
-func newPool(t testing.TB, buffers int) *buf.Pool {
-	t.Helper()
-	region, err := buf.NewRegion(buf.RegionConfig{Buffers: buffers, Heap: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := buf.NewPool(region)
-	t.Cleanup(func() {
-		c, err := p.Census()
-		if err != nil || c.Out() != 0 {
-			t.Errorf("census at the end: %+v, %v", c, err)
-		}
-		p.Close()
-		if !p.Remove() {
-			t.Error("the pool can't be removed")
-		}
-	})
-	return p
 }
 
 var (

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/zctap/zctap/internal/buf"
+	"github.com/zctap/zctap/internal/buf/buftest"
 	"github.com/zctap/zctap/internal/driver"
 	"github.com/zctap/zctap/internal/wire"
 )
@@ -20,22 +21,7 @@ import (
 // test's end that every buffer is back.
 func newPool(t testing.TB, buffers int, mapped bool) *buf.Pool {
 	t.Helper()
-	r, err := buf.NewRegion(buf.RegionConfig{Buffers: buffers, Heap: !mapped})
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := buf.NewPool(r)
-	t.Cleanup(func() {
-		c, err := p.Census()
-		if err != nil || c.Out() != 0 {
-			t.Errorf("census at the end: %+v, %v", c, err)
-		}
-		p.Close()
-		if !p.Remove() {
-			t.Error("the pool can't be removed")
-		}
-	})
-	return p
+	return buftest.Pool(t, buf.RegionConfig{Buffers: buffers, Heap: !mapped})
 }
 
 // fake is a driver of one end of a pair of sockets that, as a TUN device file

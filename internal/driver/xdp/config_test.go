@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/zctap/zctap/internal/buf"
+	"github.com/zctap/zctap/internal/buf/buftest"
 )
 
 func TestDefaults(t *testing.T) {
@@ -51,7 +52,7 @@ func TestConfigErrors(t *testing.T) {
 	}{
 		{"no pool", Config{}, "no pool"},
 		{"heap", Config{Pool: newPool(t, 1024, false)}, "heap"},
-		{"large buffers", Config{Pool: poolOf(t, buf.RegionConfig{Buffers: 256, BufferSize: 8192})}, "8192 bytes; AF_XDP takes"},
+		{"large buffers", Config{Pool: buftest.Pool(t, buf.RegionConfig{Buffers: 256, BufferSize: 8192})}, "8192 bytes; AF_XDP takes"},
 		{"queue that is not there", Config{Pool: p, Queues: []int{0, 2}}, "queue 2: the interface has 2"},
 		{"negative queue", Config{Pool: p, Queues: []int{-1}}, "queue -1"},
 		{"queue twice", Config{Pool: p, Queues: []int{1, 1}}, "twice"},

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/zctap/zctap/internal/buf"
+	"github.com/zctap/zctap/internal/buf/buftest"
 	"github.com/zctap/zctap/internal/driver"
 )
 
@@ -16,27 +17,7 @@ import (
 // test's end that every buffer is back.
 func newPool(t testing.TB, buffers int, mapped bool) *buf.Pool {
 	t.Helper()
-	return poolOf(t, buf.RegionConfig{Buffers: buffers, Heap: !mapped})
-}
-
-func poolOf(t testing.TB, c buf.RegionConfig) *buf.Pool {
-	t.Helper()
-	r, err := buf.NewRegion(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := buf.NewPool(r)
-	t.Cleanup(func() {
-		c, err := p.Census()
-		if err != nil || c.Out() != 0 {
-			t.Errorf("census at the end: %+v, %v", c, err)
-		}
-		p.Close()
-		if !p.Remove() {
-			t.Error("the pool can't be removed")
-		}
-	})
-	return p
+	return buftest.Pool(t, buf.RegionConfig{Buffers: buffers, Heap: !mapped})
 }
 
 // noise is n bytes that tell their place, the same for equal seeds.

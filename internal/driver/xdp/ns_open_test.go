@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/zctap/zctap/internal/buf"
+	"github.com/zctap/zctap/internal/buf/buftest"
 	"github.com/zctap/zctap/internal/driver"
 	"github.com/zctap/zctap/internal/wire"
 )
@@ -183,7 +184,7 @@ func TestNSMemory(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t, worldOptions{only4: true})
 			c := w.config(32)
-			c.Pool = poolOf(t, tt.c)
+			c.Pool = buftest.Pool(t, tt.c)
 			w.exchange(w.open(c))
 		})
 	}

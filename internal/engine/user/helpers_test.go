@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/zctap/zctap/internal/buf"
+	"github.com/zctap/zctap/internal/buf/buftest"
 	"github.com/zctap/zctap/internal/driver"
 	"github.com/zctap/zctap/internal/driver/mem"
 	"github.com/zctap/zctap/internal/engine"
@@ -59,8 +60,8 @@ func newHosts(t testing.TB, o options) (a, b *host) {
 	if o.buffers == 0 {
 		o.buffers = 1024
 	}
-	a = &host{pool: newPool(t, o.buffers), cq: sockq.NewCQ(), addr: prefixA.Addr()}
-	b = &host{pool: newPool(t, o.buffers), cq: sockq.NewCQ(), addr: prefixB.Addr()}
+	a = &host{pool: buftest.Heap(t, o.buffers), cq: sockq.NewCQ(), addr: prefixA.Addr()}
+	b = &host{pool: buftest.Heap(t, o.buffers), cq: sockq.NewCQ(), addr: prefixB.Addr()}
 	ca, cb := o.mem, o.mem
 	ca.Pool, cb.Pool = a.pool, b.pool
 	x, y, err := mem.Pipe(ca, cb)
@@ -92,28 +93,6 @@ func (h *host) start(t testing.TB, o options, d driver.Driver, prefixes ...netip
 			t.Errorf("after Close: %+v, %v; want no kernel reference", c, err)
 		}
 	})
-}
-
-// newPool makes a pool on the heap, and checks at the test's end that all of its
-// buffers are free again.
-func newPool(t testing.TB, buffers int) *buf.Pool {
-	t.Helper()
-	region, err := buf.NewRegion(buf.RegionConfig{Buffers: buffers, Heap: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := buf.NewPool(region)
-	t.Cleanup(func() {
-		c, err := p.Census()
-		if err != nil || c.Out() != 0 {
-			t.Errorf("at the end: %+v, %v; want all buffers free", c, err)
-		}
-		p.Close()
-		if !p.Remove() {
-			t.Error("the pool could not be removed")
-		}
-	})
-	return p
 }
 
 // stats are h's counters.

@@ -28,13 +28,13 @@ type turn struct {
 	come    chan struct{}
 }
 
-var tests line
+var turns line
 
 // openLine sets how many tests run side by side.
 func openLine() {
 	flag.Parse()
 	f := flag.Lookup("test.parallel")
-	tests.free, _ = strconv.Atoi(f.Value.String()) // the testing package has checked it
+	turns.free, _ = strconv.Atoi(f.Value.String()) // the testing package has checked it
 	if err := f.Value.Set("1000"); err != nil {
 		panic(err)
 	}
@@ -44,11 +44,11 @@ func openLine() {
 func inTurn(t *testing.T, seconds int) {
 	t.Helper()
 	mine := turn{seconds, make(chan struct{})}
-	tests.join(mine)
+	turns.join(mine)
 	t.Parallel() // returns when all tests have joined
-	tests.advance(0)
+	turns.advance(0)
 	<-mine.come
-	t.Cleanup(func() { tests.advance(1) })
+	t.Cleanup(func() { turns.advance(1) })
 }
 
 func (l *line) join(mine turn) {

@@ -135,8 +135,8 @@ func (r *engineRig) xdpResetZeroCopy() {
 	const bytes = 32 << 20
 	before := r.resets()
 	step := script("lab-event received 10000000", "lab-event now")
-	stream := xdpStream("zerocopy", bytes)
-	receiver, sender := stream[0], stream[1]
+	ends := xdpStream("zerocopy", bytes)
+	receiver, sender := ends[0], ends[1]
 	step.Background = true
 	receiver.Background, receiver.MayFail = false, true
 	// The sender learns of the end when it sends again, much later.

@@ -30,8 +30,8 @@ func runBench(ctx context.Context, env *environ, args []string) error {
 	return usagef("no benchmark %q; there are tcp and udp, named before the flags", what)
 }
 
-// runBenchTCP compares receivers of a stream. Nothing is verified and views are
-// counted, not read: what is measured is receiving.
+// runBenchTCP compares receivers of a stream. Nothing is verified, and without --touch
+// views are counted, not read: what is measured is receiving.
 func runBenchTCP(ctx context.Context, env *environ, args []string) error {
 	fs := newFlags("bench tcp")
 	rounds := fs.Int("rounds", 5, "`NUMBER` of rounds; each receiver runs once in each, in turn")
@@ -48,6 +48,8 @@ func runBenchTCP(ctx context.Context, env *environ, args []string) error {
 	bufferSize := bufferSizeFlag(fs)
 	mtu := addMTUFlag(fs)
 	handler := fs.Bool("handler", false, "compare also with a handler on the engine's thread (Queue.Handle)")
+	touch := choice{untouched, []string{untouched, "crc32c"}}
+	fs.Var(&touch, "touch", "what every receiver does with the payload: `READ` nothing of it (none), or all, once (crc32c: its checksum)")
 	asJSON := fs.Bool("json", false, "print the result as JSON")
 	if _, err := parseFlags(env, fs, args); err != nil {
 		return err
@@ -72,8 +74,8 @@ func runBenchTCP(ctx context.Context, env *environ, args []string) error {
 		return fmt.Errorf("the benchmark needs network namespaces (root, or unshare --user --map-root-user --net): %w", err)
 	}
 	defer h.close()
-	t := &transfer{env: env, size: int64(size), bufferSize: bufferSize}
-	res := &benchResult{Rounds: *rounds, Bytes: t.size}
+	t := &transfer{env: env, size: int64(size), bufferSize: bufferSize, touch: touch.value != untouched}
+	res := &benchResult{Rounds: *rounds, Bytes: t.size, Touch: touch.value}
 	if wire.value == "veth" && !nic.wanted() {
 		t.compareVeth(res, nic.mode.value, *tso)
 	} else {

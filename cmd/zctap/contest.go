@@ -23,6 +23,7 @@ type entrant struct {
 type benchResult struct {
 	Rounds      int           `json:"rounds"`
 	Bytes       int64         `json:"bytes_per_run"`
+	Touch       string        `json:"touch"` // what each receiver did with the payload: "none", or "crc32c"
 	Summary     []*spread     `json:"summary"`
 	Comparisons []*comparison `json:"comparisons"`
 	// The first comparison's ratios.
@@ -95,6 +96,9 @@ func (b *benchResult) run(ctx context.Context, h *hosts) error {
 			r, err := e.receive(ctx, h)
 			if err == nil {
 				err = r.check(b.Bytes, false)
+			}
+			if err == nil && len(b.Runs) > 0 {
+				err = r.sameCRC(b.Runs[0])
 			}
 			if err != nil {
 				return err
@@ -174,7 +178,11 @@ func (b *benchResult) print(w io.Writer) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprint(w, `
+	touched := "No receiver looked at the payload."
+	if b.Touch != untouched {
+		touched = "Each receiver read all of the payload: took its CRC-32C."
+	}
+	_, err := fmt.Fprint(w, "\n", touched, `
 CPU is that of the receiving process in user and in kernel mode, the sender's that of its process. On one
 machine a system call of either side also runs part of the kernel's work for the other; what the kernel does
 in threads of its own (ksoftirqd) is in neither.

@@ -68,6 +68,7 @@ func TestWrongCommandLines(t *testing.T) {
 		{[]string{"bench", "tcp", "--rounds", "0"}, "--rounds is"},
 		{[]string{"bench", "tcp", "--wire", "veth", "--handler"}, "--handler is not"},
 		{[]string{"bench", "tcp", "--mtu", "60"}, "an MTU is"},
+		{[]string{"bench", "tcp", "--touch", "hash"}, "not one of none, crc32c"},
 		{[]string{"demo", "--mtu", "wide"}, "an MTU is"},
 		{[]string{"bench", "udp", "--rounds", "0"}, "--rounds is"},
 		{[]string{"bench", "udp", "--count", "1"}, "--count is"},
@@ -260,6 +261,49 @@ func TestNSBenchHandler(t *testing.T) {
 		if r.Bytes != 4_000_000 || r.Leaked != 0 {
 			t.Errorf("%s received %d bytes, %d buffers leaked", r.Receiver, r.Bytes, r.Leaked)
 		}
+	}
+}
+
+// bench tcp --touch has every receiver read all of the payload, the same bytes.
+func TestNSBenchTouch(t *testing.T) {
+	testenv.NeedRoot(t)
+	testenv.NeedTUN(t)
+	code, out, errs := command(t, "bench", "tcp", "--handler", "--rounds", "1", "--size", "4MB", "--json", "--touch", "crc32c")
+	var res benchResult
+	if err := json.Unmarshal([]byte(out), &res); code != exitOK || err != nil {
+		t.Fatalf("exit %d, %v, stderr %q", code, err, errs)
+	}
+	if res.Touch != "crc32c" || len(res.Runs) != 3 {
+		t.Errorf("touch %q, %d runs", res.Touch, len(res.Runs))
+	}
+	for _, r := range res.Runs {
+		if r.CRC32C == nil || *r.CRC32C != *res.Runs[0].CRC32C || *r.CRC32C == 0 {
+			t.Errorf("%s found %v in what the first found %v in", r.Receiver, r.CRC32C, res.Runs[0].CRC32C)
+		}
+	}
+}
+
+// The checksum is that of the stream, however it is cut; and who finds another one fails.
+func TestToucher(t *testing.T) {
+	var sum, other uint32
+	s := toucher(&sum)
+	for _, views := range [][][]byte{{[]byte("12"), nil, []byte("345")}, {[]byte("6789")}} {
+		if err := s(views); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if sum != 0xe3069283 { // the check value of CRC-32C
+		t.Errorf("%08x", sum)
+	}
+	r := &report{Receiver: "a", CRC32C: &sum}
+	if err := r.sameCRC(r); err != nil {
+		t.Error(err)
+	}
+	if err := r.sameCRC(&report{Receiver: "b", CRC32C: &other}); err == nil || !strings.Contains(err.Error(), "e3069283") {
+		t.Errorf("%v", err)
+	}
+	if err := new(report).sameCRC(new(report)); err != nil {
+		t.Error(err)
 	}
 }
 

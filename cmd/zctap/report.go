@@ -39,6 +39,7 @@ type report struct {
 	Drops         map[string]uint64 `json:"drops"`
 	Events        map[string]uint64 `json:"events,omitempty"`
 	SHA256        string            `json:"sha256,omitempty"`
+	CRC32C        *uint32           `json:"crc32c,omitempty"` // where the receiver was to read the payload
 	Comparison    *report           `json:"comparison,omitempty"`
 }
 
@@ -66,6 +67,14 @@ func (r *report) took(c cost) {
 	if r.Seconds > 0 {
 		r.GBPerSecond = float64(r.Bytes) / 1e9 / r.Seconds
 	}
+}
+
+// sameCRC fails if two receivers of the same stream have found another in it.
+func (r *report) sameCRC(other *report) error {
+	if r.CRC32C == nil || *r.CRC32C == *other.CRC32C {
+		return nil
+	}
+	return fmt.Errorf("%s received other bytes than %s: CRC-32C %08x and %08x", r.Receiver, other.Receiver, *r.CRC32C, *other.CRC32C)
 }
 
 // perGB is s for each 10^9 bytes received.

@@ -1,8 +1,8 @@
 #include "textflag.h"
 
-// func lines(p unsafe.Pointer, n int)
+// func lines(address uintptr, n int)
 TEXT ·lines(SB), NOSPLIT, $0-16
-	MOVQ p+0(FP), AX
+	MOVQ address+0(FP), AX
 	MOVQ n+8(FP), CX
 
 next:

@@ -1,8 +1,8 @@
 #include "textflag.h"
 
-// func lines(p unsafe.Pointer, n int)
+// func lines(address uintptr, n int)
 TEXT ·lines(SB), NOSPLIT, $0-16
-	MOVD p+0(FP), R0
+	MOVD address+0(FP), R0
 	MOVD n+8(FP), R1
 
 next:

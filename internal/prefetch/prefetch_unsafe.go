@@ -15,6 +15,9 @@ const LineSize = 64
 // one that *p begins in: of a pointer to a field of *p the compiler would look whether p is nil, by a
 // load that waits. The lines may reach beyond *p, and beyond all memory: what is not there is
 // not loaded.
+//
+// The address is no pointer any more when it is moved on: one beyond *p might be of another
+// object, for the garbage collector, and the race detector ends a program that makes it.
 func Lines[T any](p *T, from, n int) {
-	lines(unsafe.Add(unsafe.Pointer(p), from*LineSize), n)
+	lines(uintptr(unsafe.Pointer(p))+uintptr(from*LineSize), n)
 }

@@ -2,7 +2,5 @@
 
 package prefetch
 
-import "unsafe"
-
 // lines does nothing: it would be a hint only.
-func lines(unsafe.Pointer, int) {}
+func lines(uintptr, int) {}

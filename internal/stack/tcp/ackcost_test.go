@@ -176,6 +176,37 @@ func TestUndoLooks(t *testing.T) {
 	}
 }
 
+// TestRenegeLooks is TestAckLooks for a timeout when the peer has dropped half of what it had SACKed,
+// every second segment: the cost of a record.
+func TestRenegeLooks(t *testing.T) {
+	var looks [2]float64
+	sizes := [2]int{100, 2000}
+	for i, n := range sizes {
+		k := newAckCost(t, true)
+		k.fill(n)
+		for at := 2; at < n; at += 2 {
+			k.input(0, []int{at * testMSS, (at + 1) * testMSS})
+		}
+		k.input(2, nil) // and what begins there was SACKed
+		k.c.board.tx.looked = 0
+		for k.sh.Recovery.PeerReneged == 0 {
+			if k.now = k.c.Deadline(); k.now == 0 {
+				t.Fatal("no timer runs")
+			}
+			k.c.Advance(k.now)
+		}
+		k.checkSome(0)
+		if b := &k.c.board; b.sacked != 0 || b.tx.count < n-2 {
+			t.Fatalf("%d records, %d bytes SACKed of %d segments", b.tx.count, b.sacked, n)
+		}
+		looks[i] = float64(k.c.board.tx.looked) / float64(n)
+	}
+	t.Logf("%.1f records each, %.1f with %d segments under way", looks[0], looks[1], sizes[1])
+	if looks[0] == 0 || looks[1] > looks[0]+50 {
+		t.Errorf("%.1f records each with %d segments under way, with %d %.1f", looks[1], sizes[1], sizes[0], looks[0])
+	}
+}
+
 // checkSome checks the connection now and then.
 func (k *ackCost) checkSome(i int) {
 	if i%97 != 0 {

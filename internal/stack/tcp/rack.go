@@ -128,11 +128,12 @@ func (c *Conn) detectTimeout(now mono.Time) {
 	}
 	t, patience := b.tx, c.rack.rtt+c.reoWindow()
 	old := func(i txID) bool { return !now.Before(t.at(i).sent.Add(patience)) }
-	oldest := t.first()
-	if r := t.at(oldest); !old(oldest) && r.len() > c.snd.mss {
-		b.cut(oldest, r.seq.Add(c.snd.mss))
+	if oldest := t.first(); t.at(oldest).flags&sacked == 0 { // else it is renege's
+		if r := t.at(oldest); !old(oldest) && r.len() > c.snd.mss {
+			b.cut(oldest, r.seq.Add(c.snd.mss))
+		}
+		b.drop(now, oldest)
 	}
-	b.drop(now, oldest)
 	for i := t.oldest(); i != none && old(i); i = t.oldest() {
 		b.mark(i, t.at(i).flags&^resent|lost)
 	}

@@ -98,9 +98,6 @@ func (c *Conn) repairTimeout(now mono.Time) {
 	if !l.active && !l.timedOut {
 		l.stamped = false
 	}
-	if c.board.renege(now) {
-		c.sh.Recovery.PeerReneged++
-	}
 	c.cc.cwnd = c.snd.mss
 	l.active, l.timedOut, l.resend, l.dupAcks = false, true, true, 0
 	l.recover = c.snd.nxt
@@ -109,6 +106,11 @@ func (c *Conn) repairTimeout(now mono.Time) {
 	c.rtt.cancel()
 	c.rtt.backOff()
 	c.detectTimeout(now)
+	// Behind what is found to be lost by when it was sent: what the peer has dropped comes last in
+	// the order of sending.
+	if c.board.renege(now) {
+		c.sh.Recovery.PeerReneged++
+	}
 }
 
 // reopened runs when the peer's window opens again after a timeout. What was sent

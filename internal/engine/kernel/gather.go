@@ -3,6 +3,7 @@
 package kernel
 
 import (
+	"sync/atomic"
 	"time"
 
 	"github.com/zctap/zctap/internal/engine"
@@ -20,9 +21,11 @@ const (
 
 // A gathering lets datagrams gather in the kernel's receive buffer, where all are small
 // and nothing is sent meanwhile: who waits for an answer sends no more until it comes.
-// The loop's.
+// The loop's, but for room.
 type gathering struct {
 	engine.Gathering
+	room atomic.Int64 // bytes of memory for what waits in the kernel; any goroutine sets it
+
 	came int    // datagrams since rest
 	big  bool   // one of them was not small
 	sent uint64 // bytes that had been sent by rest
@@ -30,8 +33,8 @@ type gathering struct {
 	end  mono.Time
 }
 
-// init says how many bytes of memory there are for what waits in the kernel.
-func (g *gathering) init(room int) { g.Target = room / 2 / datagramMemory }
+// target is how many datagrams are to gather: half of what there is room for.
+func (g *gathering) target() int { return int(g.room.Load() / 2 / datagramMemory) }
 
 // took notes a datagram of n bytes.
 func (g *gathering) took(n int) {
@@ -47,6 +50,7 @@ func (g *gathering) rest(now mono.Time, sent uint64) time.Duration {
 		g.Received(now, g.came)
 	}
 	g.came, g.big, g.sent = 0, false, sent
+	g.Target = g.target()
 	return g.Take(now)
 }
 

@@ -29,7 +29,7 @@ func TestGathering(t *testing.T) {
 		"in turn":   {{4, 100, 0, false}, {4, 100, 10, false}, {4, 100, 10, false}, {4, 100, 10, true}},
 	} {
 		var g gathering
-		g.init(212992)
+		g.room.Store(212992)
 		now := mono.Time(1e9)
 		for i, r := range rests {
 			now = now.Add(100 * time.Microsecond)
@@ -44,14 +44,19 @@ func TestGathering(t *testing.T) {
 }
 
 // TestGatherTarget: what is to gather fits half of the receive buffer, whatever drivers
-// receive into.
+// receive into, also when the application has set another one.
 func TestGatherTarget(t *testing.T) {
 	each(t, options{}, func(w *world) {
 		p := w.packet("udp", netip.AddrPortFrom(loopback4, 0), netip.AddrPort{}).(*packetConn)
-		room, err := p.sock.ReceiveBuffer()
-		w.ok(err)
-		if n := p.gathering.Target; n == 0 || n*datagramMemory*2 > room {
-			w.Errorf("%d datagrams are to gather in %d bytes", n, room)
+		for _, set := range []int{0, 64 << 10, 32 << 10} { // which the kernel doubles
+			if set > 0 {
+				w.ok(p.SetReadBuffer(set))
+			}
+			room, err := p.sock.ReceiveBuffer()
+			w.ok(err)
+			if n := p.gathering.target(); n == 0 || n*datagramMemory*2 > room {
+				w.Errorf("%d datagrams are to gather in %d bytes", n, room)
+			}
 		}
 	})
 }

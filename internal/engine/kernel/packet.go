@@ -32,9 +32,7 @@ func (e *Engine) ListenPacket(network string, local, remote netip.AddrPort) (eng
 	p := &packetConn{queue: sockq.NewDatagrams(e.loop.pool), merges: merges, iface: e.iface}
 	p.init(e.loop, sock)
 	p.packet = p
-	if room, err := sock.ReceiveBuffer(); err == nil {
-		p.gathering.init(room)
-	}
+	p.measure()
 	if err := e.loop.attach(&p.socket); err != nil {
 		sock.Close()
 		return nil, err
@@ -62,7 +60,18 @@ func (p *packetConn) LeaveGroup(group netip.Addr) error { return p.sock.LeaveGro
 func (p *packetConn) SetTrafficClass(tc uint8) error { return p.sock.SetTrafficClass(tc) }
 
 // SetReadBuffer implements engine.PacketConn.
-func (p *packetConn) SetReadBuffer(bytes int) error { return p.sock.SetReceiveBuffer(bytes) }
+func (p *packetConn) SetReadBuffer(bytes int) error {
+	err := p.sock.SetReceiveBuffer(bytes)
+	p.measure()
+	return err
+}
+
+// measure asks the kernel how much room there is for what gathers.
+func (p *packetConn) measure() {
+	if room, err := p.sock.ReceiveBuffer(); err == nil {
+		p.gathering.room.Store(int64(room))
+	}
+}
 
 // Queue implements engine.PacketConn.
 func (p *packetConn) Queue() *sockq.Datagrams { return p.queue }

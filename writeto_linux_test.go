@@ -8,8 +8,11 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/zctap/zctap"
 	"github.com/zctap/zctap/internal/enginetest"
@@ -175,5 +178,80 @@ func TestBuffered(t *testing.T) {
 				t.Errorf("%d bytes wait when %d more were received, %v", c.Buffered(), n, err)
 			}
 		})
+	}
+}
+
+// TestWriteToClosed: what a file says that is closed, or whose deadline has passed, errors.Is finds as
+// it does in what File.Write returns; all is released.
+func TestWriteToClosed(t *testing.T) {
+	q, peer := openMem(pairA4, pairB4)(t, zctap.Config{Buffers: 64})
+	defer q.Close()
+	c, theirs := connected(t, q, peer)
+	for _, k := range []struct {
+		spoil func(w *os.File) error
+		want  error
+	}{
+		{(*os.File).Close, os.ErrClosed},
+		{func(w *os.File) error { return w.SetWriteDeadline(time.Now().Add(-time.Second)) }, os.ErrDeadlineExceeded},
+		{func(w *os.File) error { return nil }, syscall.EPIPE},
+	} {
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(r.Close(), k.spoil(w)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := theirs.Write(make([]byte, 100)); err != nil {
+			t.Fatal(err)
+		}
+		n, err := c.WriteTo(w)
+		var pe *os.PathError
+		if n != 0 || !errors.Is(err, k.want) || !errors.As(err, &pe) {
+			t.Errorf("%d, %v; want %v", n, err, k.want)
+		}
+		w.Close()
+	}
+}
+
+// TestWriteToCloses: who writes to a pipe that nobody reads is ended by closing it, and all is released.
+func TestWriteToCloses(t *testing.T) {
+	q, peer := openMem(pairA4, pairB4)(t, zctap.Config{})
+	c, theirs := connected(t, q, peer)
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	go theirs.Write(make([]byte, 1<<20)) // more than a pipe takes
+	result := make(chan error, 1)
+	go func() {
+		_, err := c.WriteTo(w)
+		result <- err
+	}()
+	for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		if n, err := unix.IoctlGetInt(int(r.Fd()), unix.TIOCINQ); err != nil || n > 0 {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("nothing comes")
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-result:
+		if !errors.Is(err, os.ErrClosed) {
+			t.Errorf("%v; want %v", err, os.ErrClosed)
+		}
+	case <-time.After(patience):
+		t.Fatal("it waits still")
+	}
+	if err := q.Close(); err != nil {
+		t.Error(err)
+	}
+	if n := q.Leaked(); n != 0 {
+		t.Errorf("%d buffers leaked", n)
 	}
 }

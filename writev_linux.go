@@ -1,6 +1,7 @@
 package zctap
 
 import (
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -27,8 +28,11 @@ func writeFile(f *os.File, views net.Buffers) (int64, error) {
 				}
 			}
 		})
-		if err == nil {
+		switch {
+		case err == nil:
 			err = werr
+		case isClosed(f):
+			err = os.ErrClosed
 		}
 		if err == nil && n == 0 {
 			err = io.ErrShortWrite // and not for ever
@@ -40,6 +44,13 @@ func writeFile(f *os.File, views net.Buffers) (int64, error) {
 		views = consumeViews(views, n)
 	}
 	return total, nil
+}
+
+// isClosed reports whether f was closed, which a RawConn tells by an error that errors.Is does not
+// know. To ask for f's offset changes nothing, also where there is none.
+func isClosed(f *os.File) bool {
+	_, err := f.Seek(0, io.SeekCurrent)
+	return errors.Is(err, os.ErrClosed)
 }
 
 // consumeViews drops the first n bytes of views.

@@ -118,7 +118,7 @@ func collect(merged []buf.Frag, frames []driver.Frame, headers int) []buf.Frag {
 			merged[at].SetTail(&f.Frags[0], skip)
 			continue
 		}
-		for k := range f.Frags { // one by one: a copy of all would wait for the stores that made them
+		for k := 0; k < len(f.Frags); k++ { // one by one: a copy of all would wait for the stores that made them
 			merged = append(merged, f.Frags[k])
 		}
 		if skip > 0 {

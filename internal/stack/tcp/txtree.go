@@ -50,7 +50,8 @@ func (t *txList) lift(i txID) {
 	r := t.at(i)
 	p := r.up
 	above := t.at(p)
-	top, moved := above.up, none
+	top := above.up
+	var moved txID // from under i
 	if above.before == i {
 		moved, above.before, r.after = r.after, r.after, p
 	} else {

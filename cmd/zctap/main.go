@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"syscall"
 
 	"github.com/zctap/zctap/lab"
@@ -66,6 +67,9 @@ func main() {
 	os.Exit(code)
 }
 
+// helps are what asks for the list of commands.
+var helps = []string{"help", "--help", "-h"}
+
 // run runs the verb that args name and returns the exit code. Every failure is
 // one line on stderr.
 func run(ctx context.Context, env *environ, args []string) int {
@@ -75,7 +79,7 @@ func run(ctx context.Context, env *environ, args []string) int {
 	}
 	switch args[0] {
 	case "help", "--help", "-h":
-		if len(args) > 1 { // help COMMAND
+		if len(args) > 1 && !slices.Contains(helps, args[1]) { // help COMMAND
 			return run(ctx, env, []string{args[1], "--help"})
 		}
 		usage(env.stdout)

@@ -153,6 +153,11 @@ func TestHelp(t *testing.T) {
 	if code, out, _ := command(t, "version"); code != exitOK || !strings.HasPrefix(out, "zctap ") || !strings.Contains(out, runtime.Version()) {
 		t.Errorf("version: exit %d, %q", code, out)
 	}
+	for _, args := range [][]string{{"help", "help"}, {"help", "--help"}, {"--help", "-h"}} {
+		if code, out, _ := command(t, args...); code != exitOK || !strings.Contains(out, "Usage: zctap COMMAND") {
+			t.Errorf("%q: exit %d, %q", args, code, out)
+		}
+	}
 	if code, _, errs := command(t, "help", "fly"); code != exitUsage || !strings.Contains(errs, "no command") {
 		t.Errorf("help fly: exit %d, %q", code, errs)
 	}

@@ -39,15 +39,19 @@ func Open(c Config) (*Queue, error) {
 			q.why = why
 			return q, nil
 		}
-		// An interface that is not there is no obstacle to go around: Copy would listen
-		// on all the others in its place.
-		missing := name == User && c.Interface != "" && errors.Is(err, syscall.ENODEV)
-		if len(names) == 1 || missing {
+		if len(names) == 1 || c.missing(name, err) {
 			return fail(fmt.Errorf("engine %s: %w", name, err))
 		}
 		why = append(why, Reason{Engine: name, Err: err})
 	}
 	return fail(noEngine(why))
+}
+
+// missing reports whether err, of the named engine, says that there is no Interface. It is no
+// obstacle to go around: Copy would listen on all the others in its place. A TUN device is made if
+// there is none, and ENODEV says that the kernel can't.
+func (c *Config) missing(name string, err error) bool {
+	return name == User && c.Interface != "" && c.TUN == nil && errors.Is(err, syscall.ENODEV)
 }
 
 // noEngine is the error of Auto when nothing works.

@@ -134,7 +134,7 @@ func ExampleConn_WriteToN() {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 			return
 		}
-		defer f.Close()
+		defer f.Close() // again, of which nothing comes
 		conn, buffered, err := http.NewResponseController(w).Hijack()
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
@@ -150,6 +150,7 @@ func ExampleConn_WriteToN() {
 		if _, err = io.CopyN(f, buffered, first); err == nil {
 			_, err = c.WriteToN(f, r.ContentLength-first)
 		}
+		err = errors.Join(err, f.Close()) // before the answer: it may say what became of writes
 		status := "201 Created"
 		if err != nil {
 			status = "500 Internal Server Error"

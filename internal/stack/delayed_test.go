@@ -130,6 +130,25 @@ func TestDelayedOrder(t *testing.T) {
 	}
 }
 
+// TestDelayedOutOfOrder: a delayed ACK that would not come last goes out in time all the same.
+func TestDelayedOutOfOrder(t *testing.T) {
+	f := settled(t, 2)
+	s := f.r.stack
+	due := f.r.now.Add(40 * time.Millisecond)
+	s.delayed.add(f.conns[1], due+1)
+	acks := s.Stats().TCP.DelayedAcks
+	f.some(t, 0)
+	if next := s.Next(); next != due {
+		t.Errorf("next is %d, want %d", next, due)
+	}
+	f.r.now = due
+	f.tick(t)
+	if got := s.Stats().TCP.DelayedAcks - acks; got != 1 || len(f.r.wire.sent) != 1 {
+		t.Errorf("%d delayed ACKs, %d segments", got, len(f.r.wire.sent))
+	}
+	f.end()
+}
+
 // A connection that is over takes its delayed ACK with it.
 func TestDelayedAckOfTheDead(t *testing.T) {
 	f := settled(t, 1)

@@ -23,6 +23,10 @@
 // The generation changes at that moment, so that an Iov kept beyond its return
 // no longer matches and its return is refused.
 //
+// Buffers that a device refills by itself (Lend) are never allocated: they get references
+// where payload has landed (Land), and when nobody holds them any more the engine takes them out of
+// the fill ring for the device (TakeBack).
+//
 // Threads. One goroutine, the engine's, allocates: Alloc and what the doc
 // comments call "engine only". Put, Return, HandOver and GiveUser may be called
 // from any goroutine, at the same time; they are lock-free but for the

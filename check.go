@@ -34,7 +34,7 @@ func (c *Config) engines() ([]string, error) {
 // check looks for what is wrong with c whatever engine is chosen, so that Auto does not
 // take a mistake for an obstacle, and go on to the next engine.
 func (c *Config) check() error {
-	for _, err := range []error{c.checkRegion(), c.checkLimits(), c.checkTUN(), c.XDP.check(), c.ZCRX.check()} {
+	for _, err := range []error{c.checkRegion(), c.checkLimits(), c.checkTUN(), c.XDP.check(), c.checkZCRX()} {
 		if err != nil {
 			return err
 		}
@@ -128,9 +128,18 @@ func (x *XDPConfig) check() error {
 	return nil
 }
 
-func (z *ZCRXConfig) check() error {
+func (c *Config) checkZCRX() error {
+	z := c.ZCRX
 	switch {
 	case z == nil:
+	case z.DMABuf < 0:
+		return wrong("ZCRX.DMABuf %d: it is a file descriptor, or 0 for none", z.DMABuf)
+	case z.DMABuf != 0 && c.Memory == nil:
+		return wrong("ZCRX.DMABuf needs Config.Memory, which begins with a mapping of it")
+	case z.DMABuf != 0 && z.NoDevice:
+		return wrong("ZCRX.DMABuf and NoDevice exclude each other: the kernel can't copy to a DMA buffer")
+	case z.NoDevice && c.Interface != "":
+		return wrong("ZCRX.NoDevice and Config.Interface exclude each other")
 	case z.Reserve < 0:
 		return wrong("ZCRX.Reserve %d: it is a number of buffers, or 0 for an eighth of them", z.Reserve)
 	case z.DeviceBufferSize < 0:
@@ -139,8 +148,6 @@ func (z *ZCRXConfig) check() error {
 		return wrong("ZCRX.Areas %d: it is a number of areas, or 0 for one", z.Areas)
 	case z.Rings < 0 || z.Rings > maxRings:
 		return wrong("ZCRX.Rings %d: there are 1 to %d, or 0 for one", z.Rings, maxRings)
-	case z.DMABuf < 0:
-		return wrong("ZCRX.DMABuf %d: it is a file descriptor, or 0 for none", z.DMABuf)
 	}
 	return nil
 }

@@ -25,12 +25,6 @@ func zcrxDevice(c *Config) (*device, error) {
 		return nil, fmt.Errorf("%w: a wire in memory has no kernel sockets", ErrNotSupported)
 	case c.TUN != nil:
 		return nil, fmt.Errorf("%w: a TUN device has no receive queue that the kernel could fill", ErrNotSupported)
-	case z.DMABuf != 0 && c.Memory == nil:
-		return nil, fmt.Errorf("Config.ZCRX.DMABuf needs Config.Memory, which begins with a mapping of it: %w", syscall.EINVAL)
-	case z.DMABuf != 0 && z.NoDevice:
-		return nil, fmt.Errorf("Config.ZCRX.DMABuf and NoDevice exclude each other: the kernel can't copy to a DMA buffer: %w", syscall.EINVAL)
-	case z.NoDevice && c.Interface != "":
-		return nil, fmt.Errorf("Config.ZCRX.NoDevice and Config.Interface exclude each other: %w", syscall.EINVAL)
 	case z.NoDevice:
 		return &device{
 			name: fmt.Sprintf("zcrx without a device %d", zcrxNoDevices.next()),

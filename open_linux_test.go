@@ -147,6 +147,8 @@ func TestAutoRefuses(t *testing.T) {
 		{TUN: &zctap.TUN{}},
 		{XDP: &zctap.XDPConfig{Mode: "native"}},
 		{ZCRX: &zctap.ZCRXConfig{Rings: 99}},
+		{ZCRX: &zctap.ZCRXConfig{DMABuf: 5}},
+		{ZCRX: &zctap.ZCRXConfig{NoDevice: true}, Interface: "lo"},
 	} {
 		q, err := zctap.Open(c)
 		if err == nil {
@@ -154,7 +156,7 @@ func TestAutoRefuses(t *testing.T) {
 			q.Close()
 			continue
 		}
-		if !errors.Is(err, syscall.EINVAL) || errors.Is(err, zctap.ErrNotSupported) || !strings.HasPrefix(err.Error(), "zctap: open: Config.") {
+		if !errors.Is(err, syscall.EINVAL) || errors.Is(err, zctap.ErrNotSupported) || !strings.HasPrefix(strings.Replace(err.Error(), "open lo:", "open:", 1), "zctap: open: Config.") {
 			t.Errorf("%+v: %v", c, err)
 		}
 	}

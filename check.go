@@ -138,7 +138,7 @@ func (c *Config) checkZCRX() error {
 		return wrong("ZCRX.DMABuf needs Config.Memory, which begins with a mapping of it")
 	case z.DMABuf != 0 && z.NoDevice:
 		return wrong("ZCRX.DMABuf and NoDevice exclude each other: the kernel can't copy to a DMA buffer")
-	case z.NoDevice && c.Interface != "":
+	case z.NoDevice && c.Interface != "" && c.wire == nil:
 		return wrong("ZCRX.NoDevice and Config.Interface exclude each other")
 	case z.Reserve < 0:
 		return wrong("ZCRX.Reserve %d: it is a number of buffers, or 0 for an eighth of them", z.Reserve)

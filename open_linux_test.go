@@ -162,6 +162,18 @@ func TestAutoRefuses(t *testing.T) {
 	}
 }
 
+// TestPairNames: which device the configs of OpenPair name, and by which engine, does not matter.
+func TestPairNames(t *testing.T) {
+	c := zctap.Config{Engine: zctap.ZCRX, Interface: "zctap-none", TUN: &zctap.TUN{}, ZCRX: &zctap.ZCRXConfig{NoDevice: true}, Buffers: 64}
+	a, b, err := zctap.OpenPair(c, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(a.Close(), b.Close()); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestAutoNoInterface: where there is no such interface Auto does not listen on all the others
 // instead, by engine Copy.
 func TestAutoNoInterface(t *testing.T) {

@@ -119,8 +119,8 @@ func (c *PacketConn) SetReadDeadline(t time.Time) error {
 }
 
 // SetReadBuffer sets how much the kernel keeps of what came and was not received yet
-// (SO_RCVBUF), in bytes of its memory, of which each datagram takes some hundred beside its
-// payload. What comes when that is full is lost, and counted as datagram-no-room-in-kernel.
+// (SO_RCVBUF), in bytes. The kernel doubles the number, because it counts its memory: each datagram
+// takes some hundred bytes beside its payload, or a whole page where drivers receive into pages. What comes when that is full is lost, and counted as datagram-no-room-in-kernel.
 // Without CAP_NET_ADMIN the kernel gives no more than net.core.rmem_max, without a word.
 // Engine User receives into the region at once, whose size is what counts: nothing is set.
 // Errors: EINVAL for less than a byte, net.ErrClosed.

@@ -39,7 +39,7 @@ func runNIC(_ context.Context, env *environ, args []string) error {
 	case len(operands) > 2:
 		return usagef("unexpected argument %q", operands[2])
 	case iface == "" && (verb == "show" || verb == "plan"):
-		return usagef("nic %s: INTERFACE is missing", verb)
+		return usagef("%s: INTERFACE is missing", verb)
 	case *port < 0 || *port > 0xffff:
 		return usagef("--port is 1 to 65535")
 	case *queue < 0:

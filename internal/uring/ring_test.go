@@ -244,6 +244,11 @@ func TestTakenStays(t *testing.T) {
 	if n := r.Reap(room[:]); n != 0 || r.Ready() != 0 {
 		t.Fatalf("%d completions, %d ready", n, r.Ready())
 	}
+	nops(300) // and once only
+	if n := r.Reap(room[:]); n != 8 {
+		t.Fatalf("%d completions, want 8", n)
+	}
+	check(room[:8:8], 300)
 }
 
 func TestNoAllocation(t *testing.T) {

@@ -190,27 +190,13 @@ func (r *rig) events(now func()) func(context.Context, lab.Event) ([]byte, error
 			if _, err := fmt.Sscan(string(e.Data), &q, &n); err != nil || q >= len(start) {
 				return nil, fmt.Errorf("payload of %q: %v", e.Data, err)
 			}
-			for r.nic.Stats().Rx[q].PayloadBytes < start[q].PayloadBytes+n {
-				select {
-				case <-ctx.Done():
-					return nil, context.Cause(ctx)
-				case <-time.After(5 * time.Millisecond):
-				}
-			}
-			return nil, nil
+			return nil, r.comes(ctx, start, func(now []gvnic.RxStats) bool { return now[q].PayloadBytes >= start[q].PayloadBytes+n })
 		case "received":
 			var n uint64
 			if _, err := fmt.Sscan(string(e.Data), &n); err != nil {
 				return nil, fmt.Errorf("received %q: %w", e.Data, err)
 			}
-			for rxBytes(r.nic.Stats().Rx) < rxBytes(start)+n {
-				select {
-				case <-ctx.Done():
-					return nil, context.Cause(ctx)
-				case <-time.After(5 * time.Millisecond):
-				}
-			}
-			return nil, nil
+			return nil, r.comes(ctx, start, func(now []gvnic.RxStats) bool { return rxBytes(now) >= rxBytes(start)+n })
 		case "queues":
 			return json.Marshal(r.nic.Stats().Rx)
 		case "sent":
@@ -232,6 +218,32 @@ func (r *rig) events(now func()) func(context.Context, lab.Event) ([]byte, error
 }
 
 // rxBytes is how many bytes of frames receive queues have got.
+// silence is how long nothing may come in while a program waits for more.
+const silence = time.Minute
+
+// comes waits until the counters of eth0's receive queues, start when the job began, are
+// enough. A stream that stands still, or has ended before, fails it.
+func (r *rig) comes(ctx context.Context, start []gvnic.RxStats, enough func(now []gvnic.RxStats) bool) error {
+	var last uint64
+	for began := time.Now(); ; {
+		now := r.nic.Stats().Rx
+		if enough(now) {
+			return nil
+		}
+		if n := rxBytes(now); n != last {
+			last, began = n, time.Now()
+		}
+		if time.Since(began) > silence {
+			return fmt.Errorf("nothing comes in any more: the queues had %+v when the job began, and have %+v", start, now)
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
 func rxBytes(queues []gvnic.RxStats) (n uint64) {
 	for _, q := range queues {
 		n += q.Bytes

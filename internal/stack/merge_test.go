@@ -369,3 +369,25 @@ func TestMergedOdd(t *testing.T) {
 		}
 	}
 }
+
+// TestMergedImitation: payload that looks like the headers of the next segment, where a frame
+// whose head is longer than its headers goes on, is payload.
+func TestMergedImitation(t *testing.T) {
+	for seed := range uint64(32) {
+		w := newTwins(t, seed)
+		headers := len(w.packet(w.h, nil))
+		w.lay = []layout{{headers + 9, []int{4096}}}
+		var batch [][]byte
+		for range 4 {
+			p := pattern(int(w.h.Seq), 1448)
+			copy(p[9:], w.packet(w.h, p)[:headers])
+			batch = append(batch, w.packet(w.h, p))
+			w.h.Seq = w.h.Seq.Add(1448)
+		}
+		w.round(0, batch)
+		w.take()
+		for i, r := range w.rigs {
+			r.end(w.conns[i])
+		}
+	}
+}

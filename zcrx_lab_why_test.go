@@ -32,6 +32,7 @@ type obstacle struct {
 
 	want []string // what the reason has to say
 	is   error    // what it is
+	auto error    // why Auto fails, where another engine would not do; nil: it takes another
 }
 
 // command runs a command, and undo at the test's end.
@@ -119,7 +120,17 @@ func (o *obstacle) reason(t *testing.T) (string, error) {
 	if o.iface == os.Getenv("ZCTAP_LAB_NIC") {
 		return named.Error(), named // Auto would open another engine there, which does not leave the NIC as it was
 	}
-	if q, err = zctap.Open(zctap.Config{Interface: o.iface, RxQueue: o.queue}); err != nil {
+	q, err = zctap.Open(zctap.Config{Interface: o.iface, RxQueue: o.queue})
+	if o.auto != nil {
+		if err == nil {
+			q.Close()
+		}
+		if !errors.Is(err, o.auto) {
+			t.Errorf("Auto: %v, want %v", err, o.auto)
+		}
+		return named.Error(), named
+	}
+	if err != nil {
 		t.Fatalf("Auto: %v", err)
 	}
 	defer q.Close()
@@ -157,7 +168,7 @@ func TestLabWhy(t *testing.T) {
 	for _, o := range []obstacle{
 		{
 			name: "no such interface", iface: "eth9",
-			want: []string{"eth9: there is no such interface"},
+			want: []string{"eth9: there is no such interface"}, auto: unix.ENODEV,
 		},
 		{
 			name: "loopback", iface: "lo",

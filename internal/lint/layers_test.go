@@ -60,7 +60,7 @@ var layers = []layer{
 		"internal/stack/ip", "internal/buf", "internal/wire", "internal/sockq", "internal/park", "internal/mono",
 	}},
 	{"internal/stack/ip", []string{"internal/wire", "internal/buf", "internal/driver", "internal/mono"}},
-	{"internal/sockq", []string{"internal/park", "internal/buf", "internal/reuse", "internal/prefetch"}},
+	{"internal/sockq", []string{"internal/park", "internal/buf", "internal/reuse", "internal/prefetch", "internal/owned"}},
 
 	{"internal/driver/xdp/endtoend", []string{"internal/..."}}, // tests: the driver under its engine
 	{"internal/driver/xdp", []string{
@@ -73,7 +73,8 @@ var layers = []layer{
 		"internal/shring", "internal/netns", "internal/uring",
 	}},
 
-	{"internal/buf", nil},
+	{"internal/buf", []string{"internal/owned"}},
+	{"internal/owned", nil},
 	{"internal/prefetch", nil},
 	{"internal/buf/buftest", []string{"internal/buf"}},
 	{"internal/uring", []string{"internal/shring"}},

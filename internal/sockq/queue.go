@@ -7,6 +7,7 @@ import (
 	"syscall"
 
 	"github.com/zctap/zctap/internal/buf"
+	"github.com/zctap/zctap/internal/owned"
 	"github.com/zctap/zctap/internal/prefetch"
 	"github.com/zctap/zctap/internal/reuse"
 )
@@ -89,7 +90,7 @@ func (q *Queue) Publish() { q.PublishTo(nil) }
 
 // PublishTo is Publish, but leaves it to w to wake a consumer that blocks.
 func (q *Queue) PublishTo(w *Wakes) {
-	storeOwned(&q.inBytes, q.inBytes.Load(), q.pushed)
+	owned.Store(&q.inBytes, q.inBytes.Load(), q.pushed) // the producer's; publish is atomic
 	q.frags.publish()
 	// After the payload: a consumer that sees the end sees all of it.
 	if q.ending != nil && !q.Ended() {
@@ -239,7 +240,7 @@ func (q *Queue) pop(dst []buf.Iov, limit int) (n, bytes int, err error) {
 // settle tells the others that n more bytes were taken; the caller holds mu.
 func (q *Queue) settle(n int) {
 	out := q.outBytes.Load()
-	storeOwned(&q.outBytes, out, out+uint64(n))
+	owned.Store(&q.outBytes, out, out+uint64(n)) // the consumer's; settle of frags is atomic
 	q.frags.settle()
 }
 

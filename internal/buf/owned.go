@@ -1,0 +1,21 @@
+package buf
+
+import (
+	"sync/atomic"
+
+	"github.com/zctap/zctap/internal/owned"
+)
+
+// storeOwned stores to in w, which holds from, for a caller who owns the word: it
+// has just taken the buffer out of where free ones are, or it holds the buffer's
+// only reference, or has dropped that by flipping the turn (turnGroup), and the buffer
+// is not lent. Until the caller lets go of the buffer
+// nobody else may store: to take one more reference one has to have one (Get), so
+// has who drops one (Put), and a Return of an iov kept too long finds no user
+// reference and fails.
+//
+// Others may load w meanwhile (that Return, Remove). From the old word they conclude the
+// same as from the new, but for Remove, of which toUser takes care. Whoever gets the
+// buffer from the caller sees the new one: the queue or ring that it goes through publishes
+// with an atomic operation.
+func storeOwned(w *atomic.Uint64, from, to word) { owned.Store(w, from, to) }

@@ -7,10 +7,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"runtime"
 	"strings"
 	"testing"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -51,7 +49,7 @@ func init() { roles["without io_uring"] = withoutIOUring }
 
 // withoutIOUring is a process that a filter forbids io_uring.
 func withoutIOUring() error {
-	if err := forbidIOUring(); err != nil {
+	if err := testenv.Forbid(unix.SYS_IO_URING_SETUP, unix.EPERM, true); err != nil {
 		return fmt.Errorf("the filter: %w", err)
 	}
 	q, err := zctap.Open(zctap.Config{Buffers: 64})
@@ -63,37 +61,4 @@ func withoutIOUring() error {
 		err = fmt.Errorf("mode %q, %w", mode, why)
 	}
 	return errors.Join(err, q.Close())
-}
-
-// forbidIOUring has io_uring_setup fail with EPERM in all threads of this process, as
-// container runtimes do (seccomp(2), SECCOMP_FILTER_FLAG_TSYNC).
-func forbidIOUring() error {
-	const (
-		loadNr   = unix.BPF_LD | unix.BPF_W | unix.BPF_ABS // seccomp_data.nr is at offset 0
-		ifEqual  = unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K
-		returnK  = unix.BPF_RET | unix.BPF_K
-		retErrno = 0x00050000 // SECCOMP_RET_ERRNO
-		retAllow = 0x7fff0000 // SECCOMP_RET_ALLOW
-		byFilter = 1          // SECCOMP_SET_MODE_FILTER
-		threads  = 1          // SECCOMP_FILTER_FLAG_TSYNC
-	)
-	program := []unix.SockFilter{
-		{Code: loadNr},
-		{Code: ifEqual, K: unix.SYS_IO_URING_SETUP, Jf: 1},
-		{Code: returnK, K: retErrno | uint32(unix.EPERM)},
-		{Code: returnK, K: retAllow},
-	}
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-		return err
-	}
-	var pin runtime.Pinner
-	defer pin.Unpin()
-	pin.Pin(&program[0])
-	filter := unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}
-	if _, _, errno := unix.Syscall(unix.SYS_SECCOMP, byFilter, threads, uintptr(unsafe.Pointer(&filter))); errno != 0 {
-		return errno
-	}
-	return nil
 }

@@ -4,7 +4,7 @@ GO       ?= go
 FUZZTIME ?= 10s
 GOLANGCI ?= github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: help test race invariants fuzz bench peers ns lab lint ci
+.PHONY: help test race invariants interleave fuzz bench peers ns lab lint ci
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-12s%s\n", $$1, $$2 }' Makefile
@@ -21,6 +21,9 @@ race: ## the same under the race detector, in random order
 
 invariants: ## with the checks of the build tag invariants, what it changes
 	packages=$$(GO=$(GO) .ci/tagged invariants) && $(GO) test -tags invariants -skip $(scripts) $$packages
+
+interleave: ## the lock-free parts in all interleavings with few preemptions
+	$(GO) test -tags interleave -run '^TestInterleave' ./internal/interleave ./internal/buf ./internal/sockq
 
 fuzz: ## each fuzz target for FUZZTIME (default 10s)
 	GO=$(GO) FUZZTIME=$(FUZZTIME) .ci/fuzz
@@ -42,9 +45,11 @@ lint: ## gofmt, vet, other systems, golangci-lint and internal/lint
 	@bad=$$(gofmt -l .); test -z "$$bad" || { echo "not formatted: run gofmt -w"; echo "$$bad"; exit 1; }
 	$(GO) vet ./...
 	$(GO) vet -tags invariants ./...
+	$(GO) vet -tags interleave ./internal/...
 	GOOS=darwin GOARCH=arm64 $(GO) vet . ./internal/... ./cmd/...
 	GOARCH=arm64 $(GO) build .
 	GOARCH=386 $(GO) vet ./internal/buf ./internal/wire ./internal/stack/tcp
+	GOARCH=386 $(GO) test -vet=off ./internal/ifq ./internal/ksock ./internal/shring ./internal/uring ./internal/wire
 	GOOS=windows $(GO) vet . ./cmd/...
 	$(GO) run $(GOLANGCI) run ./...
 	cd bench && $(GO) run $(GOLANGCI) run --config ../.golangci.yml ./...

@@ -8,8 +8,7 @@ import (
 	"github.com/zctap/zctap/internal/sockq"
 )
 
-// What a handler releases on the engine's thread goes straight to the engine, before what
-// is in the fill ring; what others release meanwhile goes by the ring.
+// What a handler releases on the engine's thread goes straight to the engine; what others release meanwhile goes by the ring.
 func TestReleaseInHandler(t *testing.T) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -19,13 +18,14 @@ func TestReleaseInHandler(t *testing.T) {
 	}
 	q := &Queue{pool: buf.NewPool(region), cq: sockq.NewCQ()}
 	q.pool.Lend(3)
-	q.pool.OneThread()
+	var got []uint16
+	q.pool.OneThread(func(buffers []uint16) { got = append(got, buffers...) })
 	iovs := make([]buf.Iov, 3)
 	frags := []buf.Frag{buf.Landed(0, 0, 1), buf.Landed(1, 0, 1), buf.Landed(2, 0, 1)}
 	if n, err := q.pool.Land(frags); n != 3 || err != nil {
 		t.Fatal(n, err)
 	}
-	if n, err := q.pool.HandOverAll(frags, iovs); n != 3 || err != nil {
+	if n, _, err := q.pool.HandOverAll(frags, iovs, 3); n != 3 || err != nil {
 		t.Fatal(n, err)
 	}
 	release := func(i int) {
@@ -53,7 +53,6 @@ func TestReleaseInHandler(t *testing.T) {
 	s.Arm(q.cq, 1)
 	s.Raise()
 	q.cq.Dispatch(sockq.CurrentThread())
-	var got []uint16
 	for b := make([]uint16, 1); q.pool.TakeBack(b) == 1; {
 		got = append(got, b[0])
 	}

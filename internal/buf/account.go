@@ -1,6 +1,6 @@
 package buf
 
-import "sync/atomic"
+import "github.com/zctap/zctap/internal/interleave/atomic"
 
 // An Account counts the buffers that one connection keeps from the queue: in
 // its reassembly, in its socket queue and in the application's hands. It is

@@ -56,7 +56,7 @@ func TestRacingSoleReturns(t *testing.T) {
 		if n, err := p.Land(frags); n != buffers || err != nil {
 			t.Fatal(n, err)
 		}
-		if n, err := p.HandOverAll(frags, ours); n != buffers || err != nil {
+		if n, _, err := p.HandOverAll(frags, ours, 8*buffers); n != buffers || err != nil {
 			t.Fatal(n, err)
 		}
 		copy(theirs, ours)

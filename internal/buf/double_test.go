@@ -4,6 +4,7 @@ package buf
 
 import (
 	"fmt"
+	"math"
 	"runtime"
 	"slices"
 	"sync"
@@ -29,10 +30,6 @@ const doubleBuffers = turnGroup + 8 // one group, and part of another
 func raceDoubleReturns(t *testing.T, lent int) {
 	const buffers, racers = doubleBuffers, 3
 	p := newPool(t, buffers)
-	if lent > 0 {
-		p.Lend(lent)
-		p.OneThread()
-	}
 	var (
 		acct     Account
 		accepted [buffers]atomic.Uint64 // returns
@@ -41,6 +38,10 @@ func raceDoubleReturns(t *testing.T, lent int) {
 		users    sync.WaitGroup
 		queues   [racers]chan []Iov
 	)
+	if lent > 0 {
+		p.Lend(lent)
+		p.OneThread(func([]uint16) {})
+	}
 	giveBack := func(batch []Iov, how func([]Iov) (int, error)) {
 		var frags [buffers]Frag
 		for k := range batch {
@@ -106,7 +107,7 @@ func raceDoubleReturns(t *testing.T, lent int) {
 			total++
 		}
 		iovs := make([]Iov, n)
-		if n, err := p.HandOverAll(frags, iovs); n != len(frags) || err != nil {
+		if n, _, err := p.HandOverAll(frags, iovs, math.MaxInt); n != len(frags) || err != nil {
 			t.Fatal(n, err)
 		}
 		for i := range queues {

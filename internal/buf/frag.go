@@ -48,8 +48,13 @@ func (f Frag) AsCopied() Frag {
 	return f
 }
 
-// MarkCopied makes f what AsCopied returns, in place.
-func (f *Frag) MarkCopied() { f.off |= copiedBit }
+// Mark is what marks an offset of payload that was copied: see Frag.Landed.
+func Mark(copied bool) uint32 {
+	if copied {
+		return copiedBit
+	}
+	return 0
+}
 
 // Slice returns the part [from, to) of f, as bytes of the payload. Like a Go
 // slice expression it panics when the bounds are not 0 <= from <= to <= Len:

@@ -38,8 +38,14 @@ func freeRegion(t testing.TB, r *Region) {
 // back and the region was freed.
 func newPool(t testing.TB, buffers int) *Pool {
 	t.Helper()
-	before := LiveRegions()
-	p := NewPool(newRegion(t, buffers))
+	return newPoolOf(t, newRegion(t, buffers))
+}
+
+// newPoolOf is newPool with memory of the caller's.
+func newPoolOf(t testing.TB, r *Region) *Pool {
+	t.Helper()
+	before := LiveRegions() - 1
+	p := NewPool(r)
 	t.Cleanup(func() {
 		if t.Failed() {
 			return

@@ -1,6 +1,6 @@
 package buf
 
-import "sync/atomic"
+import "github.com/zctap/zctap/internal/interleave/atomic"
 
 // lending is the part of a region that is lent to a device which refills
 // itself: the kernel's page pool, for io_uring zcrx (the area). Which buffer
@@ -16,14 +16,14 @@ type lending struct {
 
 	// A lent buffer is queued (word) while it is in the fill ring or in back. Whoever frees
 	// one that is queued already does not queue it again: the ring has one slot a buffer.
+	// One that ReturnHere frees is not queued.
 	pushed atomic.Uint64 // lent buffers ever put into the fill ring, counted before they are
 	freed  atomic.Uint64 // last references dropped
 	landed atomic.Uint64 // first references taken
 
-	// back is what came out of the fill ring while Alloc looked there, and what ReturnHere
-	// has freed. Engine only.
-	back []uint16
-	here bool // ReturnHere may use back: see OneThread
+	back []uint16               // came out of the fill ring while Alloc looked there; engine only
+	here func(buffers []uint16) // what OneThread was told; nil: ReturnHere is Return
+	ids  [refillBatch]uint16    // room for ReturnHere; engine only
 }
 
 // Lend gives buffers 0 to n-1 to a device that refills itself, and leaves the
@@ -38,20 +38,22 @@ func (p *Pool) Lend(n int) {
 	p.free.ids = p.free.ids[:len(p.free.ids)-n] // buffer 0 is on top
 }
 
-// OneThread says that the engine has one thread, on which ReturnHere will be called. Engine
-// only, behind Lend.
-func (p *Pool) OneThread() { p.lending.here = true }
+// OneThread says that the engine has one thread, on which ReturnHere will be called. That
+// calls here with lent buffers that nobody holds any more, as TakeBack returns them; not
+// more than it is given iovs at a time, and before it returns. Engine only, behind Lend.
+func (p *Pool) OneThread(here func(buffers []uint16)) { p.lending.here = here }
 
 // Lent is the number of buffers that are lent to the device.
 func (p *Pool) Lent() int { return int(p.lending.n) }
 
 // FreeLent is the number of lent buffers that no one holds: with the device, or
-// on the way back to it. A moment's reading, never too high.
+// on the way back to it. A moment's reading, never too high by more than what lands just now. It may
+// be too low: one that lands again while it is being given back counts as out twice for a moment.
 func (p *Pool) FreeLent() int {
 	l := &p.lending
 	// What came back is read first, as in Free.
 	freed := l.freed.Load()
-	return int(l.n) - int(l.landed.Load()-freed)
+	return max(0, int(l.n)-int(l.landed.Load()-freed))
 }
 
 func (p *Pool) isLent(b uint16) bool { return uint32(b) < p.lending.n }
@@ -59,12 +61,13 @@ func (p *Pool) isLent(b uint16) bool { return uint32(b) < p.lending.n }
 // Landed names n bytes of payload that the device has put at off in lent buffer b,
 // for Land.
 func Landed(b uint16, off, n int) (f Frag) {
-	f.Landed(b, off, n)
+	f.Landed(b, uint32(off), uint32(n))
 	return f
 }
 
 // Landed makes f what the function of that name returns, in place, as far as Land needs it.
-func (f *Frag) Landed(b uint16, off, n int) { f.off, f.len, f.buffer = uint32(off), uint32(n), b }
+// off may have the Mark.
+func (f *Frag) Landed(b uint16, off, n uint32) { f.off, f.len, f.buffer = off, n, b }
 
 // Land takes one kernel reference, the caller's, for each of frags, which Landed
 // has made; they can be used then. The buffers may be in any state. It returns how
@@ -99,9 +102,10 @@ func (p *Pool) Land(frags []Frag) (n int, err error) {
 // landFirst is Land for the first of frags, as many as are in buffers that nobody holds.
 func (p *Pool) landFirst(frags []Frag) (n int) {
 	words, size, region := p.words[:p.lending.n], uint64(p.region.bufSize), p.region.id
+	alone := p.lending.here != nil // nobody else lands, and who has no reference does not store
 	for i := range frags {
 		f := &frags[i]
-		if int(f.buffer) >= len(words) || uint64(f.off)+uint64(f.len) > size {
+		if int(f.buffer) >= len(words) || uint64(f.off&^copiedBit)+uint64(f.len) > size {
 			panic("buf: payload landed beyond the buffer, or in one that was not lent")
 		}
 		w := &words[f.buffer]
@@ -109,7 +113,9 @@ func (p *Pool) landFirst(frags []Frag) (n int) {
 		if refs(v) != 0 {
 			break
 		}
-		if !w.CompareAndSwap(v, v+kernelOne) {
+		if alone {
+			storeOwned(w, v, v+kernelOne)
+		} else if !w.CompareAndSwap(v, v+kernelOne) {
 			break
 		}
 		f.region, f.gen = region, generation(v) // with the reference it stays
@@ -137,7 +143,7 @@ func (p *Pool) TakeBack(dst []uint16) int {
 	n := 0
 	for n < len(dst) {
 		in := dst[n:]
-		k := p.takeHere(in)
+		k := p.takeSorted(in)
 		if k == 0 {
 			if k = p.fill.pop(in); k == 0 {
 				break
@@ -152,8 +158,8 @@ func (p *Pool) TakeBack(dst []uint16) int {
 	return n
 }
 
-// takeHere moves the last of back into dst.
-func (p *Pool) takeHere(dst []uint16) int {
+// takeSorted moves the last of back into dst.
+func (p *Pool) takeSorted(dst []uint16) int {
 	l := &p.lending
 	rest := max(len(l.back)-len(dst), 0)
 	n := copy(dst, l.back[rest:])

@@ -13,7 +13,8 @@ func TestReturnHere(t *testing.T) {
 	const lent = 300
 	p := newPool(t, lent+2)
 	p.Lend(lent)
-	p.OneThread()
+	var got []uint16
+	p.OneThread(func(ids []uint16) { got = append(got, ids...) })
 	told, calls := 0, 0
 	p.OnNotice(func() { told++ })
 	p.OnReturn(func() { calls++ })
@@ -57,7 +58,10 @@ func TestReturnHere(t *testing.T) {
 			want = append(want, b)
 		}
 	}
-	got := takeBack(p)
+	if !slices.Equal(got, want[:199]) {
+		t.Errorf("%v came back at once", got)
+	}
+	got = append(got, takeBack(p)...)
 	if slices.Sort(got); !slices.Equal(got, want) {
 		t.Errorf("%d came back, want %d", len(got), len(want))
 	}
@@ -73,33 +77,54 @@ func TestReturnHere(t *testing.T) {
 }
 
 // A buffer is in the fill ring, and what lands there again is given back on the engine's
-// thread, or the other way about: it comes back once.
+// thread, or the other way about: it comes back at once where it does not wait in the ring,
+// and once from there.
 func TestReturnHereOfQueued(t *testing.T) {
 	type give = func(p *Pool, iovs []Iov) (int, error)
-	for name, c := range map[string]struct{ first, then give }{
-		"ring, then here": {(*Pool).Return, (*Pool).ReturnHere},
-		"here, then ring": {(*Pool).ReturnHere, (*Pool).Return},
-		"here twice":      {(*Pool).ReturnHere, (*Pool).ReturnHere},
+	for name, c := range map[string]struct {
+		gives        []give
+		here, queued int // times that it comes back
+	}{
+		"ring, then here": {[]give{(*Pool).Return, (*Pool).ReturnHere}, 0, 1},
+		"here, then ring": {[]give{(*Pool).ReturnHere, (*Pool).Return}, 1, 1},
+		"here twice":      {[]give{(*Pool).ReturnHere, (*Pool).ReturnHere}, 2, 0},
+		// The ring has one slot for each buffer.
+		"ring, here, ring": {[]give{(*Pool).Return, (*Pool).ReturnHere, (*Pool).Return}, 0, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newPool(t, 4)
 			p.Lend(3)
-			p.OneThread()
-			for _, give := range []give{c.first, c.then} {
+			here := 0
+			p.OneThread(func(ids []uint16) {
+				if !slices.Equal(ids, []uint16{2}) || p.Held(2) {
+					t.Errorf("%v came back; held: %v", ids, p.Held(2))
+				}
+				here++
+			})
+			for _, give := range c.gives {
 				land(t, p, 2)
 				if n, err := give(p, []Iov{handOver(t, p, 2, 0, 1)}); n != 1 || err != nil {
 					t.Fatal(n, err)
 				}
 			}
-			if got := takeBack(p); !slices.Equal(got, []uint16{2}) || p.FreeLent() != 3 {
-				t.Errorf("%v came back, %d are free", got, p.FreeLent())
+			if got := takeBack(p); len(got) != c.queued || here != c.here || p.FreeLent() != 3 {
+				t.Errorf("%v came back from the ring, %d times at once; %d are free", got, here, p.FreeLent())
 			}
-			// While it waits to be taken back it lands again.
+		})
+	}
+}
+
+// What lands again, or is given back in part, does not come back.
+func TestReturnHereOfHeld(t *testing.T) {
+	for name, give := range map[string]func(p *Pool, iovs []Iov) (int, error){"ring": (*Pool).Return, "here": (*Pool).ReturnHere} {
+		t.Run(name, func(t *testing.T) {
+			p := newPool(t, 4)
+			p.Lend(3)
+			p.OneThread(func(ids []uint16) { t.Errorf("%v came back, and is held", ids) })
 			land(t, p, 2)
 			v := handOver(t, p, 2, 0, 1)
 			land(t, p, 2)
-			giveHere := []Iov{v}
-			if n, err := c.first(p, giveHere); n != 1 || err != nil {
+			if n, err := give(p, []Iov{v}); n != 1 || err != nil {
 				t.Fatal(n, err)
 			}
 			if got := takeBack(p); len(got) != 0 {
@@ -110,6 +135,24 @@ func TestReturnHereOfQueued(t *testing.T) {
 				t.Errorf("%v came back in the end, %d are free", got, p.FreeLent())
 			}
 		})
+	}
+}
+
+// The generation wraps into what says that a buffer is queued: it is not, and comes back.
+func TestReturnHereInTheLastGeneration(t *testing.T) {
+	p := newPool(t, 2)
+	p.Lend(2)
+	var got []uint16
+	p.OneThread(func(ids []uint16) { got = append(got, ids...) })
+	p.words[1].Store(genMask)
+	for range 2 {
+		land(t, p, 1)
+		if n, err := p.ReturnHere([]Iov{handOver(t, p, 1, 0, 1)}); n != 1 || err != nil {
+			t.Fatal(n, err)
+		}
+	}
+	if !slices.Equal(got, []uint16{1, 1}) || p.words[1].Load() != genOne {
+		t.Errorf("%v came back, and the word is %#x", got, p.words[1].Load())
 	}
 }
 

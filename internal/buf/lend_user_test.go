@@ -71,8 +71,8 @@ func TestHandOverOfLentBuffersMixed(t *testing.T) {
 	}
 	frags = slices.Insert(frags, 3, p.Frag(b, 5, 6))
 	iovs := make([]Iov, len(frags))
-	if n, err := p.HandOverAll(frags, iovs); n != len(frags) || err != nil {
-		t.Fatal(n, err)
+	if n, bytes, err := p.HandOverAll(frags, iovs, 57); n != len(frags) || bytes != 57 || err != nil {
+		t.Fatal(n, bytes, err)
 	}
 	for i := range iovs {
 		v, f := &iovs[i], frags[i]
@@ -90,5 +90,32 @@ func TestHandOverOfLentBuffersMixed(t *testing.T) {
 	got := takeBack(p)
 	if slices.Sort(got); !slices.Equal(got, []uint16{0, 1, 2}) {
 		t.Errorf("%v came back", got)
+	}
+}
+
+// Not more is handed over than a limit of bytes allows, whoever else has references.
+func TestHandOverOfLentBuffersWithinALimit(t *testing.T) {
+	for name, shared := range map[string]uint16{"sole": 4, "shared": 1} {
+		t.Run(name, func(t *testing.T) {
+			p := newPool(t, 5)
+			p.Lend(5)
+			frags := []Frag{Landed(0, 0, 10), Landed(1, 0, 10), Landed(2, 0, 10)}
+			if n, err := p.Land(frags); n != 3 || err != nil {
+				t.Fatal(n, err)
+			}
+			land(t, p, shared)
+			iovs := make([]Iov, 3)
+			for _, c := range []struct{ limit, n int }{{29, 2}, {9, 0}, {10, 1}} {
+				n, bytes, err := p.HandOverAll(frags, iovs, c.limit)
+				if n != c.n || bytes != 10*c.n || err != nil {
+					t.Errorf("limit %d: %d of %d bytes, %v", c.limit, n, bytes, err)
+				}
+				frags = frags[n:]
+				if k, err := p.Return(iovs[:n]); k != n || err != nil {
+					t.Error(k, err)
+				}
+			}
+			p.Put(shared)
+		})
 	}
 }

@@ -1,6 +1,6 @@
 package buf
 
-import "sync/atomic"
+import "github.com/zctap/zctap/internal/interleave/atomic"
 
 // A Notice tells the application about its fill ring (RFC v3, patch 15).
 type Notice struct {
@@ -24,8 +24,13 @@ type notices struct {
 
 // OnNotice arms the notices: fn is called on the engine's goroutine when there
 // is something to tell and the notice before has been taken, so that at most
-// one is outstanding while counts accumulate. It must not block.
+// one is outstanding while counts accumulate. It must not block. nil disarms them: nothing
+// is counted then.
 func (p *Pool) OnNotice(fn func()) {
+	if fn == nil {
+		p.notices.armed.Store(false)
+		return
+	}
 	p.notices.fn.Store(&fn)
 	p.notices.armed.Store(true)
 }

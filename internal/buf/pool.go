@@ -2,9 +2,10 @@ package buf
 
 import (
 	"fmt"
-	"sync"
-	"sync/atomic"
 	"syscall"
+
+	"github.com/zctap/zctap/internal/interleave/atomic"
+	"github.com/zctap/zctap/internal/interleave/sync"
 )
 
 // Sizes of the buffer path (RFC v3, patch 14).

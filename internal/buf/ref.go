@@ -1,6 +1,6 @@
 package buf
 
-import "sync/atomic"
+import "github.com/zctap/zctap/internal/interleave/atomic"
 
 // Get takes one more kernel reference to f's buffer, for a caller that can
 // rely on one already (a packet tap, a frag cut in two). ErrOverflow leaves
@@ -77,15 +77,33 @@ func (p *Pool) HandOver(f Frag, v *Iov) error {
 	return p.toUserOne(f, v, userOne-kernelOne)
 }
 
-// HandOverAll is HandOver for each of frags, to dst, which is as long at least. It
-// returns how many it was until one failed.
-func (p *Pool) HandOverAll(frags []Frag, dst []Iov) (n int, err error) {
-	n = p.handOverLent(frags, dst)
-	if n == len(frags) {
-		return n, nil
+// HandOverAll is HandOver for each of frags, to dst, which is as long at least, as many
+// as are together not more than limit bytes. It returns how many they were until one
+// failed, and of how many bytes.
+func (p *Pool) HandOverAll(frags []Frag, dst []Iov, limit int) (n, bytes int, err error) {
+	n, bytes = p.handOverLent(frags, dst, limit)
+	if rest, size := within(frags[n:], limit-bytes); len(rest) > 0 {
+		var k int
+		k, err = p.toUser(rest, dst[n:], userOne-kernelOne)
+		for _, f := range rest[k:] {
+			size -= f.Len()
+		}
+		n, bytes = n+k, bytes+size
 	}
-	k, err := p.toUser(frags[n:], dst[n:len(frags)], userOne-kernelOne)
-	return n + k, err
+	return n, bytes, err
+}
+
+// within is the first of frags, as many as are together not more than limit bytes, and
+// how many bytes they are.
+func within(frags []Frag, limit int) (some []Frag, bytes int) {
+	for i := range frags {
+		n := frags[i].Len()
+		if n > limit-bytes {
+			return frags[:i], bytes
+		}
+		bytes += n
+	}
+	return frags, bytes
 }
 
 // GiveUser adds a user reference and fills v; the kernel reference stays with

@@ -3,6 +3,7 @@ package buf
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"sync"
 	"syscall"
@@ -98,6 +99,9 @@ func NewRegion(c RegionConfig) (*Region, error) {
 	}
 	if c.Buffers < 1 || c.Buffers > MaxBuffers {
 		return nil, invalid("%d buffers: a region has 1 to %d", c.Buffers, MaxBuffers)
+	}
+	if c.Buffers > (math.MaxInt-page)/c.BufferSize { // on 32-bit machines
+		return nil, fmt.Errorf("buf: %d buffers of %d bytes are more than there are addresses: %w", c.Buffers, c.BufferSize, syscall.ENOMEM)
 	}
 	r := &Region{bufSize: uint32(c.BufferSize), shift: log2(c.BufferSize), count: uint32(c.Buffers)}
 	if err := r.acquire(c, page); err != nil {

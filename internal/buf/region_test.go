@@ -2,6 +2,7 @@ package buf
 
 import (
 	"errors"
+	"math"
 	"os"
 	"slices"
 	"syscall"
@@ -53,6 +54,21 @@ func TestInvariant15_RegionSizes(t *testing.T) {
 			}
 			freeRegion(t, r)
 		})
+	}
+}
+
+// TestInvariant15_AddressSpace: where int has 32 bits the size of a region in bytes may wrap,
+// to one that can be had.
+func TestInvariant15_AddressSpace(t *testing.T) {
+	if math.MaxInt > math.MaxInt32 {
+		return // none is that large
+	}
+	for _, buffers := range []int{2, 5, MaxBuffers} { // 2 GiB, 1 GiB and 0 bytes
+		for _, heap := range []bool{true, false} {
+			if r, err := NewRegion(RegionConfig{Buffers: buffers, BufferSize: 1 << 30, Heap: heap}); r != nil || !errors.Is(err, syscall.ENOMEM) {
+				t.Errorf("%d buffers of 1 GiB: %v, %v", buffers, r, err)
+			}
+		}
 	}
 }
 

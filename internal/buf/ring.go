@@ -2,7 +2,8 @@ package buf
 
 import (
 	"math/bits"
-	"sync/atomic"
+
+	"github.com/zctap/zctap/internal/interleave/atomic"
 )
 
 // cacheLine keeps words that different threads write from sharing a line.

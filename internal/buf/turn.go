@@ -1,6 +1,6 @@
 package buf
 
-import "sync/atomic"
+import "github.com/zctap/zctap/internal/interleave/atomic"
 
 // The last user reference of a buffer is dropped by a compare-and-swap, as any
 // goroutine may try to, of which one may succeed. Not of the buffer's word, of which

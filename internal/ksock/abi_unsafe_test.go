@@ -26,7 +26,7 @@ func TestLayout(t *testing.T) {
 		"struct timespec":            {timespecLen, unsafe.Sizeof(unix.Timespec{})},
 		"room for the control messages": {controlLen, uintptr(unix.CmsgSpace(unix.SizeofInet6Pktinfo) + 2*unix.CmsgSpace(4) +
 			unix.CmsgSpace(int(unsafe.Sizeof(unix.Timespec{}))))},
-		"alignment of the control messages": {unsafe.Alignof(control{}), 8},
+		"alignment of the control messages": {unsafe.Alignof(control{}), word},
 	} {
 		if sizes[0] != sizes[1] {
 			t.Errorf("%s: %d, want %d", name, sizes[0], sizes[1])

@@ -34,15 +34,14 @@ const (
 )
 
 // controlLen is room for all that Packet asks for: an in6_pktinfo, the larger one,
-// the traffic class, a time stamp and the segment size; each in whole 8-byte words.
-const controlLen = (unix.SizeofCmsghdr+unix.SizeofInet6Pktinfo+7)&^7 +
-	(unix.SizeofCmsghdr+intLen+7)&^7 +
-	(unix.SizeofCmsghdr+timespecLen+7)&^7 +
-	(unix.SizeofCmsghdr+intLen+7)&^7
+// the traffic class, a time stamp and the segment size; each in whole words.
+const controlLen = (unix.SizeofCmsghdr+unix.SizeofInet6Pktinfo+cmsgAlign-1)&^(cmsgAlign-1) +
+	(unix.SizeofCmsghdr+intLen+cmsgAlign-1)&^(cmsgAlign-1) +
+	(unix.SizeofCmsghdr+timespecLen+cmsgAlign-1)&^(cmsgAlign-1) +
+	(unix.SizeofCmsghdr+intLen+cmsgAlign-1)&^(cmsgAlign-1)
 
-// control is where the kernel writes control messages: 8-byte aligned as they
-// must be.
-type control [controlLen / 8]uint64
+// control is where the kernel writes control messages: aligned as they must be.
+type control [controlLen / cmsgAlign]uintptr
 
 // A flag is a socket option that is on or off.
 type flag struct {

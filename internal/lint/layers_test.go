@@ -60,7 +60,7 @@ var layers = []layer{
 		"internal/stack/ip", "internal/buf", "internal/wire", "internal/sockq", "internal/park", "internal/mono",
 	}},
 	{"internal/stack/ip", []string{"internal/wire", "internal/buf", "internal/driver", "internal/mono"}},
-	{"internal/sockq", []string{"internal/park", "internal/buf", "internal/reuse", "internal/prefetch", "internal/owned"}},
+	{"internal/sockq", []string{"internal/park", "internal/buf", "internal/reuse", "internal/prefetch", "internal/owned", "internal/interleave/..."}},
 
 	{"internal/driver/xdp/endtoend", []string{"internal/..."}}, // tests: the driver under its engine
 	{"internal/driver/xdp", []string{
@@ -73,8 +73,9 @@ var layers = []layer{
 		"internal/shring", "internal/netns", "internal/uring",
 	}},
 
-	{"internal/buf", []string{"internal/owned"}},
-	{"internal/owned", nil},
+	{"internal/buf", []string{"internal/owned", "internal/interleave/..."}},
+	{"internal/owned", []string{"internal/interleave/..."}},
+	{"internal/interleave/...", []string{"internal/interleave/...", "internal/owned"}}, // the latter: tests
 	{"internal/prefetch", nil},
 	{"internal/buf/buftest", []string{"internal/buf"}},
 	{"internal/uring", []string{"internal/shring"}},
@@ -85,7 +86,7 @@ var layers = []layer{
 	{"internal/hostnet", nil},
 	{"internal/wire", nil},
 	{"internal/shring", nil},
-	{"internal/park", nil},
+	{"internal/park", []string{"internal/interleave/..."}},
 	{"internal/mono", nil},
 	{"internal/reuse", nil},
 	{"internal/pattern", nil},

@@ -22,6 +22,7 @@ func TestRepository(t *testing.T) {
 		{"timeless", checkTimeless},
 		{"unsafe", checkUnsafe},
 		{"assembly", checkAssembly},
+		{"points", checkPoints},
 		{"length", checkLength},
 		{"words", checkWords},
 		{"docs", checkDocs},

@@ -1,8 +1,12 @@
-//go:build !(amd64 || arm64) || race || invariants
+//go:build (!(amd64 || arm64) || race || invariants) && !interleave
 
 package owned
 
-import "sync/atomic"
+import (
+	_ "sync/atomic" // see interleave/atomic
+
+	"github.com/zctap/zctap/internal/interleave/atomic"
+)
 
 // Checked reports whether Store checks that its caller owns the word.
 const Checked = true

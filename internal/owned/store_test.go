@@ -1,8 +1,9 @@
 package owned
 
 import (
-	"sync/atomic"
 	"testing"
+
+	"github.com/zctap/zctap/internal/interleave/atomic"
 )
 
 // TestStore: it stores, and in builds that check it notices that somebody else did, too.

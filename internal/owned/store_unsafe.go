@@ -1,10 +1,11 @@
-//go:build (amd64 || arm64) && !race && !invariants
+//go:build (amd64 || arm64) && !race && !invariants && !interleave
 
 package owned
 
 import (
-	"sync/atomic"
 	"unsafe"
+
+	"github.com/zctap/zctap/internal/interleave/atomic"
 )
 
 // Checked reports whether Store checks that its caller owns the word.

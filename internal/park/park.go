@@ -6,8 +6,11 @@ package park
 import (
 	"net"
 	"os"
-	"sync/atomic"
+	_ "sync/atomic" // see interleave/atomic
 	"time"
+
+	"github.com/zctap/zctap/internal/interleave"
+	"github.com/zctap/zctap/internal/interleave/atomic"
 )
 
 // A Parker makes one waiter at a time wait for Ready. Init comes first.
@@ -65,6 +68,7 @@ func (p *Parker) wait(expired <-chan struct{}) {
 	// would otherwise wait for the next batch. Likewise a deadline that was set when
 	// there was none.
 	if !p.ready() && !p.closed.Load() && p.expired() == expired {
+		interleave.Await(func() bool { return len(p.token) > 0 || isClosed(expired) })
 		select {
 		case <-p.token:
 			return
@@ -72,6 +76,7 @@ func (p *Parker) wait(expired <-chan struct{}) {
 		}
 	}
 	if !p.waiting.Swap(false) {
+		interleave.Await(func() bool { return len(p.token) > 0 })
 		<-p.token // who took the flag back posts it, or has
 	}
 }
@@ -86,6 +91,9 @@ func (p *Parker) Unpark() bool {
 		return false
 	}
 	// The channel is empty: each wait takes what was posted for it.
+	if interleave.Enabled {
+		interleave.Await(func() bool { return len(p.token) == 0 })
+	}
 	p.token <- struct{}{}
 	return true
 }

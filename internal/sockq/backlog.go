@@ -2,9 +2,9 @@ package sockq
 
 import (
 	"net"
-	"sync"
-	"sync/atomic"
 
+	"github.com/zctap/zctap/internal/interleave/atomic"
+	"github.com/zctap/zctap/internal/interleave/sync"
 	"github.com/zctap/zctap/internal/park"
 	"github.com/zctap/zctap/internal/reuse"
 )

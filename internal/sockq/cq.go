@@ -3,10 +3,10 @@ package sockq
 import (
 	"fmt"
 	"slices"
-	"sync"
-	"sync/atomic"
 	"syscall"
 
+	"github.com/zctap/zctap/internal/interleave/atomic"
+	"github.com/zctap/zctap/internal/interleave/sync"
 	"github.com/zctap/zctap/internal/park"
 )
 
@@ -136,6 +136,9 @@ func (q *CQ) Next(f func(s *Source) (again, more bool)) error {
 	q.mu.Lock()
 	err := q.Park()
 	handled := q.handler.Load() != nil
+	if err == nil && !handled && len(q.pending) == 0 && q.Failure() != nil {
+		q.collect() // what was raised before that, and after Park had looked
+	}
 	switch {
 	case err != nil:
 	case !handled && len(q.pending) > 0:
@@ -144,6 +147,9 @@ func (q *CQ) Next(f func(s *Source) (again, more bool)) error {
 		err = q.Failure()
 	default:
 		err = syscall.EBUSY // a handler came, and perhaps is gone again
+	}
+	if handled {
+		q.left.Store(len(q.pending) > 0) // Handle may have looked before Park collected
 	}
 	q.mu.Unlock()
 	if handled {

@@ -3,11 +3,11 @@ package sockq
 import (
 	"net"
 	"net/netip"
-	"sync"
-	"sync/atomic"
 	"syscall"
 
 	"github.com/zctap/zctap/internal/buf"
+	"github.com/zctap/zctap/internal/interleave/atomic"
+	"github.com/zctap/zctap/internal/interleave/sync"
 	"github.com/zctap/zctap/internal/reuse"
 )
 

@@ -1,14 +1,20 @@
 package sockq
 
 import (
-	"sync/atomic"
+	_ "sync/atomic" // see interleave/atomic
 
+	"github.com/zctap/zctap/internal/interleave/atomic"
 	"github.com/zctap/zctap/internal/reuse"
 )
 
-// chunkLen is the items of one chunk: small, since each connection has one; a
-// 64 KiB segment in 4 KiB buffers fills one.
-const chunkLen = 16
+const (
+	// ownLen is the items that a fifo has room for itself: few, since each connection has
+	// it; a 64 KiB segment in 4 KiB buffers fills it.
+	ownLen = 16
+	// chunkLen is the items of one chunk: with a fifo's own as many as a consumer takes at a
+	// time.
+	chunkLen = 48
+)
 
 type chunk[T any] struct {
 	items [chunkLen]T
@@ -16,10 +22,10 @@ type chunk[T any] struct {
 }
 
 // fifo is an unbounded single-producer, single-consumer queue in chunks. What
-// bounds it is the number of buffers. It begins with a chunk of its own, and comes
+// bounds it is the number of buffers. It begins with room of its own, and comes
 // back to the first item of that whenever the consumer has taken everything: a queue
 // that is emptied between batches, as most are, writes and reads the same few cache
-// lines each time.
+// lines each time. Where a chunk is nil it is that room.
 //
 // Counts of items wrap: only their differences are looked at. The order of the fields
 // is that of the cache lines of a Queue, which see.
@@ -31,7 +37,7 @@ type fifo[T any] struct {
 
 	// Shared.
 	published atomic.Uint32 // items the consumer may read; producer stores
-	restarts  uint32        // times that items began at own.items[0] again; the producer writes it before it publishes them
+	restarts  uint32        // times that items began at own[0] again; the producer writes it before it publishes them
 
 	// The consumer's.
 	head     *chunk[T]
@@ -43,19 +49,32 @@ type fifo[T any] struct {
 
 	spare  atomic.Pointer[chunk[T]] // a used chunk, consumer → producer
 	chunks *reuse.Pool[chunk[T]]    // behind spare
-	own    chunk[T]
+	own    [ownLen]T
+	beyond *chunk[T] // behind own; the producer links it, as chunk.next
 }
 
-// init makes q ready. Chunks beyond its own are of pool.
-func (q *fifo[T]) init(pool *reuse.Pool[chunk[T]]) {
-	q.chunks = pool
-	q.tail, q.head = &q.own, &q.own
+// init makes q ready. Its chunks are of pool.
+func (q *fifo[T]) init(pool *reuse.Pool[chunk[T]]) { q.chunks = pool }
+
+// slots are c's.
+func (q *fifo[T]) slots(c *chunk[T]) []T {
+	if c == nil {
+		return q.own[:]
+	}
+	return c.items[:]
+}
+
+// link is where the chunk behind c is.
+func (q *fifo[T]) link(c *chunk[T]) **chunk[T] {
+	if c == nil {
+		return &q.beyond
+	}
+	return &c.next
 }
 
 // push appends v; it becomes visible with publish. Producer only.
 func (q *fifo[T]) push(v T) {
-	i := q.next()
-	q.tail.items[i] = v
+	q.room()[0] = v
 	q.at++
 	q.wrote++
 }
@@ -63,27 +82,29 @@ func (q *fifo[T]) push(v T) {
 // pushAll is push for each of vs.
 func (q *fifo[T]) pushAll(vs []T) {
 	for len(vs) > 0 {
-		n := copy(q.tail.items[q.next():], vs)
+		n := copy(q.room(), vs)
 		q.at += uint32(n)
 		q.wrote += uint32(n)
 		vs = vs[n:]
 	}
 }
 
-// next makes sure that tail has room, and returns the index of the next item there.
-func (q *fifo[T]) next() uint32 {
+// room is where the next items go, one at least.
+func (q *fifo[T]) room() []T {
 	if q.at > 0 && q.taken.Load() == q.wrote {
 		// Acquire: pairs with settle. The consumer reads no item, and none of what is
 		// written here, until more is published; its head is tail.
-		q.tail, q.at = &q.own, 0
+		q.tail, q.at = nil, 0
 		q.restarts++
 	}
-	if q.at == chunkLen {
+	slots := q.slots(q.tail)
+	if int(q.at) == len(slots) {
 		c := q.newChunk()
-		q.tail.next = c
+		*q.link(q.tail) = c
 		q.tail, q.at = c, 0
+		slots = c.items[:]
 	}
-	return q.at
+	return slots[q.at:]
 }
 
 func (q *fifo[T]) newChunk() *chunk[T] {
@@ -134,27 +155,29 @@ func (q *fifo[T]) run() []T {
 		if q.followed != q.restarts {
 			// By one: before the next, all of this has to be taken.
 			q.followed = q.restarts
-			if old := q.head; old != &q.own {
-				q.retire(old)
+			if old := q.head; old != nil {
+				q.retire(old) // of its own the producer may have linked the next by now
 			}
-			q.head, q.base = &q.own, q.done
+			q.head, q.base = nil, q.done
 		}
 	}
-	if q.done-q.base == chunkLen {
+	slots := q.slots(q.head)
+	if int(q.done-q.base) == len(slots) {
 		// The item is published, so the chunk it is in is linked, and the
 		// producer is done with the one before.
 		old := q.head
-		q.head, q.base = old.next, q.done
+		q.head, q.base = *q.link(old), q.done
 		q.retire(old)
+		slots = q.head.items[:]
 	}
-	i := q.done - q.base
-	return q.head.items[i:min(i+q.seen-q.done, chunkLen)]
+	i := int(q.done - q.base)
+	return slots[i:min(i+int(q.seen-q.done), len(slots))]
 }
 
 // retire leaves a chunk that both sides are done with to later items.
 func (q *fifo[T]) retire(c *chunk[T]) {
-	c.next = nil
-	if c == &q.own {
+	*q.link(c) = nil
+	if c == nil {
 		return // until the next restart
 	}
 	if c = q.spare.Swap(c); c != nil {

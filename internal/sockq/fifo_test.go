@@ -14,9 +14,13 @@ func newFIFO() *fifo[int] {
 	return q
 }
 
+// edges are numbers of items that end before, at or behind the end of a fifo's own room, or of
+// a chunk.
+var edges = []int{1, ownLen - 1, ownLen, ownLen + 1, ownLen + chunkLen - 1, ownLen + chunkLen, ownLen + chunkLen + 1, 2 * chunkLen, 5*chunkLen + 3}
+
 // TestFIFOOrder pushes and takes runs of all lengths around the chunks' edges.
 func TestFIFOOrder(t *testing.T) {
-	for _, run := range []int{1, chunkLen - 1, chunkLen, chunkLen + 1, 2 * chunkLen, 5*chunkLen + 3} {
+	for _, run := range edges {
 		q := newFIFO()
 		next, want := 0, 0
 		for range 20 {
@@ -51,7 +55,7 @@ func TestFIFOOrder(t *testing.T) {
 
 // What is pushed many at a time comes in order, in runs that miss nothing.
 func TestFIFORuns(t *testing.T) {
-	for _, n := range []int{1, chunkLen - 1, chunkLen, chunkLen + 1, 5*chunkLen + 3} {
+	for _, n := range edges {
 		q := newFIFO()
 		next, want := 0, 0
 		for range 20 {
@@ -179,13 +183,13 @@ func TestFIFOReusesChunks(t *testing.T) {
 func TestFIFORestarts(t *testing.T) {
 	q := newFIFO()
 	next := 0
-	for _, n := range []int{1, 1, chunkLen, 2, 4*chunkLen + 1, 3, chunkLen + 1, chunkLen + 1, 1} {
+	for _, n := range []int{1, 1, ownLen, 2, 4*chunkLen + 1, 3, ownLen + 1, ownLen + chunkLen, ownLen + chunkLen + 1, ownLen + 1, 1} {
 		for range n {
 			q.push(next)
 			next++
 		}
 		q.publish()
-		if q.own.items[0] != next-n {
+		if q.own[0] != next-n {
 			t.Fatalf("the first of %d does not lie in front", n)
 		}
 		for want := next - n; want < next; want++ {
@@ -198,7 +202,7 @@ func TestFIFORestarts(t *testing.T) {
 			t.Fatal("an item is left")
 		}
 		q.push(next) // nobody was told of what was taken
-		if q.own.items[0] == next {
+		if q.own[0] == next {
 			t.Fatal("an item was overwritten that the consumer may read")
 		}
 		q.publish()
@@ -207,7 +211,7 @@ func TestFIFORestarts(t *testing.T) {
 		q.drop()
 		q.settle()
 	}
-	if q.tail != &q.own || q.head != &q.own || q.own.next != nil {
+	if q.tail != nil || q.head != nil || q.beyond != nil {
 		t.Error("another chunk is kept")
 	}
 }

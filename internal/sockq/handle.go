@@ -2,7 +2,8 @@ package sockq
 
 import (
 	"net"
-	"sync/atomic"
+
+	"github.com/zctap/zctap/internal/interleave/atomic"
 )
 
 // dispatchBatches bounds how many batches a handler gets before the engine looks

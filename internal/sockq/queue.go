@@ -2,11 +2,11 @@ package sockq
 
 import (
 	"net"
-	"sync"
-	"sync/atomic"
 	"syscall"
 
 	"github.com/zctap/zctap/internal/buf"
+	"github.com/zctap/zctap/internal/interleave/atomic"
+	"github.com/zctap/zctap/internal/interleave/sync"
 	"github.com/zctap/zctap/internal/owned"
 	"github.com/zctap/zctap/internal/prefetch"
 	"github.com/zctap/zctap/internal/reuse"
@@ -113,7 +113,7 @@ const producerLine, consumerLine = 1, 7
 
 // linesFor is how many cache lines n frags need, from producerLine on, if they begin at the first
 // slot: of the four in a line one lies in line 2.
-func linesFor(n int) int { return 2 + (min(n, chunkLen)+2)/4 }
+func linesFor(n int) int { return 2 + (min(n, ownLen)+2)/4 }
 
 // Buffered is the number of bytes that a consumer could take now.
 func (q *Queue) Buffered() int {
@@ -256,22 +256,9 @@ func (q *Queue) hand(run []buf.Frag, dst []buf.Iov, limit int) (n, bytes int, er
 	if q.used > 0 || run[0].Len() > limit {
 		return q.handPart(&run[0], &dst[0], limit)
 	}
-	run = run[:min(len(run), len(dst))]
-	left := limit
-	for i := range run {
-		size := run[i].Len()
-		if size > left {
-			break
-		}
-		left -= size
-		n++
-	}
-	done, err := q.pool.HandOverAll(run[:n], dst)
-	for _, f := range run[done:n] {
-		left += f.Len()
-	}
-	q.frags.dropN(done)
-	return done, limit - left, err
+	n, bytes, err = q.pool.HandOverAll(run[:min(len(run), len(dst))], dst, limit)
+	q.frags.dropN(n)
+	return n, bytes, err
 }
 
 // handPart gives to v what is left of f, as far as limit allows.

@@ -21,7 +21,7 @@ func TestQueueLines(t *testing.T) {
 	}{
 		{"cq", unsafe.Offsetof(q.cq), unsafe.Offsetof(q.pool), 1},
 		{"pool to what the producer has of frags", unsafe.Offsetof(q.pool), frags + unsafe.Offsetof(q.frags.head), producerLine},
-		{"what the consumer has of frags, and the first", frags + unsafe.Offsetof(q.frags.head), frags + unsafe.Offsetof(q.frags.own) + unsafe.Sizeof(q.frags.own.items[0]), 2},
+		{"what the consumer has of frags, and the first", frags + unsafe.Offsetof(q.frags.head), frags + unsafe.Offsetof(q.frags.own) + unsafe.Sizeof(q.frags.own[0]), 2},
 		{"the rest of the consumer's", unsafe.Offsetof(q.mu), unsafe.Sizeof(q), consumerLine},
 	} {
 		if f.from/line != f.line || (f.to-1)/line != f.line {
@@ -29,8 +29,8 @@ func TestQueueLines(t *testing.T) {
 		}
 	}
 	// What Prefetch has loaded: up to the last of so many frags, and no further.
-	for n := 1; n <= 2*chunkLen; n++ {
-		last := frags + unsafe.Offsetof(q.frags.own) + unsafe.Sizeof(q.frags.own.items[0])*uintptr(min(n, chunkLen)) - 1
+	for n := 1; n <= 2*ownLen; n++ {
+		last := frags + unsafe.Offsetof(q.frags.own) + unsafe.Sizeof(q.frags.own[0])*uintptr(min(n, ownLen)) - 1
 		if got, want := linesFor(n), int(last/line); got != want {
 			t.Errorf("%d lines for %d frags, want %d", got, n, want)
 		}

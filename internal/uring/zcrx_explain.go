@@ -43,7 +43,7 @@ func zcrxHint(cfg *ZCRXConfig, errno unix.Errno) (hint string, final bool) {
 			return "without a device buffers are pages", false
 		}
 		if cfg.BufferSize != 0 {
-			return "the driver has no memory providers for its queues, or not with buffers of this size: try BufferSize 0", true
+			return "the driver has no memory providers for its queues, or not with buffers of this size: take those of a page (DeviceBufferSize 0)", true
 		}
 		return "the driver has no memory providers for its queues (queue management operations), or the kernel is built without CONFIG_IO_URING_ZCRX", true
 	case unix.ERANGE:

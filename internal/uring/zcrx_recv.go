@@ -64,14 +64,14 @@ func (q *IFQ) Run(cqes []CQE, limit int) (n, bytes, area int) {
 	request, marks := cqes[0].UserData, q.marks
 	area = int(cqes[0].Extra[0] >> zcrxAreaShift)
 	start, size := uint64(area)<<zcrxAreaShift, uint64(q.areas[area])
-	for i := range cqes {
-		c := &cqes[i]
-		// In another area it is beyond this one's size.
-		off := c.Extra[0] - start
-		if c.UserData != request || c.Flags&marks != marks || c.Res <= 0 || off > size || off+uint64(c.Res) > size || bytes >= limit {
+	for n < len(cqes) && bytes < limit {
+		c := &cqes[n]
+		res := uint64(c.Res)
+		// A Res under 1 is far beyond size then; and so is a place in another area.
+		if c.UserData != request || c.Flags&marks != marks || res-1 >= size || c.Extra[0]-start > size-res {
 			break
 		}
-		bytes += int(c.Res)
+		bytes += int(res)
 		n++
 	}
 	return n, bytes, area

@@ -40,23 +40,34 @@ func (q *RQ) Capacity() int { return len(q.entries) }
 // of every area, or of a buffer that the application does not have. A buffer given back twice while others are still in
 // use would go to the NIC too early, so the caller counts.
 func (q *RQ) Put(tokens ...uint64) int {
-	n := q.Space(len(tokens))
-	if n == 0 {
-		return 0
-	}
-	start, _ := q.p.Reserve(0)
-	start += q.pending
-	q.pending += uint32(n)
-	for rest := tokens[:n]; len(rest) > 0; {
-		entries := q.entries[start&q.p.Mask():]
-		entries = entries[:min(len(entries), len(rest))]
-		for i := range entries {
-			entries[i] = RefillEntry{Token: rest[i]}
+	n := 0
+	for n < len(tokens) {
+		room := q.Room(len(tokens) - n)
+		if len(room) == 0 {
+			break
 		}
-		start, rest = start+uint32(len(entries)), rest[len(entries):]
+		for i := range room {
+			room[i] = RefillEntry{Token: tokens[n+i]}
+		}
+		q.Wrote(len(room))
+		n += len(room)
 	}
 	return n
 }
+
+// Room is where the next entries are to be written, n at most: as many as there is room for, and as lie in a row. Those that
+// are, are said so (Wrote), and are as if they had been Put.
+func (q *RQ) Room(n int) []RefillEntry {
+	if n = q.Space(n); n == 0 {
+		return nil
+	}
+	start, _ := q.p.Reserve(0)
+	entries := q.entries[(start+q.pending)&q.p.Mask():]
+	return entries[:min(len(entries), n)]
+}
+
+// Wrote says that the first n entries of what Room returned last are whole.
+func (q *RQ) Wrote(n int) { q.pending += uint32(n) }
 
 // Publish shows the kernel what was Put since the last Publish. Once a batch is enough.
 func (q *RQ) Publish() {

@@ -210,6 +210,39 @@ func TestRefillRing(t *testing.T) {
 	}
 }
 
+// TestRefillRoom: many entries at a time, also where the ring begins anew.
+func TestRefillRoom(t *testing.T) {
+	q, c, entries := newRQ(t, 8, 5)
+	if n := len(q.Room(100)); n != 3 {
+		t.Errorf("room for %d in a row, want 3", n)
+	}
+	if n := q.Put(1, 2, 3, 4, 5); n != 5 {
+		t.Errorf("put %d", n)
+	}
+	room := q.Room(2)
+	if len(room) != 2 {
+		t.Fatalf("room for %d, want 2", len(room))
+	}
+	room[0] = RefillEntry{Token: 6}
+	q.Wrote(1)
+	if n := q.Put(7, 8, 9, 10); n != 2 || q.Room(1) != nil {
+		t.Errorf("put %d in the end", n)
+	}
+	q.Publish()
+	at, n := c.Peek(8)
+	for i := range n {
+		if e := entries[(at+i)&c.Mask()]; e != (RefillEntry{Token: uint64(i) + 1}) {
+			t.Errorf("entry %d is %+v", i, e)
+		}
+	}
+	if n != 8 {
+		t.Errorf("%d were published", n)
+	}
+	if new(RQ).Room(1) != nil {
+		t.Error("there is room in no ring")
+	}
+}
+
 // TestRefillRingConcurrent plays the kernel on another goroutine. Under -race it shows that publishing is what makes the
 // entries visible.
 func TestRefillRingConcurrent(t *testing.T) {

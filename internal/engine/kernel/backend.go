@@ -30,6 +30,10 @@ type backend interface {
 	// not positive; a connection that is paused goes on when it has some.
 	credit(s *socket) int
 
+	// ready is how many buffers there are for paused sockets that go on. Each may take
+	// several, and the backend's credit may bound them besides.
+	ready() int
+
 	// collect takes in what the application has given back, as far as it
 	// concerns the backend.
 	collect()

@@ -44,29 +44,47 @@ func (l *loop) pause(s *socket) {
 // resumePaused looks at the paused sockets if buffers came back since the last
 // time, the one that waits longest first. Who was paused since then was found
 // wanting after the pool was asked, so that it need not be looked at before.
+//
+// It lets no more of them go on than there are buffers: the others would only be
+// paused again, all of them for each buffer that comes back. They go on in the next
+// round if these leave some.
 func (l *loop) resumePaused() {
-	if l.wanting && !l.returned.Load() {
-		return
-	}
-	l.returned.Store(false)
-	l.wanting = len(l.paused) > 0 || l.back.hungry()
-	if !l.wanting {
-		return
-	}
-	l.pool.WantReturn() // before the look: what comes back from here on wakes us
-	l.back.collect()
-	kept := l.paused[:0]
-	for _, s := range l.paused {
-		switch {
-		case s.detaching:
-			s.paused = false
-		case l.back.credit(s) > 0:
-			s.paused = false
-			l.back.receive(s)
-		default:
-			kept = append(kept, s)
+	if !l.wanting || l.returned.Load() {
+		l.returned.Store(false)
+		l.wanting = len(l.paused) > 0 || l.back.hungry()
+		if !l.wanting {
+			return
 		}
+		l.pool.WantReturn() // before the look: what comes back from here on wakes us
+		l.back.collect()
+		l.looked, l.unlooked = 0, len(l.paused)
 	}
+	l.lookAgain = false
+	if l.unlooked == 0 {
+		return
+	}
+	ready := l.back.ready()
+	kept, rest := l.paused[:l.looked], l.paused[l.looked:]
+	for ; l.unlooked > 0 && ready > 0; l.unlooked-- {
+		s := rest[0]
+		rest = rest[1:]
+		if s.detaching {
+			s.paused = false
+			continue
+		}
+		credit := l.back.credit(s)
+		if credit <= 0 {
+			kept = append(kept, s)
+			continue
+		}
+		s.paused = false
+		l.back.receive(s)
+		ready -= min(credit, l.perCall)
+		l.lookAgain = true
+	}
+	l.lookAgain = l.lookAgain && l.unlooked > 0
+	l.looked = len(kept)
+	kept = append(kept, rest...)
 	clear(l.paused[len(kept):])
 	l.paused = kept
 }

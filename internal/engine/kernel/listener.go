@@ -28,6 +28,9 @@ var _ engine.Listener = (*listener)(nil)
 // Listen implements engine.Engine. backlog < 1 is as many connections as the
 // system allows.
 func (e *Engine) Listen(network string, addr netip.AddrPort, backlog int) (engine.Listener, error) {
+	if why := e.loop.broke.Load(); why != nil {
+		return nil, *why // and not what steering to a NIC that is gone fails with
+	}
 	sock, err := ksock.Bind(network, addr)
 	if err != nil {
 		return nil, err

@@ -36,23 +36,27 @@ type loop struct {
 	returned atomic.Bool  // buffers came back since the paused were looked at; set by the pool
 
 	// The thread's own.
-	thread   sockq.Thread
-	table    table
-	dirty    []*socket // something was pushed to their queues
-	wakes    moderation
-	paused   []*socket // may not receive for want of buffers; oldest first
-	gathers  []*socket // let datagrams gather
-	slice    engine.TimeSlice
-	wanting  bool      // the pool was asked to tell when buffers come back
-	starved  []*socket // to be tried again after a while
-	tails    tails
-	stock    []uint16 // allocated buffers, ready to receive into
-	vec      *ksock.Vec
-	packets  datagramReader
-	received bool // in this round
-	stopping bool
-	told     error // why a sibling has ended by itself; read after this one has ended
-	failure  error // why the loop ended by itself, or as told; likewise
+	thread  sockq.Thread
+	table   table
+	dirty   []*socket // something was pushed to their queues
+	wakes   moderation
+	paused  []*socket // may not receive for want of buffers; oldest first
+	gathers []*socket // let datagrams gather
+	slice   engine.TimeSlice
+	wanting bool // the pool was asked to tell when buffers come back
+	// Of paused, from the oldest: how many were looked at since then and go on waiting,
+	// and how many are yet to be looked at. The newer ones were paused since.
+	looked, unlooked int
+	lookAgain        bool      // in the next round, which does not sleep: those that went on may leave buffers
+	starved          []*socket // to be tried again after a while
+	tails            tails
+	stock            []uint16 // allocated buffers, ready to receive into
+	vec              *ksock.Vec
+	packets          datagramReader
+	received         bool // in this round
+	stopping         bool
+	told             error // why a sibling has ended by itself; read after this one has ended
+	failure          error // why the loop ended by itself, or as told; likewise
 	// alloc is held where the pool is for one thread at a time (package buf: "engine
 	// only"); nil if there is but one.
 	alloc *sync.Mutex
@@ -134,7 +138,7 @@ func (l *loop) round() error {
 // patience is how long the next round may wait.
 func (l *loop) patience() time.Duration {
 	switch {
-	case l.back.busy(), l.stopping && l.table.used == 0:
+	case l.back.busy(), l.lookAgain, l.stopping && l.table.used == 0:
 		return 0
 	}
 	wait := l.gatherPatience()

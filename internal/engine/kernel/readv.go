@@ -121,6 +121,8 @@ func (r *readv) detach(s *socket) {
 // credit is what limit.go says: the loop allocates each buffer.
 func (r *readv) credit(s *socket) int { return r.l.credit(s) }
 
+func (r *readv) ready() int { return r.l.pool.Free() + len(r.l.stock) }
+
 // collect has nothing to do: buffers that come back are the pool's.
 func (r *readv) collect() {}
 

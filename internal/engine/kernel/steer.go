@@ -35,7 +35,7 @@ func (t *steering) steer(local netip.AddrPort) (*flow, error) {
 	}
 	undo, err := t.put(local)
 	if err != nil {
-		return nil, fmt.Errorf("kernel: steer what is for %v to the queue: %w", local, err)
+		return nil, fmt.Errorf("kernel: steer %s to the queue: %w", named(local), err)
 	}
 	f := &flow{by: t, undo: undo}
 	f.refs.Store(1)
@@ -46,6 +46,14 @@ func (t *steering) steer(local netip.AddrPort) (*flow, error) {
 	}
 	t.flows[f] = struct{}{}
 	return f, nil
+}
+
+// named is what is for local.
+func named(local netip.AddrPort) string {
+	if !local.Addr().IsValid() {
+		return fmt.Sprintf("what is for port %d", local.Port())
+	}
+	return fmt.Sprintf("what is for %v", local)
 }
 
 // keep adds a user, who calls drop.

@@ -103,6 +103,8 @@ func (u *uringBackend) round(timeout time.Duration) error {
 // credit is what limit.go says: the loop allocates each buffer.
 func (u *uringBackend) credit(s *socket) int { return u.l.credit(s) }
 
+func (u *uringBackend) ready() int { return u.l.pool.Free() + len(u.l.stock) + u.bufs.held() }
+
 // collect has nothing to do: buffers that come back are the pool's.
 func (u *uringBackend) collect() {}
 

@@ -5,6 +5,7 @@ package kernel
 import (
 	"errors"
 	"fmt"
+	"math"
 	"math/bits"
 	"os"
 	"time"
@@ -45,10 +46,9 @@ type zcrx struct {
 	canFlush bool             // the kernel looks into the refill ring when told
 	flush    bool             // and is to be told in the next round
 	rearm    uring.ZCRXEvents // events that were told, and shall be told again
-	napi     uint32           // what polls the queue; 0 not known
-	napiAt   time.Time        // when it was asked for last
-	batch    zcrxBatch        // what this round brought
-	rounds   uint64           // with this one
+	pollers  pollers
+	batch    zcrxBatch // what this round brought
+	rounds   uint64    // with this one
 	promises promises
 	reserved int       // buffers of the reserve that requests may need
 	stalls   bool      // the kernel may stop a request in the middle; see doubt
@@ -100,7 +100,7 @@ func openZCRX(l *loop, o ZCRXOptions, g *zcrxGroup) (backend, error) {
 	if z.first() {
 		l.pool.Lend(p.lent)
 		if g == nil {
-			l.pool.OneThread()
+			l.pool.OneThread(z.settle)
 		}
 	} else {
 		g.importers.Add(1)
@@ -167,7 +167,7 @@ func (z *zcrx) open(p zcrxPlan, can abilities) error {
 		return err
 	}
 	_ = z.ring.RegisterRingFD() // saves a look-up of the file in each call
-	z.askNAPI(time.Now())
+	z.askPoller(time.Now())
 	return z.openWaker()
 }
 
@@ -275,13 +275,19 @@ func (z *zcrx) round(timeout time.Duration) error {
 	z.account()
 	z.doubtAll()
 	z.restrain()
-	z.watch()
+	if err := z.watch(); err != nil {
+		return err
+	}
 	z.findStalled()
 	if z.group != nil {
 		z.group.endRound(z)
 	}
 	return z.rearmEvents()
 }
+
+// ready implements backend: what those that go on were promised bounds the credit of the
+// others.
+func (z *zcrx) ready() int { return math.MaxInt }
 
 // hungry implements backend: with half of the area out, the NIC may wait for
 // what the application returns, and nothing else would wake the loop.

@@ -23,7 +23,9 @@ import (
 // A flow that is steered to another queue, or back, is noticed some payload late.
 // With each move, as not copied counts too little by what one round brings at
 // most, and too much by the linear payload of locateEvery bytes and one round:
-// what the kernel itself says that it copied is never in that.
+// what the kernel itself says that it copied is never in that. If the driver makes
+// the queue anew twice before anything is looked at, what waited since counts as
+// copied.
 
 // zcrxBatch is what one round brought.
 type zcrxBatch struct {
@@ -105,20 +107,6 @@ func (z *zcrx) account() {
 	z.l.stats.copied.Add(uint64(r.copied))
 }
 
-// askAgain is how often the NAPI id is asked for at most: a device that was
-// reset has another, and connections would seem to come in elsewhere.
-const askAgain = time.Second
-
-func (z *zcrx) askNAPI(now time.Time) {
-	if z.o.NAPI == nil || now.Sub(z.napiAt) < askAgain {
-		return
-	}
-	z.napiAt = now
-	if id, err := z.o.NAPI(); err == nil {
-		z.napi = id
-	}
-}
-
 // locateEvery is how many bytes a connection receives by our queue, as far as
 // known, until it is looked whether it still does.
 const locateEvery = 256 << 10
@@ -142,14 +130,19 @@ func (z *zcrx) astray(s *socket) bool {
 // socket may not know what polled its packets.
 func (z *zcrx) locate(s *socket) {
 	s.zc.located, s.zc.unlocated = z.rounds, locateEvery
-	if z.napi == 0 {
+	now := time.Now()
+	if !z.tells(now) {
 		return
 	}
-	id, err := z.incoming(s.fd)
-	if err == nil && id != z.napi {
-		z.askNAPI(time.Now())
+	elsewhere := false
+	if id, err := z.incoming(s.fd); err == nil {
+		ours, known := z.polled(id, now)
+		if !known { // it stays what it was, and is asked again in the next round
+			s.zc.unlocated = 0
+			return
+		}
+		elsewhere = !ours
 	}
-	elsewhere := err == nil && id != z.napi
 	if elsewhere && !s.zc.elsewhere {
 		z.stats.elsewhere.Add(1)
 	}

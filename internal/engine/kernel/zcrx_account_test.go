@@ -144,7 +144,8 @@ func TestZCRXMoves(t *testing.T) {
 // What the kernel says that it copied makes the round's connections be looked at.
 func TestZCRXMovesWithCopies(t *testing.T) {
 	z, kernel := accountant(t)
-	z.napi, z.rounds = 1, 7
+	z.pollers.ours[0], z.rounds = 1, 7
+	z.o.NAPI = func() (uint32, error) { return 1, nil }
 	z.o.Incoming = func(int) (uint32, error) { return 2, nil }
 	var s socket
 	s.zc.unlocated = locateEvery
@@ -203,7 +204,7 @@ func TestZCRXEvents(t *testing.T) {
 		t.Fatal(err)
 	}
 	cfg := newConfig(t, 5)
-	z := &zcrx{ifq: q, unit: 4096, per: 1, total: 4}
+	z := &zcrx{ifq: q, rq: new(uring.RQ), unit: 4096, per: 1, total: 4}
 	z.l = newLoop(cfg, defaults(cfg, Options{}))
 	z.l.back = z
 	z.records.init(4, 12)

@@ -209,8 +209,15 @@ func (c *zcState) note(n int) {
 	c.tries = 0
 }
 
-// noteAll is note for each of frags, which are so many bytes.
-func (c *zcState) noteAll(frags []buf.Frag, bytes int) {
+// noteAll is note for each of frags, which are so many bytes, most of them whole buffers of
+// unit bytes.
+func (c *zcState) noteAll(frags []buf.Frag, bytes, unit int) {
+	c.unlocated -= bytes
+	c.tries = 0
+	if bytes == len(frags)*unit && (unit-c.mean)>>meanShift == 0 {
+		c.got += uint64(bytes) // none brings more, so all are whole; and the mean stays
+		return
+	}
 	got, size, mean := c.got, uint64(c.size), c.mean
 	for i := range frags {
 		n := frags[i].Len()
@@ -219,8 +226,6 @@ func (c *zcState) noteAll(frags []buf.Frag, bytes int) {
 		}
 	}
 	c.got, c.mean = got, mean
-	c.unlocated -= bytes
-	c.tries = 0
 }
 
 // usedUp reports whether a request that ended with result 0 did so because it

@@ -64,6 +64,9 @@ func (w *world) poke() {
 	time.Sleep(time.Millisecond)
 }
 
+// due is the entries that are due to the kernel, or in the refill ring and not consumed.
+func due(z *zcrx) int { return z.dues.len() + z.rq.InFlight() }
+
 // alone is a backend with an area of so many buffers, no device and no kernel,
 // and a connection that payload may come for. consumed plays the kernel that takes
 // all of the refill ring.
@@ -86,7 +89,7 @@ func alone(tb testing.TB, buffers int) (z *zcrx, c *conn, consumed func()) {
 	z.l.back, z.recv = z, z
 	z.records.init(buffers, 12)
 	cfg.Pool.Lend(buffers)
-	cfg.Pool.OneThread()
+	cfg.Pool.OneThread(z.settle)
 	sock, err := ksock.Packet("udp", netip.AddrPortFrom(loopback4, 0), netip.AddrPort{}, false)
 	if err != nil {
 		tb.Fatal(err)

@@ -98,8 +98,8 @@ func TestZCRXLandsAsOneByOne(t *testing.T) {
 			t.Errorf("%s: returned %d: %v", tc.name, n, err)
 		}
 		z.collect()
-		if c.zc.held != 0 || c.zc.alone != 0 || z.records.out != 0 || z.dues.len() != len(cqes) {
-			t.Errorf("%s: %d held, %d alone, %d out, %d due at the end", tc.name, c.zc.held, c.zc.alone, z.records.out, z.dues.len())
+		if c.zc.held != 0 || c.zc.alone != 0 || z.records.out != 0 || due(z) != len(cqes) {
+			t.Errorf("%s: %d held, %d alone, %d out, %d due at the end", tc.name, c.zc.held, c.zc.alone, z.records.out, due(z))
 		}
 	}
 }
@@ -138,5 +138,26 @@ func TestZCRXLandsUntilCountedOut(t *testing.T) {
 	z.l.putStock()
 	for range most {
 		z.l.pool.Put(1)
+	}
+}
+
+// What completions bring is noted of many as of each, whole buffers or not.
+func TestZCRXNotesAsOneByOne(t *testing.T) {
+	const unit = 4096
+	for mean := 4080; mean <= unit; mean++ {
+		for _, sizes := range [][]int{{unit, unit, unit}, {unit}, {unit, 100, unit}, {unit - 1, unit - 1}, {100}} {
+			var frags []buf.Frag
+			bytes := 0
+			one := zcState{mean: mean, size: 1 << 20, tries: 1}
+			all := one
+			for _, n := range sizes {
+				frags = append(frags, buf.Landed(0, 0, n))
+				bytes += n
+				one.note(n)
+			}
+			if all.noteAll(frags, bytes, unit); all != one {
+				t.Errorf("mean %d, %v: %+v, want %+v", mean, sizes, all, one)
+			}
+		}
 	}
 }

@@ -23,7 +23,7 @@ func TestZCRXCountedOut(t *testing.T) {
 	const most = 1<<16 - 1 // kernel references of one buffer
 	for _, reserve := range []int{0, 1} {
 		cfg := newConfig(t, 1+reserve)
-		z := &zcrx{unit: 4096, per: 1, total: 1, shift: 12, o: noDevice}
+		z := &zcrx{rq: new(uring.RQ), unit: 4096, per: 1, total: 1, shift: 12, o: noDevice}
 		z.l = newLoop(cfg, tuning{perCall: 1, messages: 1, perMsg: 1, tails: 1})
 		z.l.back, z.recv = z, z
 		z.records.init(1, 12)

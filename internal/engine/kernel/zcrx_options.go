@@ -84,8 +84,9 @@ type ZCRXOptions struct {
 
 	// Counters are those of the driver for the queue, looked at about once a second
 	// while connections wait for payload and none comes: packets that it received,
-	// and that it dropped. nil: a queue whose packets are all dropped, for their
-	// headers are not split off, is not recognized.
+	// and that it dropped. ENODEV is that the interface is no more, which ends the
+	// engine. nil: neither that nor a queue whose packets are all dropped, for their
+	// headers are not split off, is recognized.
 	Counters func() (received, dropped uint64, err error)
 
 	// Incoming is the id of what polled the last packet of a socket; nil asks the
@@ -98,6 +99,22 @@ type ZCRXOptions struct {
 
 	// Ring makes the ring; nil is uring.New. Tests put a ring of their own here.
 	Ring func(entries uint32, p uring.Params) (uring.Instance, error)
+}
+
+// Check says what is wrong with o on a region of pool, or what the kernel can't do for it.
+// It touches no interface: there is no need to prepare one for an engine that can't be.
+func (o *ZCRXOptions) Check(pool *buf.Pool) error {
+	_, err := zcrxCandidates(*o)
+	if err == nil {
+		_, err = o.plan(pool.Region())
+	}
+	if err == nil {
+		_, err = o.probe()
+	}
+	if err != nil {
+		return fmt.Errorf("kernel: backend %s: %w", BackendZCRX, err)
+	}
+	return nil
 }
 
 func badZCRX(format string, args ...any) error {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -206,6 +207,9 @@ func TestZCRXSteering(t *testing.T) {
 	if n, err := w.Listen("tcp", netip.AddrPortFrom(loopback4, 0), 0); !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("%v, %v without room for a rule", n, err)
 	}
+	if _, err := w.Listen("tcp", netip.AddrPort{}, 0); err == nil || !strings.Contains(err.Error(), "what is for port ") {
+		t.Errorf("%v: of a listener for both families", err)
+	}
 	f, _ := w.dialed(loopback4) // works all the same
 	if w.event("dial-unsteered") != 1 {
 		t.Errorf("%d dials without a rule", w.event("dial-unsteered"))
@@ -216,4 +220,33 @@ func TestZCRXSteering(t *testing.T) {
 		t.Errorf("after the engine's end: %v", s.flows)
 	}
 	_, _ = p, waiting
+}
+
+// What is wrong with the options, or can't be done, is known before there is an engine.
+func TestZCRXCheck(t *testing.T) {
+	pool := newConfig(t, 64).Pool
+	fake := device
+	fake.Ring = uringtest.Opener(uringtest.Options{Device: true})
+	if err := fake.Check(pool); err != nil {
+		t.Errorf("on a kernel that can do all: %v", err)
+	}
+	for what, tc := range map[string]struct {
+		change func(o *ZCRXOptions)
+		says   string
+	}{
+		"areas": {func(o *ZCRXOptions) { o.Areas = 100 }, "100 areas of 64 buffers"},
+		"rings": {func(o *ZCRXOptions) { o.Rings = maxRings + 1 }, "33 rings for a queue"},
+	} {
+		o := fake
+		tc.change(&o)
+		if err := o.Check(pool); !errors.Is(err, syscall.EINVAL) || !strings.Contains(err.Error(), tc.says) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if want := noDeviceWorks(); want != nil {
+		o := noDevice
+		if err := o.Check(pool); !errors.Is(err, uring.ErrNotSupported) {
+			t.Errorf("on a kernel that can't: %v, want %v", err, want)
+		}
+	}
 }

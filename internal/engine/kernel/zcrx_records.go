@@ -130,11 +130,12 @@ func (r *records) sole(b uint16) (owner token, is bool) {
 }
 
 // takeSole takes the records of buffers, each of which has but its own, of owner, as
-// many as there are in a row of these. It puts their tokens into tokens, which has room
-// for all, and returns how many they were: for each its owner has paid, and was alone.
-func (r *records) takeSole(buffers []uint16, owner token, tokens []uint64) (n int) {
+// many as there are in a row of these, and as entries has room for. Those are what is
+// due for them then. It returns how many they were: for each its owner has paid, and was
+// alone.
+func (r *records) takeSole(buffers []uint16, owner token, entries []uring.RefillEntry) (n int) {
 	all := r.all
-	tokens = tokens[:len(buffers)]
+	buffers = buffers[:min(len(buffers), len(entries))]
 	for i, b := range buffers {
 		own := ownRecord(b)
 		e := &all[own]
@@ -142,7 +143,7 @@ func (r *records) takeSole(buffers []uint16, owner token, tokens []uint64) (n in
 			break
 		}
 		e.newest = 0
-		tokens[i] = e.token
+		entries[i] = uring.RefillEntry{Token: e.token}
 		n++
 	}
 	r.out -= n

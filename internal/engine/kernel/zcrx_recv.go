@@ -134,7 +134,7 @@ func (z *zcrx) land(s *socket, cqes []uring.CQE) (n int) {
 	if !copied && z.owed() {
 		return 0
 	}
-	places, bytes := z.places(s, cqes)
+	places, bytes := z.places(s, cqes, buf.Mark(copied))
 	frags := z.frags[:places]
 	n, _ = z.l.pool.Land(frags)
 	for _, f := range frags[n:] {
@@ -145,12 +145,9 @@ func (z *zcrx) land(s *socket, cqes []uring.CQE) (n int) {
 	}
 	frags = frags[:n]
 	z.chargeAll(s, frags, cqes[:n])
-	s.zc.noteAll(frags, bytes)
+	s.zc.noteAll(frags, bytes, z.unit)
 	r.frames += n
 	if copied {
-		for i := range frags {
-			frags[i].MarkCopied()
-		}
 		r.copied += bytes
 		if !z.o.NoDevice {
 			r.debt = max(r.debt-bytes, 0)
@@ -166,20 +163,26 @@ func (z *zcrx) land(s *socket, cqes []uring.CQE) (n int) {
 
 // places fills z.frags with the places of payload, of the completions in a row that
 // are for s, and returns how many they are, and of how many bytes: not more than until it
-// is not known any more where it comes in.
-func (z *zcrx) places(s *socket, cqes []uring.CQE) (n, bytes int) {
+// is not known any more where it comes in. mark is whether it was copied.
+func (z *zcrx) places(s *socket, cqes []uring.CQE, mark uint32) (n, bytes int) {
 	known := locateEvery
 	if s.zc.located != z.rounds {
 		known = s.zc.unlocated
 	}
 	n, bytes, area := z.ifq.Run(cqes, known)
+	if n == 0 {
+		return 0, 0
+	}
 	frags, cqes := z.frags[:n], cqes[:n]
-	first, shift := area*z.areaBytes, z.shift&63 // &63: the compiler does not know
-	inside := 1<<shift - 1
+	first := uring.ZCData{Token: cqes[0].Extra[0]}
+	// What a token, of which the highest bits are the area, differs from the place in the region by.
+	move := uint64(area*z.areaBytes+first.Offset()) - first.Token
+	shift := z.shift & 63 // &63: the compiler does not know
+	inside := uint32(1)<<shift - 1
 	for i := range frags {
 		c := &cqes[i]
-		at := first + uring.ZCData{Token: c.Extra[0]}.Offset()
-		frags[i].Landed(uint16(at>>shift), at&inside, int(c.Res))
+		at := c.Extra[0] + move
+		frags[i].Landed(uint16(at>>shift), uint32(at)&inside|mark, uint32(c.Res))
 	}
 	return n, bytes
 }

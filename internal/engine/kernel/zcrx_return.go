@@ -12,15 +12,15 @@ import (
 // dues is the tokens that wait for room in the refill ring, oldest first: a
 // large region has more buffers than the ring has entries, and none is dropped.
 type dues struct {
-	tokens []uint64
+	tokens []uring.RefillEntry
 	head   int
 }
 
-func (d *dues) add(place uint64) { d.tokens = append(d.tokens, place) }
+func (d *dues) add(place uint64) { d.tokens = append(d.tokens, uring.RefillEntry{Token: place}) }
 func (d *dues) len() int         { return len(d.tokens) - d.head }
 
 // room is where the next n tokens may be put; those that are count with added.
-func (d *dues) room(n int) []uint64 {
+func (d *dues) room(n int) []uring.RefillEntry {
 	d.tokens = slices.Grow(d.tokens, n)
 	return d.tokens[len(d.tokens):][:n]
 }
@@ -29,7 +29,14 @@ func (d *dues) added(n int) { d.tokens = d.tokens[:len(d.tokens)+n] }
 
 // move puts tokens into the refill ring as far as there is room.
 func (d *dues) move(rq *uring.RQ) {
-	d.head += rq.Put(d.tokens[d.head:]...)
+	for d.len() > 0 {
+		n := copy(rq.Room(d.len()), d.tokens[d.head:])
+		if n == 0 {
+			break
+		}
+		rq.Wrote(n)
+		d.head += n
+	}
 	rq.Publish()
 	if d.head == len(d.tokens) {
 		d.tokens, d.head = d.tokens[:0], 0
@@ -60,8 +67,7 @@ func (z *zcrx) collect() {
 func (z *zcrx) settle(buffers []uint16) {
 	for len(buffers) > 0 {
 		if owner, is := z.records.sole(buffers[0]); is {
-			n := z.records.takeSole(buffers, owner, z.dues.room(len(buffers)))
-			z.dues.added(n)
+			n := z.takeSole(buffers, owner)
 			if s := z.l.table.find(owner); s != nil {
 				s.zc.held -= n
 				s.zc.alone -= n
@@ -72,6 +78,23 @@ func (z *zcrx) settle(buffers []uint16) {
 		z.settleAll(buffers[0])
 		buffers = buffers[1:]
 	}
+}
+
+// takeSole takes the records of the first of buffers, each of which has but its own, of owner,
+// and returns how many they were. What is due for them goes straight to the refill ring, unless
+// others wait for room there, or other rings write to it.
+func (z *zcrx) takeSole(buffers []uint16, owner token) (n int) {
+	if z.group == nil && z.dues.len() == 0 {
+		if room := z.rq.Room(len(buffers)); len(room) > 0 {
+			n = z.records.takeSole(buffers, owner, room)
+			z.rq.Wrote(n)
+			z.rq.Publish()
+			return n
+		}
+	}
+	n = z.records.takeSole(buffers, owner, z.dues.room(len(buffers)))
+	z.dues.added(n)
+	return n
 }
 
 // settleAll takes the records of buffer b.

@@ -26,7 +26,6 @@ type zcrxCounters struct {
 	kicked      atomic.Uint64 // requests made anew since the kernel may have stopped in the middle
 	asleep      atomic.Uint64 // of them, those whose socket had payload and that did not wake
 	unsplit     atomic.Uint64 // times that connections were ended, for the NIC drops all
-	blind       atomic.Uint64 // times that the driver's counters could not be read
 	lost        atomic.Uint64 // bytes of connections that were ended, for their payload had no place
 }
 

@@ -3,6 +3,7 @@
 package kernel
 
 import (
+	"errors"
 	"fmt"
 	"syscall"
 	"time"
@@ -28,6 +29,10 @@ var errUnsplit = fmt.Errorf("recv: %w: the NIC drops all that comes for the queu
 	" it does not split headers from payload any more, which lie where the kernel can't read them:"+
 	" see `ethtool -g` (tcp-data-split on, hds-thresh 0) and `ethtool -S`, set it with `ethtool -G`, and open the queue anew", syscall.EIO)
 
+// gone explains ENODEV of the counters. The kernel tells the ring nothing: requests
+// wait on, for connections that nothing can come for.
+const gone = "the interface was deleted, or moved to another network namespace: close the queue, and open it again when the interface is back"
+
 // zcrxWatch notices that.
 type zcrxWatch struct {
 	looked  time.Time
@@ -49,29 +54,29 @@ func (z *zcrx) patience(timeout time.Duration) time.Duration {
 	return z.l.watchEvery
 }
 
-// watch is called at a round's end.
-func (z *zcrx) watch() {
+// watch is called at a round's end. An error is that there is no interface any more.
+func (z *zcrx) watch() error {
 	w := &z.dropping
 	if z.batch.frames > 0 {
 		w.came = true
-		return
+		return nil
 	}
 	if z.o.Counters == nil || z.l.table.used == 0 {
-		return
+		return nil
 	}
 	now := time.Now()
 	if now.Sub(w.looked) < z.l.watchEvery {
-		return
+		return nil
 	}
 	w.looked = now
 	z.l.stats.syscalls.Add(1)
 	packets, dropped, err := z.o.Counters()
+	if errors.Is(err, syscall.ENODEV) {
+		return fmt.Errorf("zcrx: %s: %w", gone, err)
+	}
 	if err != nil {
 		w.known, w.looks = false, 0
-		if z.stats.blind.Add(1); z.stats.blind.Load() >= unsplitLooks {
-			z.o.Counters = nil // the driver has none
-		}
-		return
+		return nil
 	}
 	switch {
 	case !w.known || w.came || packets != w.packets:
@@ -84,6 +89,7 @@ func (z *zcrx) watch() {
 		w.looks = 0
 		z.endUnsplit()
 	}
+	return nil
 }
 
 // endUnsplit ends all connections that wait for payload. Listeners stay: who

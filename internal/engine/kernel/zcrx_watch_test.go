@@ -4,12 +4,15 @@ package kernel
 
 import (
 	"errors"
+	"fmt"
+	"net/netip"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/zctap/zctap/internal/buf"
 	"github.com/zctap/zctap/internal/uring/uringtest"
 )
 
@@ -73,6 +76,73 @@ func TestZCRXAllDropped(t *testing.T) {
 	wait()
 }
 
+// The interface goes away, which the kernel does not tell the ring: with one and with
+// several rings, everything that waits ends with an error that says so, and so does what
+// comes later. A driver that counts nothing is asked nevertheless.
+func TestZCRXInterfaceGone(t *testing.T) {
+	for _, rings := range []int{1, 3} {
+		for name, before := range map[string]error{"counters": nil, "no counters": syscall.EOPNOTSUPP} {
+			t.Run(fmt.Sprint(name, ", rings ", rings), func(t *testing.T) { interfaceGone(t, rings, before) })
+		}
+	}
+}
+
+func interfaceGone(t *testing.T, rings int, before error) {
+	nic := &driverCounters{received: 1000, err: before}
+	o := device
+	o.Rings, o.Counters = rings, nic.read
+	o.Steer = func(netip.AddrPort) (undo func() error, err error) {
+		nic.mu.Lock()
+		defer nic.mu.Unlock()
+		if errors.Is(nic.err, syscall.ENODEV) {
+			return nil, nic.err
+		}
+		return func() error { return nil }, nil
+	}
+	often := func(t *tuning) { t.watchEvery = 10 * time.Millisecond }
+	w := zcrxOn(t, options{tune: often}, o, uringtest.Options{Device: true})
+	const says = "the interface was deleted, or moved to another network namespace"
+	want := func(what string, err error) {
+		t.Helper()
+		if !errors.Is(err, syscall.ENODEV) || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	ended := make(chan error, 2*rings+1)
+	for range 2 * rings {
+		c, p := w.connect()
+		w.ok(send(p, 1000))
+		w.eventually("payload has come", func() bool { return c.Queue().Buffered() == 1000 })
+		idle, _ := w.connect()
+		go func() { ended <- second(idle.Queue().Recv(make([]buf.Iov, 1), 1)) }()
+	}
+	ln := w.listen(0)
+	go func() { ended <- second(ln.Backlog().Accept()) }()
+	w.eventually("the counters were looked at some times", func() bool {
+		nic.mu.Lock()
+		defer nic.mu.Unlock()
+		return nic.asked > 10
+	})
+	nic.mu.Lock()
+	nic.err = fmt.Errorf("nic: eth7: %w", syscall.ENODEV)
+	nic.mu.Unlock()
+	for range cap(ended) {
+		select {
+		case err := <-ended:
+			want("a call that was blocked", err)
+		case <-time.After(patience):
+			t.Fatal("a call is blocked still")
+		}
+	}
+	want("Dial", second(w.Dial(t.Context(), "tcp", netip.AddrPort{}, ln.Addr())))
+	want("Listen", second(w.Listen("tcp", netip.AddrPort{}, 0)))
+	want("Close", w.Close())
+	w.census()
+	for _, l := range w.loops {
+		l.failure = nil // told; the test's end closes once more
+	}
+}
+
 // What is no sign of it: packets that the driver did receive, none dropped, a NIC
 // without buffers, counters that can't be read. Nobody looks while payload comes.
 func TestZCRXNotAllDropped(t *testing.T) {
@@ -85,7 +155,7 @@ func TestZCRXNotAllDropped(t *testing.T) {
 		"packets come":  {each: func(c *driverCounters) { c.received++; c.dropped++ }, asks: 10},
 		"none comes":    {each: func(*driverCounters) {}, asks: 10},
 		"no buffers":    {each: func(c *driverCounters) { c.dropped++ }, came: true, asks: 10},
-		"no counters":   {err: syscall.EOPNOTSUPP, asks: unsplitLooks},
+		"no counters":   {err: syscall.EOPNOTSUPP, asks: 10},
 		"dropped twice": {each: func(c *driverCounters) { c.dropped = min(c.dropped+1, 2) }, asks: 10},
 	} {
 		nic := &driverCounters{each: tc.each, err: tc.err}
@@ -97,7 +167,9 @@ func TestZCRXNotAllDropped(t *testing.T) {
 		z.l.table.add(&c.socket)
 		look := func() {
 			z.dropping.looked = time.Time{}
-			z.watch()
+			if err := z.watch(); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
 		}
 		for range 10 {
 			z.dropping.came = z.dropping.came || tc.came
@@ -106,7 +178,9 @@ func TestZCRXNotAllDropped(t *testing.T) {
 		if z.stats.unsplit.Load() != 0 || c.ending || nic.asked != tc.asks {
 			t.Errorf("%s: %d ends after %d looks", name, z.stats.unsplit.Load(), nic.asked)
 		}
-		z.watch() // at once
+		if err := z.watch(); err != nil { // at once
+			t.Errorf("%s: %v", name, err)
+		}
 		z.batch.frames = 1
 		look()
 		if nic.asked != tc.asks {

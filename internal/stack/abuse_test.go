@@ -115,6 +115,33 @@ var abuses = []struct {
 		}
 		return f
 	}},
+	{"keep-alives with a byte of garbage", 2, 0, func(a *abuser) (f []driver.Frame) {
+		for range 64 {
+			f = append(f, a.segment(-1, []byte{9}, nil))
+		}
+		return f
+	}},
+	{"FINs, here and there", 1, 0, func(a *abuser) (f []driver.Frame) {
+		for range 64 {
+			f = append(f, a.segment(a.rand.IntN(3000), nil, func(h *wire.TCP) { h.Flags |= wire.FIN }))
+		}
+		return f
+	}},
+	{"a window that grows and shrinks", 64, 0, func(a *abuser) (f []driver.Frame) {
+		for i := range 64 {
+			f = append(f, a.segment(0, nil, func(h *wire.TCP) { h.Window = uint16(i % 2 * a.rand.IntN(1<<16)) }))
+		}
+		return f
+	}},
+	{"urgent data, congestion and all other flags", 64, 0, func(a *abuser) (f []driver.Frame) {
+		for range 64 {
+			f = append(f, a.segment(a.rand.IntN(2), []byte{9}, func(h *wire.TCP) {
+				h.Flags |= wire.Flags(a.rand.Uint32()) &^ (wire.RST | wire.SYN | wire.FIN)
+				h.Urgent = uint16(a.rand.Uint32())
+			}))
+		}
+		return f
+	}},
 	{"SACKs of single bytes", 200, 0, func(a *abuser) (f []driver.Frame) {
 		for range 64 {
 			f = append(f, a.segment(0, nil, func(h *wire.TCP) {

@@ -193,7 +193,7 @@ func BenchmarkFlowLines(b *testing.B) {
 
 // TestManyFlows: each of many flows that share a region gets all that was sent to it.
 func TestManyFlows(t *testing.T) {
-	f := newFlows(t, 1000, 1) // looked ahead for; each begins with a window of two segments
+	f := newFlows(t, lookFlows+76, 1) // looked ahead for; each begins with a window of two segments
 	const rounds = 500
 	for range rounds {
 		f.round(t)

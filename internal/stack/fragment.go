@@ -11,15 +11,27 @@ import (
 func (s *Stack) inputFragment(now mono.Time, f *driver.Frame) cause {
 	h := &s.rx
 	judge := s.stranger
-	if h.ip.Proto == wire.ProtoUDP && (s.joined[h.ip.Dst] > 0 || s.addrs.everybody(h.ip.Dst)) {
+	// UDP may lie behind extension headers, which each fragment names then. What else it turns out
+	// to be is judged when it is whole.
+	mayBeUDP := h.ip.Proto == wire.ProtoUDP || h.ip.Version == 6 && !known(h.ip.Proto)
+	if mayBeUDP && (s.joined[h.ip.Dst] > 0 || s.addrs.everybody(h.ip.Dst)) {
 		judge = s.toMany
 	}
 	if c := judge(&h.ip); c != accepted {
 		return c
 	}
-	if h.ip.FragOffset == 0 && !known(h.ip.Proto) {
-		// In IPv6 it may be another extension header. Nobody fragments those.
-		return unknownProtocol
+	if h.ip.FragOffset == 0 {
+		proto, _, c := h.ip.UpperLayer(h.head)
+		if c == wire.NeedMore {
+			h.head = h.gather(f, s.pool)[h.link:]
+			proto, _, c = h.ip.UpperLayer(h.head)
+		}
+		if c == wire.OK && !known(proto) {
+			return unknownProtocol
+		}
+		if c != wire.OK && c != wire.Truncated { // which condemns all of the packet
+			return cause(c)
+		}
 	}
 	from := h.link + h.ip.L4Offset
 	if !s.cut(f, from, from+h.ip.L4Len) {

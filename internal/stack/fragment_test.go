@@ -134,6 +134,65 @@ func TestFragmentsOfOthers(t *testing.T) {
 	}
 }
 
+// What is fragmented may begin with extension headers (RFC 8200 section 4.5): those that can stand
+// there, and all of them in the first fragment.
+func TestFragmentedHeaders(t *testing.T) {
+	a := pairs[1]
+	src, dst := netip.AddrPortFrom(a.peer, 999), netip.AddrPortFrom(a.us, 53)
+	options := func(next byte) []byte { return []byte{next, 0, 1, 4, 0, 0, 0, 0} }
+	for _, tt := range []struct {
+		name  string
+		next  byte
+		chain []byte
+		first int // payload bytes of the first fragment
+		drops map[string]uint64
+	}{
+		{"options", 60, options(17), 512, nil},
+		{"options and routing that has ended", 60, append(options(43), 17, 0, 4, 0, 0, 0, 0, 0), 512, nil},
+		{"just enough", 60, options(17), 16, nil},
+		{"no UDP header", 60, options(17), 8, map[string]uint64{"fragment-tiny": 3}},
+		{"half of the options", 60, append([]byte{17, 1, 1, 12}, make([]byte, 12)...), 8, map[string]uint64{"fragment-tiny": 3}},
+		{"hop-by-hop options", 0, options(17), 512, map[string]uint64{"bad-extension": 1}},
+		{"a fragment of a fragment", 60, append(options(44), 17, 0, 0, 1, 0, 0, 0, 9), 512, map[string]uint64{"bad-extension": 1}},
+		{"options that condemn it", 60, []byte{17, 0, 0x85, 4, 0, 0, 0, 0}, 512, map[string]uint64{"refused-option": 1}},
+		{"nobody's protocol", 60, options(253), 512, map[string]uint64{"unknown-protocol": 1}},
+	} {
+		for _, l := range []layout{whole, {40, []int{4096}}, {0, []int{50, 4096}}} {
+			r := newRig(t)
+			u, err := r.stack.ListenPacket("udp", dst, netip.AddrPort{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			b := udpPacket(t, src, dst, pattern(1, 1000))
+			body := append(bytes.Clone(tt.chain), b[wire.IPv6HeaderLen:]...)
+			for _, cut := range [][2]int{{0, tt.first}, {tt.first, 800}, {800, len(body)}} {
+				field := uint16(cut[0])
+				if cut[1] < len(body) {
+					field |= 1
+				}
+				f := append(bytes.Clone(b[:wire.IPv6HeaderLen]), tt.next, 0, byte(field>>8), byte(field), 0, 0, 0, 7)
+				f = append(f, body[cut[0]:cut[1]]...)
+				f[6] = 44
+				binary.BigEndian.PutUint16(f[4:], uint16(len(f)-wire.IPv6HeaderLen))
+				if out := r.deliver(f, l); len(out) != 0 {
+					t.Errorf("%s: it was answered", tt.name)
+				}
+			}
+			if tt.drops == nil {
+				if m, payload, _ := r.recv(u); m.Src != src || !bytes.Equal(payload, pattern(1, 1000)) {
+					t.Errorf("%s: %+v", tt.name, m)
+				}
+			} else if u.Queue.Len() != 0 {
+				t.Errorf("%s: it was taken", tt.name)
+			}
+			r.wantDrops(tt.drops)
+			r.closeSocket(u)
+			r.stack.DropFragments()
+			r.wantFree()
+		}
+	}
+}
+
 // A TCP segment in fragments, which a router made of it, is a segment.
 func TestFragmentedSegment(t *testing.T) {
 	r := newRig(t)

@@ -9,19 +9,18 @@ import (
 	"github.com/zctap/zctap/internal/wire"
 )
 
-// How many runs of frames of one flow each step is ahead of the frame at hand: each far enough
+// How many runs of frames of one flow each stage is ahead of the frame at hand: each far enough
 // that what the one before it has begun to load has come.
 const (
 	queueAhead = 2
 	connAhead  = 4
 	slotAhead  = 8
-	lag        = 3             // in the beginning
 	lookRuns   = 2 * slotAhead // a power of two
 )
 
-// lookFlows is the connections from which on to look ahead pays: the lines of fewer are in
-// the second-level cache.
-const lookFlows = 512
+// lookFlows is the connections from which on to look ahead pays: the lines of fewer, some 15
+// each, are in a second-level cache of 1 MiB.
+const lookFlows = 1024
 
 // lookahead finds the connections of a batch's frames some time before these are taken in, and
 // has the cache lines loaded that each will need: first the table's slot, then the connection
@@ -31,7 +30,7 @@ const lookFlows = 512
 type lookahead struct {
 	frames []driver.Frame    // of the batch, that were not looked at
 	at     int               // index in the batch of the first of them
-	last   glance            // of the one before it
+	last   glance            // of the last run's first
 	runs   [lookRuns]lookRun // the last ones; run i is at i%lookRuns
 	// How many runs were come by, and how many of these had slot, connection and
 	// queue loaded, and were reached by the frame at hand.
@@ -48,67 +47,77 @@ type lookRun struct {
 
 // begin looks at the first of a batch's frames.
 func (l *lookahead) begin(s *Stack, frames []driver.Frame) {
-	l.frames, l.at, l.last = frames, 0, glance{}
+	l.frames, l.at = frames, 0
 	l.hashed, l.found, l.queued, l.reached = 0, 0, 0, 0
 	l.changes = s.conns.changes
-	l.advance(s)
-}
-
-// advance has each step do what it is due, now that reached runs were reached. In the beginning
-// that is much: then runs are come by while those before them load.
-func (l *lookahead) advance(s *Stack) {
-	for l.hashed < l.reached+slotAhead && l.scan(s) {
-		l.load(s, l.hashed-lag, l.hashed-2*lag)
+	for i := -slotAhead; i < 0; i++ {
+		l.step(s, i)
 	}
-	l.load(s, l.hashed, l.hashed)
 }
 
-// load has the connections loaded of runs before number conns, and the queues of runs before
-// number queues, as far as they are due.
-func (l *lookahead) load(s *Stack, conns, queues int) {
-	for ; l.found < min(l.reached+connAhead, conns); l.found++ {
-		r := &l.runs[l.found%lookRuns]
+// step has each stage of the pipeline go on by one run, when run i is reached; below 0 it is of the
+// beginning. Each time the same is done, so that the CPU foresees the branches.
+func (l *lookahead) step(s *Stack, i int) {
+	l.scan(s)
+	if k := i + connAhead; k >= 0 && k < l.hashed {
+		r := &l.runs[k%lookRuns]
 		if r.conn = s.conns.likely(r.hash); r.conn != nil {
 			r.conn.Prefetch()
 		}
+		l.found = k + 1
 	}
-	for ; l.queued < min(l.reached+queueAhead, queues, l.found); l.queued++ {
-		r, end := &l.runs[l.queued%lookRuns], l.at
-		if l.queued+1 < l.hashed {
-			end = l.runs[(l.queued+1)%lookRuns].first
+	if k := i + queueAhead; k >= 0 && k < l.found {
+		r, end := &l.runs[k%lookRuns], l.at
+		if k+1 < l.hashed {
+			end = l.runs[(k+1)%lookRuns].first
 		}
 		if r.conn != nil {
 			r.conn.PrefetchQueue(end - r.first)
 		}
+		l.queued = k + 1
 	}
 }
 
-// scan goes on to the next run, and reports whether there is one. Of a longer run it looks at
-// some frames only: one of another flow between them would cost no more than a guess.
-func (l *lookahead) scan(s *Stack) bool {
-	const stride = 4
-	for i := 0; i < len(l.frames); i++ {
+// scan goes on to the next run, if there is one.
+func (l *lookahead) scan(s *Stack) {
+	l.pass(l.rest(s))
+	for i := range l.frames {
 		ends := s.ends(&l.frames[i])
 		if ends == nil {
 			continue
 		}
-		g := glanceAt(ends)
-		if g == l.last {
-			for i+stride < len(l.frames) && glanceAt(s.ends(&l.frames[i+stride])) == g {
-				i += stride
-			}
-			continue
-		}
-		l.last = g
+		l.last = glanceAt(ends, s.caps.LinkHeader)
 		r := &l.runs[l.hashed%lookRuns]
 		r.first, r.hash, r.conn = l.at+i, hashOf(ends, s.conns.hasher), nil
 		prefetch.Lines(s.conns.home(r.hash), 0, 1)
 		l.hashed++
-		l.at, l.frames = l.at+i+1, l.frames[i+1:]
-		return true
+		l.pass(i + 1)
+		return
 	}
-	l.at, l.frames = l.at+len(l.frames), nil
-	return false
+	l.pass(len(l.frames))
+}
+
+// pass goes on by n frames.
+func (l *lookahead) pass(n int) { l.at, l.frames = l.at+n, l.frames[n:] }
+
+// rest is how many of the next frames are of the last run. Of many it looks at some only,
+// by steps that become shorter where the run ends: one of another flow between them costs no
+// more than a guess.
+func (l *lookahead) rest(s *Stack) int {
+	of := func(i int) bool { return i < len(l.frames) && l.last.of(s.first(&l.frames[i])) }
+	if l.hashed == 0 || !of(0) {
+		return 0
+	}
+	n, step := 0, 8
+	for of(n + step) {
+		n += step
+	}
+	for step /= 2; step > 0; step /= 2 {
+		if of(n + step) {
+			n += step
+		}
+	}
+	return n + 1
 }
 
 // conn is the connection of s with key, which the i-th frame of the batch has; nil if there
@@ -134,8 +143,8 @@ func (l *lookahead) reach(s *Stack, i int) {
 		l.frames, l.at = l.frames[i-l.at:], i
 	}
 	for l.reached < l.hashed && l.runs[l.reached%lookRuns].first <= i {
+		l.step(s, l.reached)
 		l.reached++
-		l.advance(s)
 	}
 }
 
@@ -156,21 +165,27 @@ func (l *lookahead) done() {
 	}
 }
 
-// A glance is of a flow's ends what tells neighbours in a batch apart: of IPv6 not all. It is
-// zero for what has no ends.
+// A glance is what tells neighbours in a batch apart: of a flow's ends, in IPv6 not all; and
+// where in a frame they lie.
 type glance struct {
-	addrs uint64
-	ports uint32
+	addrs            uint64
+	ports            uint32
+	addrsAt, portsAt int
 }
 
-func glanceAt(ends []byte) glance {
-	switch len(ends) {
-	case ends4Len:
-		return glance{binary.LittleEndian.Uint64(ends), binary.LittleEndian.Uint32(ends[8:])}
-	case ends6Len:
-		return glance{binary.LittleEndian.Uint64(ends[8:]), binary.LittleEndian.Uint32(ends[32:])}
+// glanceAt is a glance at ends, which lie behind link bytes and what of the IP header is before them.
+func glanceAt(ends []byte, link int) glance {
+	if len(ends) == ends4Len {
+		at := link + ends4
+		return glance{binary.LittleEndian.Uint64(ends), binary.LittleEndian.Uint32(ends[8:]), at, at + 8}
 	}
-	return glance{}
+	at := link + ends6
+	return glance{binary.LittleEndian.Uint64(ends[8:]), binary.LittleEndian.Uint32(ends[32:]), at + 8, at + 32}
+}
+
+// of reports whether a frame that begins with b looks the same.
+func (g *glance) of(b []byte) bool {
+	return len(b) >= g.portsAt+4 && binary.LittleEndian.Uint32(b[g.portsAt:]) == g.ports && binary.LittleEndian.Uint64(b[g.addrsAt:]) == g.addrs
 }
 
 // Where the ends of a flow lie: addresses, and behind them ports, if an IPv4 header has no
@@ -183,10 +198,7 @@ const (
 // ends are the bytes of f that say which flow it is of, if it is an ordinary TCP segment;
 // nil if not. Nothing else of it was looked at yet.
 func (s *Stack) ends(f *driver.Frame) []byte {
-	b := f.Head
-	if len(b) == 0 && len(f.Frags) > 0 {
-		b = s.pool.Region().View(f.Frags[0])
-	}
+	b := s.first(f)
 	if len(b) < s.caps.LinkHeader+ends6+ends6Len {
 		return nil // too short for IPv6; of IPv4 an ACK without options
 	}
@@ -198,6 +210,14 @@ func (s *Stack) ends(f *driver.Frame) []byte {
 		return b[ends6:][:ends6Len]
 	}
 	return nil
+}
+
+// first is the first piece of f.
+func (s *Stack) first(f *driver.Frame) []byte {
+	if len(f.Head) == 0 && len(f.Frags) > 0 {
+		return s.pool.Region().View(f.Frags[0])
+	}
+	return f.Head
 }
 
 // hashOf is the hash of the flow with ends, as its receiver sees it.

@@ -4,9 +4,11 @@ package stack
 
 import (
 	"encoding/binary"
+	"math/rand/v2"
 	"net/netip"
 	"testing"
 
+	"github.com/zctap/zctap/internal/driver"
 	"github.com/zctap/zctap/internal/wire"
 )
 
@@ -155,4 +157,34 @@ func tupleOf(ends []byte) wire.Tuple {
 		Remote: netip.AddrPortFrom(src, binary.BigEndian.Uint16(ports)),
 		Proto:  wire.ProtoTCP,
 	}
+}
+
+// TestLookAheadRunsBegin: runs of any length are found to begin where they do.
+func TestLookAheadRunsBegin(t *testing.T) {
+	f := newFlows(t, flowBatch, 1)
+	s, l := f.r.stack, &f.r.stack.ahead
+	rnd := rand.New(rand.NewPCG(3, 3))
+	for range 200 {
+		var frames []driver.Frame
+		var firsts []int
+		for most := 1 + rnd.IntN(40); len(frames) < flowBatch; {
+			k := len(firsts)
+			firsts = append(firsts, len(frames))
+			for range 1 + rnd.IntN(most) {
+				frames = append(frames, driver.Frame{Head: f.heads[k*f.head:][:f.head]})
+			}
+		}
+		l.begin(s, frames)
+		for i := range frames {
+			l.reach(s, i)
+			if r := &l.runs[(l.reached-1)%lookRuns]; r.first != firsts[l.reached-1] || r.first > i || l.reached < len(firsts) && firsts[l.reached] <= i {
+				t.Fatalf("frame %d: run %d begins at %d; they begin at %d", i, l.reached-1, r.first, firsts)
+			}
+		}
+		if l.hashed != len(firsts) {
+			t.Fatalf("%d runs, want %d", l.hashed, len(firsts))
+		}
+		l.done()
+	}
+	f.end()
 }

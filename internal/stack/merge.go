@@ -24,8 +24,11 @@ func (s *Stack) merge(f *driver.Frame, conn *tcp.Conn) {
 	if s.rest[0].Len != f.Len || each == 0 || f.Len != headers+each || h.link != s.caps.LinkHeader {
 		return
 	}
-	next, ok := wire.ContinuationOf(h.first, h.link, &h.ip, &h.tcp)
-	if !ok {
+	if first := s.first(&s.rest[0]); len(first) < headers || !h.tcp.Precedes(first[h.link+h.ip.L4Offset:]) {
+		return // most often another flow's: no more is looked at
+	}
+	var next wire.Continuation
+	if !next.Begin(h.first, h.link, &h.ip, &h.tcp) {
 		return
 	}
 	room := -1 // unknown

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"math/rand/v2"
 	"net/netip"
-	"reflect"
 	"testing"
 	"time"
 
@@ -190,31 +189,12 @@ func (w *twins) round(pass time.Duration, packets [][]byte) {
 	for i := range lays {
 		lays[i] = w.lay[w.rand.IntN(len(w.lay))]
 	}
-	for i, r := range w.rigs {
-		frames := make([]driver.Frame, len(packets))
-		for k, b := range packets {
-			frames[k] = r.frame(b, lays[k])
-			frames[k].Checksum = w.check
-		}
-		r.wire.sent = nil
-		r.now = r.now.Add(pass)
-		if i == 0 {
-			r.stack.Deliver(r.now, &driver.Batch{Frames: frames})
-		} else {
-			for k := range frames {
-				r.stack.Deliver(r.now, &driver.Batch{Frames: frames[k : k+1]})
-			}
-		}
-		r.stack.WindowCheck()
-		r.stack.Advance(r.now)
-		if err := r.stack.Flush(r.now); err != nil {
-			w.t.Fatal(err)
-		}
-	}
-	a, b := w.rigs[0], w.rigs[1]
-	if !reflect.DeepEqual(a.wire.sent, b.wire.sent) {
-		w.t.Fatalf("sent after a batch of %d:\n%x\none by one:\n%x", len(packets), a.wire.sent, b.wire.sent)
-	}
+	inTwoWays(w.t, w.rigs, pass, len(packets), func(r *rig, k int) driver.Frame {
+		f := r.frame(packets[k], lays[k])
+		f.Checksum = w.check
+		return f
+	})
+	a := w.rigs[0]
 	for _, p := range a.wire.sent {
 		h := parse(w.t, p[w.link:])
 		if end := h.tcp.Seq.Add(uint32(len(h.payload))); h.tcp.Flags.Has(wire.SYN) {
@@ -222,17 +202,6 @@ func (w *twins) round(pass time.Duration, packets [][]byte) {
 		} else if w.heard.LessThan(end) {
 			w.heard = end
 		}
-	}
-	s, one := a.stack.Stats(), b.stack.Stats()
-	if one.Merged != 0 {
-		w.t.Fatalf("%d merged of single frames", one.Merged)
-	}
-	s.Merged = 0
-	if s != one {
-		w.t.Fatalf("after a batch of %d:\n%+v\none by one:\n%+v", len(packets), s, one)
-	}
-	if !reflect.DeepEqual(a.drops(), b.drops()) {
-		w.t.Fatalf("dropped in a batch: %v, one by one: %v", a.drops(), b.drops())
 	}
 	if c := w.conns; c[0] != nil && (c[0].State() != c[1].State() || c[0].Deadline() != c[1].Deadline() || c[0].Held() != c[1].Held()) {
 		w.t.Fatalf("after a batch: %v until %v, %d buffers; one by one: %v until %v, %d", c[0].State(), c[0].Deadline(), c[0].Held(), c[1].State(), c[1].Deadline(), c[1].Held())

@@ -42,13 +42,17 @@ func (s *Stack) inputTCP(now mono.Time, f *driver.Frame) cause {
 		conn.Input(now, &s.segment)
 		return accepted
 	case conn != nil:
-		if wait = conn.Reopen(&s.segment); wait == nil {
+		if s.listener(&key) != nil {
+			wait = conn.Reopen(&s.segment)
+		}
+		if wait == nil {
 			conn.Input(now, &s.segment)
 			return accepted
 		}
 		s.forget(conn)
 	case wait != nil:
-		if !wait.Reopens(&s.segment) {
+		// Where nobody listens no SYN ends TIME-WAIT: anybody could send one.
+		if !wait.Reopens(&s.segment) || s.listener(&key) == nil {
 			s.inputWait(now, wait)
 			return accepted
 		}

@@ -209,6 +209,40 @@ func TestTimeWait(t *testing.T) {
 	}
 }
 
+// Where nobody listens any more no SYN ends TIME-WAIT, neither one that comes later nor one in
+// the batch of the peer's FIN.
+func TestTimeWaitWithoutListener(t *testing.T) {
+	for _, later := range []bool{false, true} {
+		r := newRig(t)
+		p, c := r.connect(pairs[0])
+		c.Recv.Close()
+		c.Close(r.now)
+		p.h.Flags, p.h.Ack = wire.FIN|wire.ACK, parse(t, r.deliverFrame()[0]).tcp.Seq.Add(1)
+		syn := p.h
+		syn.Seq, syn.Flags, syn.Ack = syn.Seq.Add(1<<20), wire.SYN, 0
+		var frames []driver.Frame
+		for _, h := range []wire.TCP{p.h, syn} {
+			frames = append(frames, r.frame(tcpPacket(t, p.addr.peer, p.addr.us, h, nil), whole))
+		}
+		var out [][]byte
+		if later {
+			r.deliverFrame(frames[0])
+			out = r.deliverFrame(frames[1])
+		} else {
+			out = r.deliverFrame(frames...)
+		}
+		for _, b := range out {
+			if f := parse(t, b).tcp.Flags; f.Has(wire.RST) {
+				t.Errorf("later %v: a RST", later)
+			}
+		}
+		if n := r.stack.Stats().Conns; len(out) == 0 || n != 1 {
+			t.Errorf("later %v: %d answers, %d connections", later, len(out), n)
+		}
+		r.stack.DropTimeWaits()
+	}
+}
+
 // reconnect has the same peer send a SYN with the given sequence number.
 func (r *rig) reconnect(seq wire.Seq) (p *peer, conn *tcp.Conn) {
 	r.t.Helper()

@@ -72,6 +72,14 @@ func TestTimeWaitsAreSmall(t *testing.T) {
 	if c := k.r.stack.conns.n; c != 0 || k.r.stack.Stats().Conns != n {
 		t.Errorf("%d connections, %d in all", c, k.r.stack.Stats().Conns)
 	}
+	// Nor are there ever more than docs/tcp-conformance.md says (MUST-13).
+	const most = 16_384
+	for i := n; i < most+100; i++ {
+		k.close(uint16(1000 + i))
+	}
+	if st := k.r.stack.Stats(); st.Conns != most || st.TCP.TimeWaitOverflows != 100 {
+		t.Errorf("%d in TIME-WAIT, %d ended early", st.Conns, st.TCP.TimeWaitOverflows)
+	}
 }
 
 // TestTimeWaitsEndInOrder: each after its time, which a FIN that comes again begins anew,

@@ -16,19 +16,26 @@ type Continuation struct {
 // flagsOffset is where the control bits are in a TCP header.
 const flagsOffset = 13
 
-// ContinuationOf makes the Continuation of a packet that starts with head, behind a link
+// Precedes reports whether the TCP header h, which has all that it takes without options, has
+// the sequence number that follows the segment t: a look before a Continuation is made, which is in
+// vain where packets of many flows come in turns.
+func (t *TCP) Precedes(h []byte) bool { return Seq(be32(h[4:])) == t.Seq.Add(uint32(t.PayloadLen)) }
+
+// Begin makes c the Continuation of a packet that starts with head, behind a link
 // header of link bytes, EthernetHeaderLen at most, and of which ParseIP and ParseTCP have made
-// p and t. head stays as it is while c is in use. ok is false of packets with IP options or
+// p and t. head stays as it is while c is in use. It returns false of packets with IP options or
 // extension headers.
-func ContinuationOf(head []byte, link int, p *Packet, t *TCP) (c Continuation, ok bool) {
+func (c *Continuation) Begin(head []byte, link int, p *Packet, t *TCP) bool {
 	ipHeader, mask := IPv6HeaderLen, &mask6
 	if p.Version == 4 {
 		ipHeader, mask = IPv4HeaderLen, &mask4
 	}
 	if link > EthernetHeaderLen || p.L4Offset != ipHeader || t.PayloadOffset < ipHeader+TCPHeaderLen {
-		return Continuation{}, false
+		return false
 	}
-	return Continuation{head[:link+t.PayloadOffset], link + ipHeader, mask[EthernetHeaderLen-link:]}, true
+	// Field by field: what is returned by value is copied by vectors, which waits for its stores.
+	c.first, c.l4, c.mask = head[:link+t.PayloadOffset], link+ipHeader, mask[EthernetHeaderLen-link:]
+	return true
 }
 
 // HeaderLen is the length in bytes of the headers, the link's included.

@@ -89,8 +89,8 @@ func (k *continuationCase) of(t testing.TB, first []byte) (Continuation, Packet,
 	if cause != OK {
 		t.Fatal(cause)
 	}
-	c, ok := ContinuationOf(first, k.link, &p, &h)
-	if !ok || c.HeaderLen() != len(first) {
+	var c Continuation
+	if ok := c.Begin(first, k.link, &p, &h); !ok || c.HeaderLen() != len(first) {
 		t.Fatalf("no continuation of %x", first)
 	}
 	return c, p, h
@@ -198,7 +198,8 @@ func TestContinuationIdent(t *testing.T) {
 		first := k.head(t, 100, 0)
 		p, h, _ := both(first)
 		set(first, words[i%len(words)], words[i/len(words)])
-		c, _ := ContinuationOf(first, 0, &p, &h)
+		var c Continuation
+		c.Begin(first, 0, &p, &h)
 		for j := range len(words) * len(words) {
 			next := k.head(t, 100, 0)
 			set(next, words[j%len(words)], words[j/len(words)])
@@ -234,8 +235,8 @@ func FuzzContinuation(f *testing.F) {
 		if length < p.L4Offset+TCPHeaderLen || length > p.L4Offset+60 {
 			return
 		}
-		c, ok := ContinuationOf(first, link, &p, &TCP{PayloadOffset: length &^ 3})
-		if !ok {
+		var c Continuation
+		if !c.Begin(first, link, &p, &TCP{PayloadOffset: length &^ 3}) {
 			t.Fatal("no continuation")
 		}
 		like := append([]byte(nil), first...) // of which the fuzzer need not guess all
@@ -278,8 +279,8 @@ func BenchmarkContinuation(b *testing.B) {
 	}
 }
 
-// TestContinuationOfOptions: headers of other lengths are not compared.
-func TestContinuationOfOptions(t *testing.T) {
+// TestContinuationOptions: headers of other lengths are not compared.
+func TestContinuationOptions(t *testing.T) {
 	b := continuation(t, "192.0.2.1", "192.0.2.2", TCPOptions{}, 100, 1)
 	long := append(append(append([]byte(nil), b[:20]...), 1, 1, 1, 1), b[20:]...)
 	long[0]++
@@ -292,14 +293,15 @@ func TestContinuationOfOptions(t *testing.T) {
 	if cause != OK {
 		t.Fatal(cause)
 	}
-	if _, ok := ContinuationOf(long, 0, &p, &h); ok {
+	var c Continuation
+	if c.Begin(long, 0, &p, &h) {
 		t.Error("IP options are not compared")
 	}
 	p, h, _ = both(b)
-	if _, ok := ContinuationOf(b, 0, &p, &TCP{PayloadOffset: h.PayloadOffset - 1}); ok {
+	if c.Begin(b, 0, &p, &TCP{PayloadOffset: h.PayloadOffset - 1}) {
 		t.Error("there is no TCP header")
 	}
-	if _, ok := ContinuationOf(append(make([]byte, EthernetHeaderLen+VLANTagLen), b...), EthernetHeaderLen+VLANTagLen, &p, &h); ok {
+	if c.Begin(append(make([]byte, EthernetHeaderLen+VLANTagLen), b...), EthernetHeaderLen+VLANTagLen, &p, &h) {
 		t.Error("VLAN tags are not compared")
 	}
 }

@@ -38,19 +38,28 @@ const (
 // Hash returns the hash of t. All its bits are equally good.
 func (h Hasher) Hash(t *Tuple) uint64 {
 	local, remote := t.Local.Addr(), t.Remote.Addr()
+	l0, l1 := words(local)
+	r0, r1 := words(remote)
+	ports := portsOf(t.Local.Port(), t.Remote.Port(), t.Proto)
 	if local.Is4() && remote.Is4() {
-		l, r := local.As4(), remote.As4()
-		return h.HashEnds(l[:], r[:], t.Local.Port(), t.Remote.Port(), t.Proto)
+		addrs := uint64(bits.ReverseBytes32(uint32(l1))) | uint64(bits.ReverseBytes32(uint32(r1)))<<32
+		return h.sum([]uint64{addrs, ports | hashedLen4<<56})
 	}
-	l, r := local.As16(), remote.As16()
-	return h.HashEnds(l[:], r[:], t.Local.Port(), t.Remote.Port(), t.Proto)
+	return h.sum([]uint64{
+		bits.ReverseBytes64(l0), bits.ReverseBytes64(l1), bits.ReverseBytes64(r0), bits.ReverseBytes64(r1), ports | hashedLen6<<56,
+	})
+}
+
+// portsOf is the word of what is hashed beside addresses.
+func portsOf(local, remote uint16, proto uint8) uint64 {
+	return uint64(local) | uint64(remote)<<16 | uint64(proto)<<32
 }
 
 // HashEnds is Hash of the tuple with these ends. The addresses are of one length, that
 // of IPv4 or that of IPv6, and as packets have them: it is the faster one for who has no
 // Tuple.
 func (h Hasher) HashEnds(local, remote []byte, localPort, remotePort uint16, proto uint8) uint64 {
-	ports := uint64(localPort) | uint64(remotePort)<<16 | uint64(proto)<<32
+	ports := portsOf(localPort, remotePort, proto)
 	if len(local) == 4 {
 		addrs := uint64(binary.LittleEndian.Uint32(local)) | uint64(binary.LittleEndian.Uint32(remote))<<32
 		return h.sum([]uint64{addrs, ports | hashedLen4<<56})

@@ -59,7 +59,6 @@ func PutIP(b []byte, h *IPHeader) (int, error) {
 }
 
 func putIPv4(b []byte, h *IPHeader) {
-	src, dst := h.Src.As4(), h.Dst.As4()
 	b[0] = 4<<4 | IPv4HeaderLen/4
 	b[1] = h.TrafficClass
 	binary.BigEndian.PutUint16(b[2:], uint16(IPv4HeaderLen+h.PayloadLen))
@@ -68,19 +67,24 @@ func putIPv4(b []byte, h *IPHeader) {
 	b[8] = h.HopLimit
 	b[9] = h.Proto
 	b[10], b[11] = 0, 0
-	copy(b[12:], src[:])
-	copy(b[16:], dst[:])
+	_, src := words(h.Src)
+	_, dst := words(h.Dst)
+	binary.BigEndian.PutUint32(b[12:], uint32(src))
+	binary.BigEndian.PutUint32(b[16:], uint32(dst))
 	var s Sum
 	s.Add(b)
 	binary.BigEndian.PutUint16(b[10:], s.Checksum())
 }
 
 func putIPv6(b []byte, h *IPHeader) {
-	src, dst := h.Src.As16(), h.Dst.As16()
 	binary.BigEndian.PutUint32(b[0:], 6<<28|uint32(h.TrafficClass)<<20)
 	binary.BigEndian.PutUint16(b[4:], uint16(h.PayloadLen))
 	b[6] = h.Proto
 	b[7] = h.HopLimit
-	copy(b[8:], src[:])
-	copy(b[24:], dst[:])
+	hi, lo := words(h.Src)
+	binary.BigEndian.PutUint64(b[8:], hi)
+	binary.BigEndian.PutUint64(b[16:], lo)
+	hi, lo = words(h.Dst)
+	binary.BigEndian.PutUint64(b[24:], hi)
+	binary.BigEndian.PutUint64(b[32:], lo)
 }

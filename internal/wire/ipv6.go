@@ -31,7 +31,7 @@ func parseIPv6(head []byte, totalLen int, p *Packet) Cause {
 	p.DontFragment = true
 	p.MoreFragments = false
 	p.FragOffset = 0
-	return walkExtensions(head, end, head[6], p)
+	return walkExtensions(head, IPv6HeaderLen, end, head[6], p)
 }
 
 // isMapped reports whether an address is in ::ffff:0:0/96.

@@ -179,3 +179,33 @@ func TestParseIPv6Fragments(t *testing.T) {
 		}
 	}
 }
+
+// UpperLayer finds what is behind the headers of a first fragment, and asks for as much of it as
+// that takes.
+func TestUpperLayer(t *testing.T) {
+	chain := join(ext(extDestOptions), ext(extRouting), ext(ProtoUDP, 4, 0), make([]byte, 40))
+	b := ipv6Packet(t, extFragment, ext(extDestOptions, 0, 1, 0, 0, 0, 7), chain)
+	b[IPv6HeaderLen+1] = 0 // reserved
+	var p Packet
+	if c := ParseIP(b, len(b), Verify, &p); c != OK || !p.IsFragment() || p.L4Offset != 48 {
+		t.Fatalf("%v, %+v", c, p)
+	}
+	for n := p.L4Offset; n <= len(b); n++ {
+		proto, off, c := p.UpperLayer(b[:n])
+		if n < 72 {
+			if c != NeedMore {
+				t.Errorf("%d bytes: %v", n, c)
+			}
+		} else if proto != ProtoUDP || off != 72 || c != OK {
+			t.Errorf("%d bytes: protocol %d at %d, %v", n, proto, off, c)
+		}
+	}
+	p.L4Len = 20 // the fragment ends within them
+	if _, _, c := p.UpperLayer(b); c != Truncated {
+		t.Errorf("an incomplete chain: %v", c)
+	}
+	p = Packet{Version: 4, Proto: ProtoTCP, L4Offset: 24, L4Len: 8}
+	if proto, off, c := p.UpperLayer(nil); proto != ProtoTCP || off != 24 || c != OK {
+		t.Errorf("IPv4: protocol %d at %d, %v", proto, off, c)
+	}
+}

@@ -29,15 +29,29 @@ const (
 	fragOffsetMask = 0xfff8
 )
 
-// walkExtensions follows the chain of extension headers behind the fixed header,
-// the first of which is of type next, and sets Proto, L4Offset, L4Len and the
-// fragment fields of p. end is the length of the packet as it declares it.
+// UpperLayer returns the protocol above IP of a fragment that is the first of its packet, and
+// where in head, which begins as for ParseIP, its header starts: behind the extension headers
+// that were fragmented, too (RFC 8200 section 4.5), destination options for one. Truncated means
+// that they are not all in this fragment (RFC 7112).
+func (p *Packet) UpperLayer(head []byte) (proto uint8, offset int, c Cause) {
+	if p.Version == 4 {
+		return p.Proto, p.L4Offset, OK
+	}
+	var q Packet
+	c = walkExtensions(head, p.L4Offset, p.Len(), p.Proto, &q)
+	return q.Proto, q.L4Offset, c
+}
+
+// walkExtensions follows the chain of extension headers that starts at off, behind the
+// fixed header or a fragment header. The first of them is of type next. It sets Proto,
+// L4Offset, L4Len and the fragment fields of p. end is the length of the packet as it
+// declares it.
 //
 // At a fragment header the walk stops, unless the packet is whole: what follows
 // belongs to the packet that reassembly makes (RFC 8200 section 4.5).
-func walkExtensions(head []byte, end int, next uint8, p *Packet) Cause {
-	off := IPv6HeaderLen
-	var routed, fragmented bool
+func walkExtensions(head []byte, off, end int, next uint8, p *Packet) Cause {
+	var routed bool
+	fragmented := off > IPv6HeaderLen
 	for n := 0; ; n++ {
 		switch next {
 		case extHopByHop, extRouting, extFragment, extDestOptions:
@@ -58,7 +72,7 @@ func walkExtensions(head []byte, end int, next uint8, p *Packet) Cause {
 		off += size
 		switch next {
 		case extHopByHop:
-			if n != 0 {
+			if n != 0 || fragmented {
 				return BadExtension
 			}
 			c = checkIPv6Options(ext[2:])

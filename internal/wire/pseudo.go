@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"encoding/binary"
 	"math/bits"
 	"net/netip"
 )
@@ -13,15 +12,15 @@ import (
 // its sum starts at the zero Sum.
 func PseudoSum(src, dst netip.Addr, proto uint8, l4Len int) Sum {
 	var s Sum
+	a0, a1 := words(src)
+	b0, b1 := words(dst)
 	if src.Is4() && dst.Is4() {
-		a, b := src.As4(), dst.As4()
-		s.acc = uint64(binary.LittleEndian.Uint32(a[:])) + uint64(binary.LittleEndian.Uint32(b[:]))
+		s.acc = uint64(bits.ReverseBytes32(uint32(a1))) + uint64(bits.ReverseBytes32(uint32(b1)))
 	} else {
-		a, b := src.As16(), dst.As16()
-		s.addWord(binary.LittleEndian.Uint64(a[0:]))
-		s.addWord(binary.LittleEndian.Uint64(a[8:]))
-		s.addWord(binary.LittleEndian.Uint64(b[0:]))
-		s.addWord(binary.LittleEndian.Uint64(b[8:]))
+		s.addWord(bits.ReverseBytes64(a0))
+		s.addWord(bits.ReverseBytes64(a1))
+		s.addWord(bits.ReverseBytes64(b0))
+		s.addWord(bits.ReverseBytes64(b1))
 	}
 	// The length takes 32 bits in IPv6 and 16 in IPv4, the protocol the low bits of
 	// the word after it; as the rest is zero, the sum is the same for both.

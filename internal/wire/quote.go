@@ -96,7 +96,7 @@ func quotedIPv6(head []byte, totalLen int, p *Packet) Cause {
 	}
 	p.Src = netip.AddrFrom16(src)
 	p.Dst = netip.AddrFrom16(dst)
-	if c := walkExtensions(head, totalLen, head[6], p); c != OK {
+	if c := walkExtensions(head, IPv6HeaderLen, totalLen, head[6], p); c != OK {
 		return c
 	}
 	if p.IsFragment() {

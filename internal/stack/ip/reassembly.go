@@ -126,7 +126,7 @@ func NewReassembler(p *buf.Pool) *Reassembler {
 // Input takes in the fragment p and the references of frags, its payload; head is its
 // beginning, from the IP header on. It returns the packet that it completes, whose
 // references are the caller's, or nil. Whether a fragment is for us, and from whom it
-// may be, the caller has checked.
+// may be, the caller has checked, and that head is long enough for UpperLayer.
 func (r *Reassembler) Input(now mono.Time, p *wire.Packet, head []byte, frags []buf.Frag) *Whole {
 	key := keyOf(p)
 	d := r.find(&key)
@@ -138,7 +138,7 @@ func (r *Reassembler) Input(now mono.Time, p *wire.Packet, head []byte, frags []
 		r.pool.PutFrags(frags)
 		return nil
 	}
-	if c, ok := d.judge(p); !ok {
+	if c, ok := d.judge(p, head); !ok {
 		r.Drops[c]++
 		r.pool.PutFrags(frags)
 		r.refuse(d, c)
@@ -187,15 +187,16 @@ func keyOf(p *wire.Packet) fragmentKey {
 	return k
 }
 
-// judge says what is wrong with a fragment of d, where it is not its place.
-func (d *datagram) judge(p *wire.Packet) (c Refusal, ok bool) {
+// judge says what is wrong with a fragment of d, which starts with head, where it is not its
+// place.
+func (d *datagram) judge(p *wire.Packet, head []byte) (c Refusal, ok bool) {
 	end := int(p.FragOffset) + p.L4Len
 	last := 0 // where the data that is there ends
 	if n := len(d.pieces); n > 0 {
 		last = d.pieces[n-1].end
 	}
 	switch {
-	case p.FragOffset == 0 && p.L4Len < headerLen(p.Proto):
+	case p.FragOffset == 0 && !hasHeaders(p, head):
 		return FragmentTiny, false
 	case len(d.pieces) == maxPieces:
 		return FragmentsTooMany, false
@@ -207,8 +208,14 @@ func (d *datagram) judge(p *wire.Packet) (c Refusal, ok bool) {
 	return 0, true
 }
 
-// headerLen is what the first fragment of a packet has to hold, so that the header
-// that is judged is all in one: nobody sends less.
+// hasHeaders reports whether the first fragment of a packet holds all headers, so that what is
+// judged is all in one: nobody sends less.
+func hasHeaders(p *wire.Packet, head []byte) bool {
+	proto, off, c := p.UpperLayer(head)
+	return c == wire.OK && p.Len()-off >= headerLen(proto)
+}
+
+// headerLen is the length of a protocol's header, bytes.
 func headerLen(proto uint8) int {
 	switch proto {
 	case wire.ProtoTCP:

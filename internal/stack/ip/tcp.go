@@ -38,6 +38,9 @@ func (t *Tx) TCPClass(class uint8, src, dst netip.Addr, h *wire.TCP, payload [2]
 
 func (t *Tx) tcp(src, dst netip.Addr, h *wire.TCP, payload [2][]byte, mss int, class uint8) {
 	left := len(payload[0]) + len(payload[1])
+	if left == 0 && t.ack(src, dst, h, class) {
+		return
+	}
 	if left <= mss {
 		t.segment(src, dst, h, payload, 0, class)
 		return
@@ -73,6 +76,30 @@ func (t *Tx) most(src netip.Addr, h *wire.TCP, mss int) int {
 		headers = wire.IPv6HeaderLen + h.HeaderLen()
 	}
 	return max((t.caps.MaxGSO-headers)/mss, 1) * mss
+}
+
+// ack sends a segment without payload, if wire.PutAck can write it.
+func (t *Tx) ack(src, dst netip.Addr, h *wire.TCP, class uint8) bool {
+	b := t.begin(0)
+	if b == nil {
+		return true
+	}
+	ipv6 := src.Is6()
+	link, err := t.putLink(b, ipv6)
+	if err != nil {
+		return false
+	}
+	head := wire.IPHeader{Src: src, Dst: dst, Proto: wire.ProtoTCP, HopLimit: t.hopLimit, TrafficClass: class}
+	l4, n := wire.PutAck(b[link:], &head, h, t.caps.TxChecksum)
+	if n == 0 {
+		return false
+	}
+	start, offset := 0, 0
+	if t.caps.TxChecksum {
+		start, offset = link+l4, checksumOffset(wire.ProtoTCP)
+	}
+	t.add(b[:link+n], start, offset, ipv6)
+	return true
 }
 
 // segment sends one frame.

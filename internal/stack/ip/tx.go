@@ -213,19 +213,25 @@ func (t *Tx) begin(payload int) []byte {
 
 // putIP writes the link and IP headers to b and returns their length.
 func (t *Tx) putIP(b []byte, h *wire.IPHeader) (int, error) {
-	link := t.caps.LinkHeader
-	if link == wire.EthernetHeaderLen {
-		e := wire.Ethernet{EtherType: wire.EtherTypeIPv4}
-		if h.Src.Is6() {
-			e.EtherType = wire.EtherTypeIPv6
-		}
-		// The addresses stay zero: who the next hop is, the driver knows.
-		if _, err := wire.PutEthernet(b, &e); err != nil {
-			return 0, err
-		}
+	link, err := t.putLink(b, h.Src.Is6())
+	if err != nil {
+		return 0, err
 	}
 	n, err := wire.PutIP(b[link:], h)
 	return link + n, err
+}
+
+// putLink writes the link header to b and returns its length.
+func (t *Tx) putLink(b []byte, ipv6 bool) (int, error) {
+	if t.caps.LinkHeader != wire.EthernetHeaderLen {
+		return 0, nil
+	}
+	e := wire.Ethernet{EtherType: wire.EtherTypeIPv4}
+	if ipv6 {
+		e.EtherType = wire.EtherTypeIPv6
+	}
+	// The addresses stay zero: who the next hop is, the driver knows.
+	return wire.PutEthernet(b, &e)
 }
 
 // commit ends the frame that begin started. head is all its headers, the
@@ -245,19 +251,27 @@ func (t *Tx) commit(head []byte, l4 int, src, dst netip.Addr, proto uint8, paylo
 		t.stats.Unsendable++
 		return
 	}
-	i := len(t.frames)
-	t.frames = t.frames[:i+1] // begin has left room
-	f := &t.frames[i]         // field by field: a copy of the whole by vectors would wait for the stores of all
-	f.Head, f.Payload[0], f.Payload[1] = head, payload[0], payload[1]
-	f.CsumStart, f.CsumOffset, f.GSOSize, f.IPv6 = start, offset, gso, src.Is6()
-	t.ours[i] = n == 0
-	switch {
-	case n == 0:
-	case t.stalled:
+	f := t.add(head, start, offset, src.Is6())
+	if n == 0 {
+		return
+	}
+	f.Payload[0], f.Payload[1], f.GSOSize = payload[0], payload[1], gso
+	if i := len(t.frames) - 1; t.stalled {
 		t.own(i)
-	default:
+	} else {
+		t.ours[i] = false
 		t.borrowed += n
 	}
+}
+
+// add adds a frame, for which begin has left room, of nothing but head.
+func (t *Tx) add(head []byte, csumStart, csumOffset int, ipv6 bool) *driver.TxFrame {
+	i := len(t.frames)
+	t.frames = t.frames[:i+1]
+	t.ours[i] = true
+	f := &t.frames[i] // empty; field by field: a copy of the whole by vectors would wait for the stores of all
+	f.Head, f.CsumStart, f.CsumOffset, f.IPv6 = head, csumStart, csumOffset, ipv6
+	return f
 }
 
 func checksumOffset(proto uint8) int {

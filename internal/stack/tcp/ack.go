@@ -21,9 +21,12 @@ func (c *Conn) acknowledged(now mono.Time, s *Segment, seq wire.Seq, flags wire.
 	c.path.soft = 0
 	wnd := uint32(h.Window) << c.opt.sndShift
 	most := uint32(maxCwnd)
-	if c.ecn.on && flags.Has(wire.ECE) {
-		c.echoed()
-		most = c.cc.cwnd // it does not grow by this ACK
+	if c.ecn.on {
+		c.ecn.pass(c.snd.una)
+		if flags.Has(wire.ECE) {
+			c.echoed()
+			most = c.cc.cwnd // it does not grow by this ACK
+		}
 	}
 	plain := ack == c.snd.una && s.Len == 0 && !flags.Has(wire.FIN) && wnd == c.snd.wnd
 	switch {

@@ -176,6 +176,16 @@ func TestUndoLooks(t *testing.T) {
 	}
 }
 
+// renege sends n segments, of which the peer SACKs every second one. Then it acknowledges two, and
+// so shows that it has dropped the third, which it had SACKed.
+func (k *ackCost) renege(n int) {
+	k.fill(n)
+	for at := 2; at < n; at += 2 {
+		k.input(0, []int{at * testMSS, (at + 1) * testMSS})
+	}
+	k.input(2, nil)
+}
+
 // TestRenegeLooks is TestAckLooks for a timeout when the peer has dropped half of what it had SACKed,
 // every second segment: the cost of a record.
 func TestRenegeLooks(t *testing.T) {
@@ -183,11 +193,7 @@ func TestRenegeLooks(t *testing.T) {
 	sizes := [2]int{100, 2000}
 	for i, n := range sizes {
 		k := newAckCost(t, true)
-		k.fill(n)
-		for at := 2; at < n; at += 2 {
-			k.input(0, []int{at * testMSS, (at + 1) * testMSS})
-		}
-		k.input(2, nil) // and what begins there was SACKed
+		k.renege(n)
 		k.c.board.tx.looked = 0
 		for k.sh.Recovery.PeerReneged == 0 {
 			if k.now = k.c.Deadline(); k.now == 0 {
@@ -200,6 +206,49 @@ func TestRenegeLooks(t *testing.T) {
 			t.Fatalf("%d records, %d bytes SACKed of %d segments", b.tx.count, b.sacked, n)
 		}
 		looks[i] = float64(k.c.board.tx.looked) / float64(n)
+	}
+	t.Logf("%.1f records each, %.1f with %d segments under way", looks[0], looks[1], sizes[1])
+	if looks[0] == 0 || looks[1] > looks[0]+50 {
+		t.Errorf("%.1f records each with %d segments under way, with %d %.1f", looks[1], sizes[1], sizes[0], looks[0])
+	}
+}
+
+// TestRenegeLooksAgain is TestRenegeLooks for two timeouts, when as many segments were sent just
+// before the first one, so that only at the second one they have been under way for long.
+func TestRenegeLooksAgain(t *testing.T) {
+	var looks [2]float64
+	sizes := [2]int{100, 1500}
+	for i, n := range sizes {
+		k := newAckCost(t, true)
+		k.renege(n)
+		timeout := k.c.timers[timerRetransmit]
+		k.now = timeout.Add(-time.Duration(n))
+		for range n {
+			k.now++
+			k.c.cc.cwnd = 30 << 20
+			if _, err := k.c.Send.TryWrite(stream(0, testMSS)); err != nil {
+				t.Fatal(err)
+			}
+			k.c.Kick()
+			k.output()
+		}
+		if got := k.c.timers[timerRetransmit]; got != timeout || k.now != timeout || k.c.board.tx.count < 2*n-2 {
+			t.Fatalf("%d records, the timeout at %d, not %d", k.c.board.tx.count, got, timeout)
+		}
+		k.c.board.tx.looked = 0
+		k.c.Advance(k.now)
+		if k.sh.Recovery.PeerReneged != 1 {
+			t.Fatal("that was no timeout")
+		}
+		k.output()
+		for before := k.sh.Stats.Timeouts; k.sh.Stats.Timeouts == before; {
+			if k.now = k.c.Deadline(); k.now == 0 {
+				t.Fatal("no timer runs")
+			}
+			k.c.Advance(k.now)
+		}
+		looks[i] = float64(k.c.board.tx.looked) / float64(n)
+		k.checkSome(0)
 	}
 	t.Logf("%.1f records each, %.1f with %d segments under way", looks[0], looks[1], sizes[1])
 	if looks[0] == 0 || looks[1] > looks[0]+50 {

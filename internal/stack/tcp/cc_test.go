@@ -72,12 +72,12 @@ func TestUnusedWindowDoesNotGrow(t *testing.T) {
 func TestIdleRestart(t *testing.T) {
 	s := established(t, nil)
 	s.c.cc.cwnd = 100 * testMSS
-	s.advance(minRTO + 1)
+	s.advance(steadyRTO + 1)
 	s.write(50 * testMSS)
 	s.expect("after a pause", s.flush(), seg(1, 1, wire.ACK, 10*testMSS))
 	s = established(t, nil)
 	s.c.cc.cwnd = 100 * testMSS
-	s.advance(minRTO / 2)
+	s.advance(steadyRTO / 2)
 	s.write(20 * testMSS)
 	s.expect("without", s.flush(), seg(1, 1, wire.ACK, 20*testMSS))
 }

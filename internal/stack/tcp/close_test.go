@@ -121,7 +121,7 @@ func TestOurFinGoesWithData(t *testing.T) {
 	s.write(100)
 	s.c.CloseWrite(s.now)
 	s.expect("data and FIN", s.flush(), seg(1, 1, wire.FIN|wire.ACK, 100))
-	s.expect("both again", s.advance(minRTO), seg(1, 1, wire.FIN|wire.ACK, 100))
+	s.expect("both again", s.advance(steadyRTO), seg(1, 1, wire.FIN|wire.ACK, 100))
 	s.inOut(1, 101, wire.ACK, nil)
 	s.state(FinWait1)
 	s.inOut(1, 102, wire.ACK, nil)

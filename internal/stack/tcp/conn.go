@@ -194,6 +194,11 @@ func (c *Conn) connect(now mono.Time) {
 	c.acks.start()
 	c.recallPath(now)
 	c.cc.start(c.sh.Congestion, c.snd.mss)
+	if c.rtt.backoff > 1 {
+		// The path lost two SYNs or SYN-ACKs (RFC 5681 section 3.1, which RFC 6928 section 2 has
+		// be so from the second on: the first may just have been late).
+		c.cc.cwnd = c.snd.mss
+	}
 	c.snd.lastData = now
 	c.rack.fack = c.snd.una
 	c.rack.minRTT, c.rack.minRTTAt = c.rtt.srtt, now

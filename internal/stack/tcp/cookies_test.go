@@ -141,8 +141,8 @@ func TestCookieRefused(t *testing.T) {
 		"peer's number":      func(_ *script, g *Segment, _ *wire.Tuple) { g.TCP.Seq++ },
 		"peer's port":        func(_ *script, _ *Segment, tu *wire.Tuple) { tu.Remote = netipAddrPort(tu.Remote, 40001) },
 		"our port":           func(_ *script, _ *Segment, tu *wire.Tuple) { tu.Local = netipAddrPort(tu.Local, 81) },
-		"too old":            func(s *script, _ *Segment, _ *wire.Tuple) { s.now = s.now.Add(2*cookiePeriod + 1) },
-		"too old in a flood": func(s *script, _ *Segment, _ *wire.Tuple) { s.now = s.now.Add(2 * cookiePeriod); s.l.cookieAt = s.now },
+		"too old":            func(s *script, _ *Segment, _ *wire.Tuple) { s.now = s.now.Add(128*time.Second + 1) },
+		"too old in a flood": func(s *script, _ *Segment, _ *wire.Tuple) { s.now = s.now.Add(128 * time.Second); s.l.cookieAt = s.now },
 		"no flood":           func(s *script, _ *Segment, _ *wire.Tuple) { s.l.cookieAt = 0 },
 		"listener closed":    func(s *script, _ *Segment, _ *wire.Tuple) { s.l.Close() },
 		"another secret":     func(s *script, _ *Segment, _ *wire.Tuple) { s.sh.Hasher = wire.KeyedHasher([16]byte{2}) },
@@ -164,7 +164,7 @@ func TestCookieRefused(t *testing.T) {
 // TestCookieLives: a cookie is good for a period at least, across its end; and again
 // for data, when the ACK was lost.
 func TestCookieLives(t *testing.T) {
-	for _, after := range []time.Duration{0, time.Second, cookiePeriod - 1, cookiePeriod} {
+	for _, after := range []time.Duration{0, time.Second, 64*time.Second - 1, 64 * time.Second} {
 		s, answer := cookie(t, wire.TCPOptions{MSS: 1460})
 		s.now = s.now.Add(after)
 		if !s.complete(s.ack(answer, stream(0, 10))) {

@@ -12,8 +12,9 @@ const ecnSetup = wire.ECE | wire.CWR
 // ecnState is one connection's part in it.
 type ecnState struct {
 	on   bool // both ends take part; in SYN-SENT: we asked
+	mute bool // a SYN, ours or the peer's, did not ask: what we send is not to be marked
 	echo bool // the peer is to be told of a mark, until it says that it was
-	held bool // round is set
+	held bool // no further reduction until round is acknowledged
 	// round is SND.NXT at the last reduction: marks of what was sent before it are
 	// the same congestion.
 	round wire.Seq
@@ -35,26 +36,35 @@ func (c *Conn) negotiateECN(h *wire.TCP) {
 }
 
 // synECN is the flags of our SYN or SYN-ACK. A SYN that has to be repeated may have
-// been dropped for them (section 6.1.1.1).
+// been dropped for them (section 6.1.1.1), and so has the answer to one that comes again without.
 func (c *Conn) synECN() wire.Flags {
 	switch {
-	case !c.ecn.on:
+	case !c.ecn.on || c.ecn.mute:
 		return 0
 	case c.state == SynReceived:
 		return wire.ECE
 	case c.snd.max == c.snd.iss:
 		return ecnSetup
 	}
+	c.ecn.mute = true // whatever the answer (section 6.1.1)
 	return 0
 }
 
+// synAgain takes the flags of a SYN that comes again. One that does not ask any more has lost
+// its answer, perhaps for the flags (section 6.1.1). Or that is only late: then the peer goes by it
+// (as Linux does), and needs to hear of marks.
+func (e *ecnState) synAgain(f wire.Flags) { e.mute = e.mute || !f.Has(ecnSetup) }
+
+// marks reports whether data goes out as of a transport that takes part.
+func (e *ecnState) marks() bool { return e.on && !e.mute }
+
 // inputECN takes in what an acceptable segment says of the path from the peer to us
-// (section 6.1.3). The peer learns of a change at once.
+// (section 6.1.3). Who sends data learns of a change at once.
 func (c *Conn) inputECN(s *Segment) {
 	e := &c.ecn
 	if s.TCP.Flags.Has(wire.CWR) && e.echo {
 		e.echo = false
-		c.acks.now = true
+		c.acks.now = c.acks.now || s.Len > 0 // its window may be a single segment by now
 	}
 	if s.ECN == wire.CE && s.Len > 0 {
 		c.sh.Stats.Marked += uint64(s.count())
@@ -63,16 +73,22 @@ func (c *Conn) inputECN(s *Segment) {
 	}
 }
 
+// pass ends the round of the last reduction when all of it is acknowledged, once and for all:
+// gigabytes later its number would seem to lie ahead.
+func (e *ecnState) pass(una wire.Seq) { e.held = e.held && una.LessThan(e.round) }
+
 // echoed runs when the peer has seen a mark, before its ACK is taken in (section
 // 6.1.2): the window is reduced once for what is under way, and not while a loss has
-// it reduced already.
+// it reduced already. To two segments at the least, as for a loss (RFC 5681 (4)): so it
+// hardly ever comes to what the RFC has a window of one segment do, to wait for the
+// retransmission timer. Linux doesn't, either.
 func (c *Conn) echoed() {
 	e, l := &c.ecn, &c.loss
-	if l.active || l.timedOut || e.held && c.snd.una.LessThan(e.round) || c.snd.nxt == c.snd.una {
+	if l.active || l.timedOut || e.held || c.snd.nxt == c.snd.una {
 		return
 	}
 	c.cc.reduce(min(c.cc.cwnd, uint32(c.snd.nxt-c.snd.una)), c.snd.mss, false)
-	c.cc.cwnd = c.cc.ssthresh
+	c.cc.cwnd = min(c.cc.cwnd, c.cc.ssthresh)
 	c.certain()
 	e.held, e.round = true, c.snd.nxt
 	c.sh.Stats.MarksEchoed++

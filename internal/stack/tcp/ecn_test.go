@@ -96,6 +96,44 @@ func TestECNReducesOnceAWindow(t *testing.T) {
 	}
 }
 
+// A window that is less than what marks reduce it to does not grow by them.
+func TestECNOfSmallWindow(t *testing.T) {
+	s := withECN(t, 1, true)
+	s.inOut(1, s.at(1), wire.ACK|wire.ECE, nil)
+	if s.c.cc.cwnd != testMSS || s.sh.Stats.MarksEchoed != 1 {
+		t.Errorf("cwnd %d, %d reductions", s.c.cc.cwnd, s.sh.Stats.MarksEchoed)
+	}
+}
+
+// A mark counts, too, when gigabytes were sent since the one before it.
+func TestECNAfterGigabytes(t *testing.T) {
+	for gigabytes := range 5 {
+		s := withECN(t, 10, true)
+		all := func(flags wire.Flags) {
+			s.inOut(1, int(s.c.snd.max-s.c.snd.iss), flags, nil)
+		}
+		s.inOut(1, s.at(1), wire.ACK|wire.ECE, nil)
+		for s.c.snd.una != s.c.snd.max {
+			all(wire.ACK)
+		}
+		for range gigabytes {
+			// As if so much had been sent and acknowledged.
+			for _, n := range []*wire.Seq{&s.c.snd.iss, &s.c.snd.una, &s.c.snd.nxt, &s.c.snd.max, &s.c.snd.wl2} {
+				*n = n.Add(1 << 30)
+			}
+			s.write(testMSS)
+			s.flush()
+			all(wire.ACK)
+		}
+		s.write(testMSS)
+		s.flush()
+		all(wire.ACK | wire.ECE)
+		if got := s.sh.Stats.MarksEchoed; got != 2 {
+			t.Errorf("%d GiB on: %d reductions", gigabytes, got)
+		}
+	}
+}
+
 // What is sent again and what probes a window is of no transport that takes part: an
 // attacker could have it marked instead of dropped (RFC 3168 sections 6.1.5, 6.1.6).
 func TestECNIsOfNewDataOnly(t *testing.T) {

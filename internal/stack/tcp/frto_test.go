@@ -10,7 +10,7 @@ import (
 // in time, with more to send: its oldest segment was sent again.
 func late(t *testing.T) *script {
 	s := sending(t, 10)
-	s.expect("timeout", s.advance(minRTO), seg(at(0), 1, wire.ACK, testMSS))
+	s.expect("timeout", s.advance(steadyRTO), seg(at(0), 1, wire.ACK, testMSS))
 	return s
 }
 
@@ -55,7 +55,7 @@ func TestFRTOInOneBatch(t *testing.T) {
 // The timer may expire more than once before anything is heard.
 func TestFRTOAfterTwoTimeouts(t *testing.T) {
 	s := late(t)
-	s.expect("again", s.advance(2*minRTO), seg(at(0), 1, wire.ACK, testMSS))
+	s.expect("again", s.advance(2*steadyRTO), seg(at(0), 1, wire.ACK, testMSS))
 	s.inOut(1, at(1), wire.ACK, nil)
 	s.inOut(1, at(2), wire.ACK, nil)
 	s.undone(1)
@@ -105,7 +105,7 @@ func TestFRTOConventional(t *testing.T) {
 		}},
 		{"the timer expires while the new data is under way", func(s *script) {
 			s.expect("new data", s.inOut(1, at(1), wire.ACK, nil), seg(at(10), 1, wire.ACK, 2*testMSS))
-			s.expect("timeout", s.advance(2*minRTO), seg(at(1), 1, wire.ACK, testMSS))
+			s.expect("timeout", s.advance(2*steadyRTO), seg(at(1), 1, wire.ACK, testMSS))
 			s.expect("progress", s.inOut(1, at(2), wire.ACK, nil), seg(at(2), 1, wire.ACK, 2*testMSS))
 		}},
 		{"all is acknowledged", func(s *script) {

@@ -34,6 +34,7 @@ func (c *Conn) Input(now mono.Time, s *Segment) {
 		if !flags.Has(wire.ACK) {
 			// Our SYN-ACK was lost, or crossed the peer's second SYN.
 			c.synDue = true
+			c.ecn.synAgain(flags)
 			c.sh.Pool.PutFrags(s.Frags)
 			return
 		}

@@ -30,11 +30,25 @@ func TestKeepAlive(t *testing.T) {
 	}
 }
 
+// Who waits long before the first probe does not wait as long for each of the others: 75 s.
+func TestKeepAliveInterval(t *testing.T) {
+	s := established(t, nil)
+	s.c.SetKeepAlive(s.now, true, 2*time.Hour)
+	s.expect("before", s.advance(2*time.Hour-1))
+	s.expect("probe", s.advance(1), seg(0, 1, wire.ACK, 0))
+	for range 8 {
+		s.expect("between", s.advance(75*time.Second-1))
+		s.expect("probe", s.advance(1), seg(0, 1, wire.ACK, 0))
+	}
+	s.expect("the end", s.advance(75*time.Second), seg(1, 1, wire.RST|wire.ACK, 0))
+	s.closed()
+}
+
 func TestKeepAliveOff(t *testing.T) {
 	s := established(t, nil)
 	s.expect("by default", s.advance(24*time.Hour))
 	s.c.SetKeepAlive(s.now, true, 0)
-	if d := s.c.Deadline(); d != s.now.Add(DefaultKeepAlive) {
+	if d := s.c.Deadline(); d != s.now.Add(15*time.Second) {
 		t.Errorf("due at %v", d)
 	}
 	s.c.SetKeepAlive(s.now, false, 0)

@@ -12,7 +12,7 @@ const (
 	// A SYN is repeated for this long: RFC 1122 section 4.2.3.5 has at least 3
 	// minutes.
 	synTimeout = 3 * time.Minute
-	// A SYN-ACK for less, since a flood of SYNs makes us keep state meanwhile.
+	// A listener's SYN-ACK for less, since a flood of SYNs makes us keep state meanwhile.
 	synAckTimeout = time.Minute
 )
 
@@ -150,7 +150,7 @@ func (c *Conn) sendSyn(now mono.Time) {
 // synTimedOut runs when a SYN or SYN-ACK was not answered in time.
 func (c *Conn) synTimedOut(now mono.Time) {
 	limit := synTimeout
-	if c.state == SynReceived {
+	if c.listener != nil {
 		limit = synAckTimeout
 	}
 	if now.Sub(c.loss.stuck) >= limit {

@@ -123,6 +123,17 @@ func TestSynRetransmission(t *testing.T) {
 	}
 }
 
+// Nor is it given up earlier when the peer has opened, too, and our SYN has become a SYN-ACK.
+func TestSimultaneousSynRetransmission(t *testing.T) {
+	s := dial(t)
+	s.inOut(0, 0, wire.SYN, nil)
+	s.advance(synTimeout - time.Second)
+	s.state(SynReceived)
+	s.advance(2 * maxRTO)
+	s.state(Closed)
+	s.connects(syscall.ETIMEDOUT)
+}
+
 // After a SYN that was repeated there is no RTT sample (Karn) and the timeout
 // starts at 3 s (RFC 6298 section 5.7).
 func TestRepeatedSynGivesNoSample(t *testing.T) {
@@ -208,7 +219,9 @@ func TestDataCompletesHandshake(t *testing.T) {
 func TestSynAckRetransmission(t *testing.T) {
 	s := pending(t)
 	s.expect("SYN-ACK again", s.advance(time.Second), seg(0, 1, wire.SYN|wire.ACK, 0))
-	s.advance(5 * time.Minute)
+	s.advance(synAckTimeout - 2*time.Second)
+	s.state(SynReceived)
+	s.advance(maxRTO)
 	s.state(Closed)
 	if s.l.Pending() != 0 || s.sh.Stats.FailedOpens != 1 {
 		t.Errorf("pending %d, %+v", s.l.Pending(), s.sh.Stats)

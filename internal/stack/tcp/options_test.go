@@ -94,7 +94,9 @@ func TestPAWS(t *testing.T) {
 		{"older", 999, wire.ACK | wire.PSH, 0, false, 1},
 		{"far newer", 1000 + 1<<31 - 1, wire.ACK | wire.PSH, 0, true, 1},
 		{"wrapped", 1000 + 1<<31 + 1, wire.ACK | wire.PSH, 0, false, 1},
-		{"older after 24 days", 999, wire.ACK | wire.PSH, timestampLife, true, 1},
+		// RFC 7323 section 5.5: a clock that ticks each millisecond wraps its sign bit then.
+		{"older after 24 days", 999, wire.ACK | wire.PSH, 24 * 24 * time.Hour, true, 1},
+		{"older, a little before", 999, wire.ACK | wire.PSH, 24*24*time.Hour - 1, false, 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := stamped(t)
@@ -109,6 +111,18 @@ func TestPAWS(t *testing.T) {
 			}
 		})
 	}
+	t.Run("24 days count from the last segment", func(t *testing.T) {
+		s := stamped(t)
+		for range 3 {
+			s.now = s.now.Add(12 * 24 * time.Hour)
+			s.in(1, 1, wire.ACK, nil)
+		}
+		s.opts.TSVal--
+		s.inOut(1, 1, wire.ACK|wire.PSH, []byte("abc"))
+		if len(s.received()) != 0 || s.sh.Stats.Drops.OldTimestamp != 1 {
+			t.Errorf("%+v", s.sh.Stats.Drops)
+		}
+	})
 	t.Run("RST is not judged", func(t *testing.T) {
 		s := stamped(t)
 		s.opts.TSVal = 1

@@ -178,7 +178,7 @@ func (c *Conn) worthSending(n, avail, off uint32, fin bool) uint32 {
 // and the FIN behind them.
 func (c *Conn) sendData(now mono.Time, n uint32, fin bool) {
 	flags, repeated := wire.ACK, c.snd.nxt.LessThan(c.snd.max)
-	if c.ecn.on && !repeated && n > 0 {
+	if c.ecn.marks() && !repeated && n > 0 {
 		if flags |= c.reducedFlag(); flags.Has(wire.CWR) && n > c.snd.mss {
 			n, fin = c.snd.mss, false // a device that cuts might repeat the flag
 		}
@@ -192,8 +192,8 @@ func (c *Conn) sendData(now mono.Time, n uint32, fin bool) {
 		}
 		p = cut(p, int(n))
 	}
-	if off+int(n) == c.Send.Buffered() && n > 0 {
-		flags |= wire.PSH // RFC 9293 section 3.9.1.2: the buffer is sent out
+	if n > 0 {
+		flags |= c.pushed(uint32(off) + n)
 	}
 	end := c.snd.nxt.Add(n)
 	if fin {
@@ -222,6 +222,15 @@ func (c *Conn) sendData(now mono.Time, n uint32, fin bool) {
 	}
 	c.snd.nxt = end
 	c.sentUpTo(now, end)
+}
+
+// pushed is PSH for what ends where the buffer does, n bytes from its beginning, whether it is sent
+// for the first time or again (RFC 9293 section 3.9.1.2, MUST-61): the receiver may wait for it.
+func (c *Conn) pushed(n uint32) wire.Flags {
+	if n > 0 && int(n) == c.Send.Buffered() {
+		return wire.PSH
+	}
+	return 0
 }
 
 // resend sends the segment at SND.UNA again (fast retransmit).
@@ -259,6 +268,7 @@ func (c *Conn) sendHead(now mono.Time, n uint32, fin bool) {
 	if fin {
 		end, flags = end.Add(1), flags|wire.FIN
 	}
+	flags |= c.pushed(n)
 	c.transmit(c.newHeader(now, c.snd.una, flags), c.Send.peek(&c.peeked, 0, int(n)))
 	c.sentUpTo(now, end)
 }

@@ -119,3 +119,25 @@ func TestCalm(t *testing.T) {
 		}
 	}
 }
+
+// A segment that is predicted but for what it reports is not: something that had been sent again
+// came twice, and all of it has arrived.
+func TestReportIsNotPredicted(t *testing.T) {
+	s := established(t, withSACK)
+	s.write(testMSS)
+	s.flush()
+	s.inOut(1, 1+testMSS, wire.ACK, nil)
+	s.inOut(1, 1+testMSS, wire.ACK, stream(0, 10))
+	if !s.c.calm {
+		t.Fatal("it is not calm")
+	}
+	g := s.segment(11, 1+testMSS, wire.ACK, stream(10, 10))
+	g.TCP.Options.SACKCount = 1
+	g.TCP.Options.SACK[0] = wire.SACKBlock{Start: s.c.snd.iss.Add(1), End: s.c.snd.una}
+	s.c.Input(s.now, g)
+	s.flush()
+	if n := s.sh.Recovery.DuplicatesReported; n != 1 {
+		t.Errorf("%d duplicates reported", n)
+	}
+	s.received()
+}

@@ -197,7 +197,7 @@ func TestRackWindow(t *testing.T) {
 		r.widen(true, wire.Seq(2000+1000*i), wire.Seq(3000+1000*i))
 	}
 	want(testRTT)
-	for range reoPersist - 1 {
+	for range 15 { // RFC 8985 section 6.2, step 4: 16 recoveries
 		r.recovered()
 	}
 	want(testRTT)
@@ -207,6 +207,28 @@ func TestRackWindow(t *testing.T) {
 	want(0)
 	if got := r.window(false, testRTT); got != testRTT/4 {
 		t.Errorf("window %v before three are SACKed", got)
+	}
+}
+
+// The smallest round trip counts for five minutes, then any other does: the path may have changed.
+func TestRackMinRTT(t *testing.T) {
+	var r rackState
+	for _, tt := range []struct {
+		after     time.Duration // the smallest was measured
+		rtt, want time.Duration
+	}{
+		{0, 20 * ms, 20 * ms},
+		{0, 30 * ms, 20 * ms},
+		{0, 10 * ms, 10 * ms},
+		{5 * time.Minute, 30 * ms, 10 * ms},
+		{5*time.Minute + 1, 30 * ms, 30 * ms},
+		{4 * time.Minute, 30 * ms, 30 * ms}, // as small: it counts anew
+		{4 * time.Minute, 40 * ms, 30 * ms},
+	} {
+		r.arrived(&delivery{now: r.minRTTAt.Add(tt.after), rtt: tt.rtt})
+		if r.minRTT != tt.want {
+			t.Fatalf("%v after %v: %v, want %v", tt.rtt, tt.after, r.minRTT, tt.want)
+		}
 	}
 }
 

@@ -36,10 +36,12 @@ func (c *Conn) text(now mono.Time, s *Segment, seq wire.Seq, flags wire.Flags) {
 	if c.rcv.finSeen && c.rcv.fin.LessThan(end) {
 		drops.AfterFin++
 		end, fin = c.rcv.fin, false
+		c.acks.now = true
 	}
-	if fin && !c.ooo.empty() && end.LessThan(c.ooo.end()) {
-		drops.AfterFin++ // contradicts data that came before it
+	if fin && (c.rcv.finSeen && end != c.rcv.fin || !c.ooo.empty() && end.LessThan(c.ooo.end())) {
+		drops.AfterFin++ // contradicts what came before it
 		fin = false
+		c.acks.now = true
 	}
 	left := 0
 	if seq.LessThan(c.rcv.nxt) {

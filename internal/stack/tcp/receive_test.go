@@ -207,7 +207,7 @@ func TestSequenceWrap(t *testing.T) {
 	s.write(6000)
 	s.expect("data across the wrap", s.flush(), seg(1, 5001, wire.ACK, 6000))
 	s.inOut(5001, 5000, wire.ACK, nil)
-	s.expect("the rest again", s.advance(minRTO), seg(5000, 5001, wire.ACK, 1001))
+	s.expect("the rest again", s.advance(steadyRTO), seg(5000, 5001, wire.ACK, 1001))
 	s.inOut(5001, 6001, wire.ACK, nil)
 	if s.c.Send.Buffered() != 0 {
 		t.Errorf("%d bytes unacknowledged", s.c.Send.Buffered())

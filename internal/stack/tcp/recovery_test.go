@@ -85,13 +85,13 @@ func TestPartialAcksAndTimer(t *testing.T) {
 	for range 3 {
 		s.inOut(1, 1, wire.ACK, nil)
 	}
-	s.advance(minRTO / 2)
+	s.advance(steadyRTO / 2)
 	s.inOut(1, at(1), wire.ACK, nil)
 	end := s.c.timers[timerRetransmit]
 	if end != s.now.Add(s.c.rtt.timeout()) {
 		t.Error("not restarted by the first")
 	}
-	s.advance(minRTO / 4)
+	s.advance(steadyRTO / 4)
 	s.inOut(1, at(2), wire.ACK, nil)
 	if s.c.timers[timerRetransmit] != end {
 		t.Error("restarted by the second")
@@ -102,7 +102,7 @@ func TestPartialAcksAndTimer(t *testing.T) {
 // no loss.
 func TestNoFastRetransmitAfterTimeout(t *testing.T) {
 	s := sending(t, 10)
-	s.advance(minRTO)
+	s.advance(steadyRTO)
 	for range 5 {
 		s.inOut(1, 1, wire.ACK, nil)
 	}
@@ -120,7 +120,7 @@ func TestTimeoutInRecovery(t *testing.T) {
 	for range 3 {
 		s.inOut(1, 1, wire.ACK, nil)
 	}
-	s.expect("retransmission lost too", s.advance(2 * minRTO)[:1], seg(1, 1, wire.ACK, testMSS))
+	s.expect("retransmission lost too", s.advance(2 * steadyRTO)[:1], seg(1, 1, wire.ACK, testMSS))
 	if s.c.loss.active || s.c.cc.cwnd != testMSS {
 		t.Errorf("recovering %v, cwnd %d", s.c.loss.active, s.c.cc.cwnd)
 	}

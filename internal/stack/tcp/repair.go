@@ -184,6 +184,9 @@ func (c *Conn) sendRecord(now mono.Time, i txID, flags uint8) {
 		b.cut(i, r.seq.Add(n))
 		r = b.tx.at(i)
 	}
+	if n > 0 {
+		header |= c.pushed(uint32(off) + n)
+	}
 	b.markSent(i, now, flags)
 	c.rtt.cancel()
 	c.sentAgain(now, r.seq, r.end)

@@ -9,14 +9,13 @@ import (
 
 const (
 	initialRTO = time.Second // RFC 6298 section 2.1
-	// RFC 6298 section 2.4 has a minimum of 1 s and calls it conservative; Linux
-	// has had 200 ms for decades, and peers' delayed ACKs are well under it.
+	// RFC 6298 section 2.4 has a minimum of 1 s and calls it conservative. Linux has had 200 ms
+	// for decades, of what the timeout is beyond the round trip: on a long path that is steady, too,
+	// it leaves time for an ACK that the peer delays.
 	minRTO = 200 * time.Millisecond
 	maxRTO = time.Minute // section 2.5
 	// handshakeRTO follows a handshake that needed its timer (section 5.7).
 	handshakeRTO = 3 * time.Second
-	// granularity is G of section 2: our timestamp clock's.
-	granularity = time.Millisecond
 )
 
 // rttEstimator computes the retransmission timeout (RFC 6298). One segment a round
@@ -64,7 +63,7 @@ func (r *rttEstimator) sample(rtt time.Duration) time.Duration {
 		r.rttvar += ((r.srtt - rtt).Abs() - r.rttvar) / 4
 		r.srtt += (rtt - r.srtt) / 8
 	}
-	r.rto = min(max(r.srtt+max(granularity, 4*r.rttvar), minRTO), maxRTO)
+	r.rto = min(r.srtt+max(minRTO, 4*r.rttvar), maxRTO)
 	r.backoff = 0
 	return rtt
 }

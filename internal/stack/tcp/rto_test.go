@@ -1,6 +1,7 @@
 package tcp
 
 import (
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -9,6 +10,10 @@ import (
 )
 
 const ms = time.Millisecond
+
+// steadyRTO is the timeout where each segment is acknowledged at once: a round trip counts as a
+// nanosecond at least.
+const steadyRTO = minRTO + 1
 
 // RFC 6298 section 2.
 func TestEstimator(t *testing.T) {
@@ -22,7 +27,8 @@ func TestEstimator(t *testing.T) {
 		{"second, the same", []time.Duration{400 * ms, 400 * ms}, 400 * ms, 150 * ms, time.Second},
 		{"second, more", []time.Duration{400 * ms, 800 * ms}, 450 * ms, 250 * ms, 1450 * ms},
 		{"second, less", []time.Duration{400 * ms, 0}, 350 * ms, 250 * ms, 1350 * ms},
-		{"minimum", []time.Duration{ms, ms, ms}, ms, 281250, minRTO},
+		{"minimum", []time.Duration{ms, ms, ms}, ms, 281250, 201 * ms},
+		{"steady, and long", slices.Repeat([]time.Duration{300 * ms}, 60), 300 * ms, 0, 500 * ms},
 		{"maximum", []time.Duration{time.Hour}, time.Hour, 30 * time.Minute, maxRTO},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -47,7 +53,7 @@ func TestBackoff(t *testing.T) {
 	s := established(t, nil)
 	s.write(100)
 	s.flush()
-	for wait := minRTO; wait < maxRTO; wait *= 2 {
+	for wait := steadyRTO; wait < maxRTO; wait *= 2 {
 		s.expect("too early", s.advance(wait-1))
 		s.expect("again", s.advance(1), seg(1, 1, wire.ACK, 100))
 	}
@@ -67,7 +73,8 @@ func TestGiveUp(t *testing.T) {
 			t.Fatal("never given up")
 		}
 	}
-	if d := s.now.Sub(start); d < DefaultUserTimeout || d > DefaultUserTimeout+2*maxRTO {
+	// RFC 9293 section 3.9.1.1, OPEN: "the present global default is five minutes".
+	if d := s.now.Sub(start); d < 5*time.Minute || d > 7*time.Minute {
 		t.Errorf("given up after %v", d)
 	}
 	s.closed()
@@ -118,9 +125,9 @@ func TestTimerRestart(t *testing.T) {
 	s := established(t, nil)
 	s.write(200)
 	s.flush()
-	s.advance(minRTO - 1)
+	s.advance(steadyRTO - 1)
 	s.inOut(1, 101, wire.ACK, nil)
-	s.expect("restarted", s.advance(minRTO-1))
+	s.expect("restarted", s.advance(steadyRTO-1))
 	s.expect("expired", s.advance(10 * time.Second)[:1], seg(101, 1, wire.ACK, 100))
 	s.inOut(1, 201, wire.ACK, nil)
 	if s.c.timers.armed(timerRetransmit) {
@@ -139,7 +146,7 @@ func TestKarn(t *testing.T) {
 		srtt := s.c.rtt.srtt
 		s.write(100)
 		first := s.flush()
-		s.expect("again", s.advance(minRTO), seg(1, 1, wire.ACK, 100))
+		s.expect("again", s.advance(steadyRTO), seg(1, 1, wire.ACK, 100))
 		s.advance(50 * ms)
 		s.opts.TSEcr = first[0].Options.TSVal
 		s.inOut(1, 101, wire.ACK, nil)
@@ -166,7 +173,7 @@ func TestGoBackN(t *testing.T) {
 	s := established(t, nil)
 	s.write(10 * testMSS)
 	s.flush()
-	s.expect("one segment", s.advance(minRTO), seg(1, 1, wire.ACK, testMSS))
+	s.expect("one segment", s.advance(steadyRTO), seg(1, 1, wire.ACK, testMSS))
 	if s.c.cc.ssthresh != 5*testMSS || s.c.cc.cwnd != testMSS {
 		t.Errorf("cwnd %d, ssthresh %d", s.c.cc.cwnd, s.c.cc.ssthresh)
 	}

@@ -228,12 +228,18 @@ func (b *scoreboard) forgive() {
 
 // renege takes back that the peer holds anything, if it has dropped what it held:
 // it does not when it acknowledges up to there and no further (RFC 2018 section 8). All of it
-// is to be sent again, then.
+// is to be sent again, then, and so is what is under way: a peer that drops what it held has
+// no room for what lies behind it. (Should that be lost only later, each record would have to be put
+// before all that were dropped, which count as the last that were sent.)
 func (b *scoreboard) renege(now mono.Time) bool {
-	if b.empty() || b.tx.at(b.tx.first()).flags&sacked == 0 {
+	t := b.tx
+	if b.empty() || t.at(t.first()).flags&sacked == 0 {
 		return false
 	}
-	for i := b.tx.firstWith(sacked); i != none; i = b.tx.firstWith(sacked) {
+	for i := t.oldest(); i != none; i = t.oldest() {
+		b.mark(i, t.at(i).flags&^resent|lost)
+	}
+	for i := t.firstWith(sacked); i != none; i = t.firstWith(sacked) {
 		b.drop(now, i)
 	}
 	return true

@@ -264,7 +264,7 @@ func TestScoreboardReneging(t *testing.T) {
 	s.c.timers.stop(timerLoss)
 	s.c.tlp.open = true
 	for s.sh.Stats.Timeouts == 0 {
-		s.advance(minRTO)
+		s.advance(steadyRTO)
 	}
 	if s.sh.Recovery.PeerReneged != 1 || s.c.board.sacked != 0 {
 		t.Errorf("%+v, %+v", s.sh.Recovery, s.c.board)

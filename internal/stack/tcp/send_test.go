@@ -92,7 +92,7 @@ func TestZeroWindowProbes(t *testing.T) {
 	s.write(100)
 	s.expect("closed window", s.flush())
 	// The interval doubles.
-	for wait := minRTO; wait < 4*time.Second; wait *= 2 {
+	for wait := steadyRTO; wait < 4*time.Second; wait *= 2 {
 		s.expect("too early", s.advance(wait-1))
 		s.expect("probe", s.advance(1), seg(1, 1, wire.ACK, 1))
 		s.expect("refused", s.inOut(1, 1, wire.ACK, nil))
@@ -148,9 +148,30 @@ func TestFinBehindClosedWindow(t *testing.T) {
 	s.inOut(1, 1, wire.ACK, nil)
 	s.c.CloseWrite(s.now)
 	s.expect("FIN waits", s.flush())
-	s.expect("as a probe", s.advance(minRTO), seg(1, 1, wire.FIN|wire.ACK, 0))
+	s.expect("as a probe", s.advance(steadyRTO), seg(1, 1, wire.FIN|wire.ACK, 0))
 	s.inOut(1, 2, wire.ACK, nil)
 	s.state(FinWait2)
+}
+
+// What ends the buffer has PSH when it probes a window, too.
+func TestPushedAgain(t *testing.T) {
+	// A probe with all that waits.
+	s := established(t, nil)
+	s.wnd = 0
+	s.inOut(1, 1, wire.ACK, nil)
+	s.write(1)
+	s.flush()
+	probe := s.advance(time.Second)
+	if len(probe) == 0 || len(probe[0].payload) != 1 || !probe[0].Flags.Has(wire.PSH) {
+		t.Errorf("probes %+v", probe)
+	}
+	s.write(1)
+	s.flush()
+	for _, o := range s.advance(time.Minute) {
+		if o.Flags.Has(wire.PSH) {
+			t.Error("PSH, and there is more")
+		}
+	}
 }
 
 // RFC 9293 section 3.8.6.2.1: small pieces of a window are not filled, until the
@@ -161,7 +182,7 @@ func TestSenderSillyWindow(t *testing.T) {
 	s.inOut(1, 1, wire.ACK, nil)
 	s.write(2000)
 	s.expect("held back", s.flush())
-	s.expect("override", s.advance(minRTO), seg(1, 1, wire.ACK, 500))
+	s.expect("override", s.advance(steadyRTO), seg(1, 1, wire.ACK, 500))
 	s.expect("acknowledged", s.inOut(1, 501, wire.ACK, nil))
 	s.wnd = 2000 // half of the largest window
 	s.expect("half of the largest window", s.inOut(1, 501, wire.ACK, nil), seg(501, 1, wire.ACK, 1500))
@@ -185,7 +206,7 @@ func TestPeerShrinksWindow(t *testing.T) {
 	s.expect("an ACK that the peer accepts", s.inOut(1, 1461, wire.ACK|wire.PSH, stream(0, 1)), seg(1461, 2, wire.ACK, 0))
 	s.irs++ // the peer's numbers begin one later
 	s.c.rcv.irs++
-	s.expect("timer: nothing may be sent", s.advance(minRTO))
+	s.expect("timer: nothing may be sent", s.advance(steadyRTO))
 	s.expect("but a probe", s.advance(time.Second), seg(1461, 1, wire.ACK, 1))
 	s.wnd = 60000
 	s.expect("open again", s.inOut(1, 1461, wire.ACK, nil), seg(1461, 1, wire.ACK, 1460))

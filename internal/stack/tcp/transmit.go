@@ -42,7 +42,7 @@ func (c *Conn) transmit(h *wire.TCP, payload [2][]byte) {
 // again, and what probes a window, is not of a transport that takes part in ECN (RFC
 // 3168 sections 6.1.5 and 6.1.6).
 func (c *Conn) transmitNew(h *wire.TCP, payload [2][]byte) {
-	if c.ecn.on {
+	if c.ecn.marks() {
 		c.transmitAs(wire.ECT0, h, payload)
 	} else {
 		c.transmitAs(wire.NotECT, h, payload)

@@ -1,0 +1,40 @@
+package ip
+
+import (
+	"bytes"
+	"fmt"
+	"net/netip"
+	"testing"
+
+	"github.com/zctap/zctap/internal/driver"
+	"github.com/zctap/zctap/internal/wire"
+)
+
+// TestAck: a segment without payload goes out as one with payload would, whoever fills in the
+// checksum and whatever lies before the IP header.
+func TestAck(t *testing.T) {
+	for _, caps := range []driver.Caps{{}, {TxChecksum: true}, {LinkHeader: 14}, {LinkHeader: 14, TxChecksum: true}} {
+		for _, addrs := range [][2]netip.Addr{{a4, b4}, {a6, b6}} {
+			for _, o := range []wire.TCPOptions{{}, {HasTimestamps: true, TSVal: 1, TSEcr: 2}, {HasTimestamps: true, SACKCount: 1}, {MSS: 1460}} {
+				t.Run(fmt.Sprintf("link %d, checksum %v, %v, %d", caps.LinkHeader, caps.TxChecksum, addrs[0], o.Len()), func(t *testing.T) {
+					w := newStub(caps)
+					tx := NewTx(w)
+					h := wire.TCP{SrcPort: 1234, DstPort: 80, Seq: 5, Ack: 99, Flags: wire.ACK, Window: 77, Options: o}
+					const class = 0xb8
+					tx.TCPClass(class, addrs[0], addrs[1], &h, [2][]byte{}, 1448)
+					tx.segment(addrs[0], addrs[1], &h, [2][]byte{}, 0, class)
+					if err := tx.Flush(1); err != nil || len(w.frames) != 2 {
+						t.Fatal(len(w.frames), err)
+					}
+					got, want := w.frames[0], w.frames[1]
+					if !bytes.Equal(got.bytes, want.bytes) {
+						t.Errorf("sent\n%x, want\n%x", got.bytes, want.bytes)
+					}
+					if got.CsumStart != want.CsumStart || got.CsumOffset != want.CsumOffset || got.IPv6 != want.IPv6 || got.GSOSize != 0 {
+						t.Errorf("sent %+v, want %+v", got.TxFrame, want.TxFrame)
+					}
+				})
+			}
+		}
+	}
+}

@@ -1,0 +1,51 @@
+package stack
+
+import (
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/zctap/zctap/internal/driver"
+)
+
+// inTwoWays gives two stacks the same n packets, to one of them all in a batch and to the other
+// one frame after the other, and requires that both send and count the same, but for what was
+// merged. frame makes packet k a frame of a rig.
+func inTwoWays(t *testing.T, rigs [2]*rig, pass time.Duration, n int, frame func(r *rig, k int) driver.Frame) {
+	t.Helper()
+	for i, r := range rigs {
+		frames := make([]driver.Frame, n)
+		for k := range frames {
+			frames[k] = frame(r, k)
+		}
+		r.wire.sent = nil
+		r.now = r.now.Add(pass)
+		if i == 0 {
+			r.stack.Deliver(r.now, &driver.Batch{Frames: frames})
+		} else {
+			for k := range frames {
+				r.stack.Deliver(r.now, &driver.Batch{Frames: frames[k : k+1]})
+			}
+		}
+		r.stack.WindowCheck()
+		r.stack.Advance(r.now)
+		if err := r.stack.Flush(r.now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a, b := rigs[0], rigs[1]
+	if !reflect.DeepEqual(a.wire.sent, b.wire.sent) {
+		t.Fatalf("sent after a batch of %d:\n%x\none by one:\n%x", n, a.wire.sent, b.wire.sent)
+	}
+	s, one := a.stack.Stats(), b.stack.Stats()
+	if one.Merged != 0 {
+		t.Fatalf("%d merged of single frames", one.Merged)
+	}
+	s.Merged = 0
+	if s != one {
+		t.Fatalf("after a batch of %d:\n%+v\none by one:\n%+v", n, s, one)
+	}
+	if !reflect.DeepEqual(a.drops(), b.drops()) {
+		t.Fatalf("dropped in a batch: %v, one by one: %v", a.drops(), b.drops())
+	}
+}

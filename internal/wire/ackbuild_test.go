@@ -1,0 +1,91 @@
+package wire
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"net/netip"
+	"testing"
+)
+
+// TestPutAck: it writes what PutIP, PutTCP and the filling of checksums do, and nothing else.
+func TestPutAck(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(7, 7))
+	for i := range 20_000 {
+		src, dst := randomAddrs(rnd)
+		seg := TCP{
+			SrcPort: uint16(rnd.Uint32()), DstPort: uint16(rnd.Uint32()),
+			Seq: Seq(rnd.Uint32()), Ack: Seq(rnd.Uint32()), Flags: Flags(rnd.Uint32()),
+			Window: uint16(rnd.Uint32()), Urgent: uint16(rnd.Uint32()),
+		}
+		if i%2 == 0 {
+			seg.Options = TCPOptions{HasTimestamps: true, TSVal: rnd.Uint32(), TSEcr: rnd.Uint32()}
+		}
+		if i%5 == 0 { // many bits alike: carries, and sums of 0xffff
+			seg.Seq, seg.Ack, seg.Window, seg.Options.TSVal = 0xffffffff, 0xffff0000, 0xffff, 0xffffffff
+		}
+		h := IPHeader{
+			Src: src, Dst: dst, Proto: ProtoTCP, HopLimit: uint8(rnd.Uint32()), TrafficClass: uint8(rnd.Uint32()), ID: uint16(rnd.Uint32()),
+		}
+		got := make([]byte, 128)
+		for k := range got {
+			got[k] = byte(rnd.Uint32())
+		}
+		partial := rnd.IntN(2) == 0
+		l4, n := PutAck(got, &h, &seg, partial)
+
+		h.PayloadLen = seg.HeaderLen()
+		want := make([]byte, 128)
+		m, err := PutIP(want, &h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		k, err := PutTCP(want[m:], &seg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fill, pseudo := FillChecksum, PseudoSum(src, dst, ProtoTCP, k)
+		if partial {
+			fill = func(l4 []byte, proto uint8, pseudo Sum, _ ...[]byte) error {
+				return FillPartialChecksum(l4, proto, pseudo)
+			}
+		}
+		if err := fill(want[m:m+k], ProtoTCP, pseudo); err != nil {
+			t.Fatal(err)
+		}
+		if l4 != m || n != m+k || !bytes.Equal(got[:n], want[:m+k]) {
+			t.Fatalf("%+v\n%+v\npartial %v: header at %d, %d bytes\n%x\nwant %d, %d\n%x", h, seg, partial, l4, n, got[:n], m, m+k, want[:m+k])
+		}
+	}
+}
+
+// TestPutAckLeaves: what it can't write is left to others.
+func TestPutAckLeaves(t *testing.T) {
+	ip4, ip6, mapped := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("::ffff:192.0.2.1")
+	good := IPHeader{Src: ip4, Dst: ip4, Proto: ProtoTCP}
+	for name, c := range map[string]struct {
+		ip   IPHeader
+		opt  TCPOptions
+		room int
+	}{
+		"MSS":              {good, TCPOptions{MSS: 1460}, 128},
+		"window scale":     {good, TCPOptions{HasWindowScale: true}, 128},
+		"SACK-permitted":   {good, TCPOptions{SACKPermitted: true}, 128},
+		"SACK":             {good, TCPOptions{SACKCount: 1}, 128},
+		"two versions":     {IPHeader{Src: ip4, Dst: ip6, Proto: ProtoTCP}, TCPOptions{}, 128},
+		"versions, turned": {IPHeader{Src: ip6, Dst: ip4, Proto: ProtoTCP}, TCPOptions{}, 128},
+		"mapped":           {IPHeader{Src: mapped, Dst: mapped, Proto: ProtoTCP}, TCPOptions{}, 128},
+		"mapped to":        {IPHeader{Src: ip6, Dst: mapped, Proto: ProtoTCP}, TCPOptions{}, 128},
+		"no source":        {IPHeader{Dst: ip4, Proto: ProtoTCP}, TCPOptions{}, 128},
+		"no destination":   {IPHeader{Src: ip6, Proto: ProtoTCP}, TCPOptions{}, 128},
+		"UDP":              {IPHeader{Src: ip4, Dst: ip4, Proto: ProtoUDP}, TCPOptions{}, 128},
+		"no room":          {good, TCPOptions{}, IPv6HeaderLen + TCPHeaderLen},
+		"nothing":          {good, TCPOptions{}, 0},
+	} {
+		if l4, n := PutAck(make([]byte, c.room), &c.ip, &TCP{Options: c.opt}, false); l4 != 0 || n != 0 {
+			t.Errorf("%s: header at %d, %d bytes", name, l4, n)
+		}
+	}
+	if _, n := PutAck(make([]byte, 128), &good, &TCP{}, false); n != IPv4HeaderLen+TCPHeaderLen {
+		t.Errorf("%d bytes of an ordinary one", n)
+	}
+}

@@ -108,16 +108,27 @@ func (q *Queue) raise(s *sockq.Source) error {
 }
 
 // ArmNotices makes Wait also return notices of the fill ring, with userData:
-// one at a time, while counts accumulate.
+// one at a time, while counts accumulate. They tell of what happens from now on. Errors:
+// EBUSY if they are armed already, net.ErrClosed after Close.
 func (q *Queue) ArmNotices(userData uint64) error {
 	if err := q.arm(&q.notices, userData, q.closed.Load()); err != nil {
 		return q.opError("arm", err)
 	}
+	// What was not taken before DisarmNotices would keep the next one from being told.
+	q.pool.TakeNotice()
 	q.pool.OnNotice(func() {
 		q.notices.Raise()
 		q.cq.Nudge()
 	})
 	return nil
+}
+
+// DisarmNotices takes ArmNotices back. A Wait that runs at the same time may still return
+// a notice.
+func (q *Queue) DisarmNotices() {
+	// In this order: who arms them at the same time gets EBUSY, or all of it.
+	q.pool.OnNotice(nil)
+	q.notices.Disarm()
 }
 
 // Wait fills cqes with completions of everything that is armed on the queue,

@@ -154,7 +154,10 @@ type ZCRXConfig struct {
 	// put there itself can't be copied there, and ends its connection with ENOMEM.
 	DMABuf int
 
-	// JournalDir has the journal; empty is /run/zctap/nic.
+	// JournalDir has the journal, for one machine's processes together. It has to be writable
+	// by its owner only, us or root. Empty is /run/zctap/nic; where that can't be written
+	// there is none, and the event "no-journal" of Queue.Stats says so: if the process is
+	// killed the interface stays as it was set.
 	JournalDir string
 }
 
@@ -184,8 +187,8 @@ type XDPConfig struct {
 	// may lose datagrams. Queue.XDPMode tells which it is, and why.
 	Mode string
 
-	// JournalDir has the journal; empty is /run/zctap/nic. Where that can't be
-	// written there is none.
+	// JournalDir has the journal; empty is /run/zctap/nic. Where that can't be written there
+	// is none: see the event "no-journal" in ZCRXConfig.JournalDir.
 	JournalDir string
 }
 

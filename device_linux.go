@@ -63,7 +63,7 @@ func tunDevice(t *TUN) *device {
 	return &device{
 		name: t.Name,
 		start: func(e engine.Config) (engine.Engine, error) {
-			d, err := openTUN(t, e.Pool)
+			d, dropped, err := openTUN(t, e.Pool)
 			if err != nil {
 				return nil, err
 			}
@@ -72,21 +72,39 @@ func tunDevice(t *TUN) *device {
 					return nil, errors.Join(err, d.Close())
 				}
 			}
-			return startUser(e, d, t.Addresses)
+			u, err := startUser(e, d, t.Addresses)
+			if err != nil {
+				return nil, err
+			}
+			return &tunEngine{u, dropped}, nil
 		},
 	}
 }
 
-func openTUN(t *TUN, pool *buf.Pool) (driver.Driver, error) {
-	d, err := tun.Open(tun.Config{Name: t.Name, Device: t.Device, MTU: t.MTU, Pool: pool})
-	if err != nil || t.over == nil {
-		return d, err
+// A tunEngine tells besides what the kernel drops before the engine sees it.
+type tunEngine struct {
+	engine.Engine
+	dropped func() uint64
+}
+
+// Stats is the engine's, and the device's.
+func (e *tunEngine) Stats(s *engine.Stats) {
+	e.Engine.Stats(s)
+	s.Drop("tun-dropped", e.dropped())
+}
+
+func openTUN(t *TUN, pool *buf.Pool) (d driver.Driver, dropped func() uint64, err error) {
+	device, err := tun.Open(tun.Config{Name: t.Name, Device: t.Device, MTU: t.MTU, Pool: pool})
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case t.over == nil:
+		return device, device.Dropped, nil
 	}
-	over, err := t.over(d, pool)
-	if err != nil {
-		return nil, errors.Join(err, d.Close())
+	if d, err = t.over(device, pool); err != nil {
+		return nil, nil, errors.Join(err, device.Close())
 	}
-	return over, nil
+	return d, device.Dropped, nil
 }
 
 // hostTimeout bounds the wait for the kernel to use the addresses it was given.

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"sync"
-	"syscall"
 
 	"github.com/zctap/zctap/internal/engine"
 	"github.com/zctap/zctap/internal/engine/kernel"
@@ -43,12 +41,15 @@ func zcrxDevice(c *Config) (*device, error) {
 		want.Queue, d.chooses = nic.AnyQueue, true
 	}
 	d.start = func(e engine.Config) (engine.Engine, error) {
+		o := z.options()
+		if err := o.Check(e.Pool); err != nil {
+			return nil, withObstacles(err, c.Interface, want)
+		}
 		a, err := nic.Prepare(c.Interface, want)
 		if err != nil {
 			return nil, err
 		}
 		d.queue = a.Queue()
-		o := z.options()
 		o.Interface, o.Queue = a.Index(), a.Queue()
 		o.NAPI, o.QueueFree = a.NAPI, a.WaitFree
 		o.Counters = func() (received, dropped uint64, err error) {
@@ -69,9 +70,18 @@ func zcrxDevice(c *Config) (*device, error) {
 			_, undone := a.Undo()
 			return nil, errors.Join(err, undone)
 		}
-		return &zcrxEngine{Engine: k, nic: a}, nil
+		return newZCRXEngine(k, a), nil
 	}
 	return d, nil
+}
+
+// withObstacles adds to why the engine can't be what is in its way on the interface, too.
+func withObstacles(err error, iface string, want nic.Want) error {
+	p, obstacles := nic.NewPlan(iface, want)
+	if obstacles != nil {
+		return fmt.Errorf("%w; and %w", obstacles, err)
+	}
+	return errors.Join(err, p.Close())
 }
 
 // options are those of the engine that z says.
@@ -92,29 +102,4 @@ func steerFlow(a *nic.Applied, local netip.AddrPort) (undo func() error, err err
 		return nil, err
 	}
 	return func() error { return a.RemoveFlow(f) }, nil
-}
-
-// A zcrxEngine is an engine on a receive queue that was prepared for it, and is
-// put back in order behind it.
-type zcrxEngine struct {
-	engine.Engine
-	nic  *nic.Applied
-	once sync.Once
-	err  error
-}
-
-// Close stops the engine, which frees the queue, and then undoes what was
-// changed on the interface: while the queue is bound the kernel refuses that.
-func (e *zcrxEngine) Close() error {
-	e.once.Do(func() {
-		err := e.Engine.Close()
-		_, undone := e.nic.Undo()
-		e.err = errors.Join(err, undone)
-	})
-	return e.err
-}
-
-// NeedsCapabilities says what listening and closing need CAP_NET_ADMIN for.
-func (e *zcrxEngine) NeedsCapabilities() error {
-	return fmt.Errorf("engine %s sets flow rules of %s, and puts it back in order when it is closed: %w", ZCRX, e.nic.Interface(), syscall.EBUSY)
 }

@@ -88,6 +88,10 @@ func (l *Listener) Arm(userData uint64) error {
 	return l.q.opError("arm", err)
 }
 
+// Disarm takes Arm back, so that Accept and AcceptZC can be used again, for the connections
+// that wait, too. A Wait that runs at the same time may still return one.
+func (l *Listener) Disarm() { l.bl.Disarm() }
+
 func (l *Listener) complete(cqe *Completion) (done, again bool) {
 	c, ok, more, err := l.bl.Poll()
 	switch {
@@ -101,8 +105,11 @@ func (l *Listener) complete(cqe *Completion) (done, again bool) {
 }
 
 // SetDeadline makes Accept fail with os.ErrDeadlineExceeded from t on; the zero
-// time means never.
+// time means never. net.ErrClosed after Close.
 func (l *Listener) SetDeadline(t time.Time) error {
+	if l.bl.Closed() {
+		return l.q.opError("set", net.ErrClosed)
+	}
 	l.bl.SetDeadline(t)
 	return nil
 }

@@ -119,6 +119,10 @@ func (c *PacketConn) Arm(userData uint64) error {
 	return c.q.opError("arm", err)
 }
 
+// Disarm takes Arm back, so that RecvFromZC and the reads can be used again, for the
+// datagrams that wait, too. A Wait that runs at the same time may still return one.
+func (c *PacketConn) Disarm() { c.rx.Disarm() }
+
 func (c *PacketConn) complete(cqe *Completion, iovs []buf.Iov) (done, again bool) {
 	var msg [1]sockq.Message
 	ended := c.rx.Ended()

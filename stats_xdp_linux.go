@@ -23,6 +23,9 @@ func (e *xdpEngine) Stats(s *engine.Stats) {
 	for kind, name := range changeNames {
 		s.Event(name, e.changes[kind].Load())
 	}
+	if e.shared.kept.Pending() && e.shared.kept.Volatile() != nil {
+		s.Event("no-journal", 1)
+	}
 	h := e.shared.host.Stats()
 	s.Event("neighbors-asked-for", h.Asked)
 	s.Event("neighbors-not-asked-for", h.AskDropped+h.AskFailed)

@@ -49,16 +49,7 @@ func needNIC(t *testing.T) (iface, peer string) {
 // newGuest opens a queue. At the test's end it has to have all of its buffers.
 func newGuest(t *testing.T, c zctap.Config) *guest {
 	t.Helper()
-	iface, peer := needNIC(t)
-	ns, err := netns.Open(peer)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { ns.Close() })
-	g := &guest{T: t, own: addrOf(t, iface), ns: ns, pat: pattern.New(patternSeed)}
-	c.Engine, c.Interface = zctap.ZCRX, iface
-	g.q, err = zctap.Open(c)
-	g.ok(err)
+	g := openGuest(t, c)
 	t.Cleanup(func() {
 		s := g.q.Stats()
 		if err := g.q.Close(); err != nil {
@@ -72,6 +63,22 @@ func newGuest(t *testing.T, c zctap.Config) *guest {
 		}
 		g.Logf("%d bytes not copied, %d copied, events %v", s.ZeroCopyBytes, s.CopiedBytes, s.Events)
 	})
+	return g
+}
+
+// openGuest opens a queue, which the test closes.
+func openGuest(t *testing.T, c zctap.Config) *guest {
+	t.Helper()
+	iface, peer := needNIC(t)
+	ns, err := netns.Open(peer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ns.Close() })
+	g := &guest{T: t, own: addrOf(t, iface), ns: ns, pat: pattern.New(patternSeed)}
+	c.Engine, c.Interface = zctap.ZCRX, iface
+	g.q, err = zctap.Open(c)
+	g.ok(err)
 	return g
 }
 

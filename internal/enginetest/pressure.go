@@ -2,7 +2,9 @@ package enginetest
 
 import (
 	"errors"
+	"fmt"
 	"io"
+	"net"
 	"os"
 	"sync"
 	"time"
@@ -135,6 +137,7 @@ func testShortConnections(f *fixture) {
 	ln := f.listen()
 	const workers = 8
 	var wg sync.WaitGroup
+	defer wg.Wait() // also when accepting fails: nobody reports an error behind the test's end
 	for w := range workers {
 		wg.Go(func() {
 			for range (f.Conns - w + workers - 1) / workers {
@@ -143,18 +146,12 @@ func testShortConnections(f *fixture) {
 					f.Errorf("dial: %v", err)
 					return
 				}
-				if err := p.SetDeadline(time.Now().Add(patience)); err != nil {
-					f.Errorf("deadline: %v", err)
-				}
-				b := make([]byte, 100)
-				f.pat.Fill(b, 0)
-				if _, err := p.Write(b); err != nil {
-					f.Errorf("write: %v", err)
-				}
-				if _, err := io.ReadFull(p, b); err != nil || f.pat.Mismatches(b, 0) != 0 {
-					f.Errorf("echo: %v, %d wrong", err, f.pat.Mismatches(b, 0))
-				}
+				err = f.roundTrip(p)
 				p.Close()
+				if err != nil {
+					f.Errorf("%v", err)
+					return
+				}
 			}
 		})
 	}
@@ -175,5 +172,23 @@ func testShortConnections(f *fixture) {
 			}
 		})
 	}
-	wg.Wait()
+}
+
+// roundTrip sends a message to a peer that echoes it, and receives it.
+func (f *fixture) roundTrip(p net.Conn) error {
+	if err := p.SetDeadline(time.Now().Add(patience)); err != nil {
+		return fmt.Errorf("deadline: %w", err)
+	}
+	b := make([]byte, 100)
+	f.pat.Fill(b, 0)
+	if _, err := p.Write(b); err != nil {
+		return fmt.Errorf("write: %w", err)
+	}
+	if _, err := io.ReadFull(p, b); err != nil {
+		return fmt.Errorf("echo: %w", err)
+	}
+	if wrong := f.pat.Mismatches(b, 0); wrong != 0 {
+		return fmt.Errorf("echo: %d bytes are wrong", wrong)
+	}
+	return nil
 }

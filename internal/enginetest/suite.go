@@ -95,6 +95,7 @@ func Run(t *testing.T, s Setup) {
 		{"Completions", testCompletions},
 		{"CompletionEnds", testCompletionEnds},
 		{"ArmedExcludes", testArmedExcludes},
+		{"Disarm", testDisarm},
 		{"Notices", testNotices},
 		{"ShortConnections", testShortConnections},
 		{"Datagrams", testDatagrams},

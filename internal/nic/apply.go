@@ -223,6 +223,28 @@ func (a *Applied) Verify() error {
 	return a.verify()
 }
 
+// Drifted reads back what the kernel lets others change while the queue is bound, but for
+// the rules, of which there may be many: the RSS table and the features. Errors are as
+// those of Verify. The most telling one is the first: with the queue in the RSS table other
+// programs' packets come to memory that they can't read.
+func (a *Applied) Drifted() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.dev == nil {
+		return a.errUndone()
+	}
+	var errs []error
+	for _, key := range []string{keyRSS, keyFeature(FeatureRules), keyFeature(FeatureHWGRO)} {
+		if !slices.Contains(a.j.header.Needs, key) {
+			continue
+		}
+		if err := a.checkNeed(key); err != nil {
+			errs = append(errs, fmt.Errorf("nic: %s queue %d: %s: %w", a.iface, a.queue, key, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 func (a *Applied) verify() error {
 	var errs []error
 	failed := func(setting string, err error) {

@@ -254,16 +254,23 @@ func TestVerify(t *testing.T) {
 		dir := m.install(t)
 		a := apply(t, Want{Queue: 1, JournalDir: dir, Flows: []Flow{tcpPort(80)}})
 		if change == nil {
-			must(t, a.Verify())
+			must(t, errors.Join(a.Verify(), a.Drifted()))
 			undo(t, a)
-			if err := a.Verify(); !errors.Is(err, unix.EBADF) {
-				t.Errorf("Verify of what was undone: %v", err)
+			for _, err := range []error{a.Verify(), a.Drifted()} {
+				if !errors.Is(err, unix.EBADF) {
+					t.Errorf("of what was undone: %v", err)
+				}
 			}
 			continue
 		}
 		m.change(change)
 		if err := a.Verify(); !errors.Is(err, unix.ESTALE) {
 			t.Errorf("%s: %v", name, err)
+		}
+		// The kernel does not let others change the rest, or there may be much of it.
+		seen := name == "rss" || name == "feature"
+		if err := a.Drifted(); errors.Is(err, unix.ESTALE) != seen || (err != nil) != seen {
+			t.Errorf("%s: drifted: %v", name, err)
 		}
 	}
 }

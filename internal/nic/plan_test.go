@@ -472,6 +472,29 @@ func TestPlanAnyQueueTakesAFreeOne(t *testing.T) {
 	}
 }
 
+// TestJournalDirMade: the directory that is made is ours alone, and what it lies in for others
+// to go through, who have journals beside it.
+func TestJournalDirMade(t *testing.T) {
+	root := t.TempDir()
+	must(t, os.Mkdir(root+"/as", 0o755)) // less the umask
+	for _, dir := range []string{root + "/run/nic", root + "/run/too/"} {
+		_, err := openDir(dir)
+		must(t, err)
+		for path, want := range map[string]os.FileMode{dir: 0o700, root + "/run": modeOf(t, root+"/as")} {
+			if got := modeOf(t, path); got != want {
+				t.Errorf("%s: mode %v, want %v", path, got, want)
+			}
+		}
+	}
+}
+
+func modeOf(t *testing.T, path string) os.FileMode {
+	t.Helper()
+	i, err := os.Stat(path)
+	must(t, err)
+	return i.Mode().Perm()
+}
+
 // TestJournalDirs: a directory that others could write to is not believed.
 func TestJournalDirs(t *testing.T) {
 	m := gve(2)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -72,7 +73,7 @@ type dirStore struct {
 }
 
 func openDir(dir string) (*dirStore, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := makeDir(dir); err != nil {
 		return nil, fmt.Errorf("nic: journal: %w", err)
 	}
 	var st unix.Stat_t
@@ -89,6 +90,18 @@ func openDir(dir string) (*dirStore, error) {
 	return &dirStore{dir: dir}, nil
 }
 
+// makeDir makes the directory of journals if there is none. What it lies in is for all to go
+// through: if root has made /run/zctap, a service without root may have its /run/zctap/nic there.
+func makeDir(dir string) error {
+	if err := os.MkdirAll(filepath.Dir(filepath.Clean(dir)), 0o755); err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	return nil
+}
+
 func trusted(st *unix.Stat_t) bool {
 	return (st.Uid == 0 || int(st.Uid) == os.Geteuid()) && st.Mode&0o022 == 0
 }
@@ -101,7 +114,7 @@ func (p place) prefix() string { return fmt.Sprintf("if%d@%x.", p.index, p.netns
 
 func (s *dirStore) lock(p place) (func(), error) {
 	// Somebody may have deleted it; what is in force has to be undone all the same.
-	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+	if err := makeDir(s.dir); err != nil {
 		return nil, fmt.Errorf("nic: lock: %w", err)
 	}
 	f, err := os.OpenFile(s.path(p.prefix()+"lock"), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)

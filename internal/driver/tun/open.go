@@ -44,21 +44,25 @@ func Open(c Config) (*Driver, error) {
 	if err != nil {
 		return nil, fmt.Errorf("tun: open %s: %w%s", c.Device, err, openHint(err))
 	}
-	name, mtu, err := attach(fd, &c)
+	socket, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("tun: a socket to ask for interfaces with: %w", err), unix.Close(fd))
+	}
+	defer unix.Close(socket)
+	name, mtu, err := attach(fd, socket, &c)
 	if err != nil {
 		return nil, errors.Join(err, unix.Close(fd))
 	}
-	return newDriver(fd, name, mtu, c.Pool)
+	d, err := newDriver(fd, name, mtu, c.Pool)
+	if err != nil {
+		return nil, err
+	}
+	d.meter.open(socket, name)
+	return d, nil
 }
 
-// attach makes fd the device file of c's interface and sets it up.
-func attach(fd int, c *Config) (name string, mtu int, err error) {
-	socket, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return "", 0, fmt.Errorf("tun: a socket to ask for interfaces with: %w", err)
-	}
-	defer unix.Close(socket)
-
+// attach makes fd the device file of c's interface and sets it up. socket is any.
+func attach(fd, socket int, c *Config) (name string, mtu int, err error) {
 	ifr, err := unix.NewIfreq(c.Name)
 	if err != nil {
 		return "", 0, fmt.Errorf("tun: interface name %q: %w", c.Name, err)

@@ -49,6 +49,7 @@ type Driver struct {
 	tx   sender
 
 	stats driver.Stats
+	meter meter
 
 	closed  bool
 	waiting atomic.Bool // stored by our goroutine: a Wait is, or is about to be, blocked
@@ -102,6 +103,13 @@ func (d *Driver) Stats(s *driver.Stats) {
 	s.TxDropped += d.stats.TxDropped
 }
 
+// Dropped is how many packets for us the kernel has dropped since Open, as it counts at the
+// interface (tx_dropped): its queue was full, because they came faster than they were
+// received. It is a system call or two, which wait for who changes interfaces, and not for
+// the driver. 0 where the kernel does not tell. Any goroutine; after Close it is what it was
+// last.
+func (d *Driver) Dropped() uint64 { return d.meter.dropped() }
+
 // Close detaches from the interface, which is deleted if Open created it, and
 // puts the driver's buffers back. Idempotent.
 func (d *Driver) Close() error {
@@ -110,6 +118,7 @@ func (d *Driver) Close() error {
 	}
 	d.closed = true
 	d.rx.close()
+	d.meter.close()
 	err := unix.Close(d.fd)
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -209,11 +209,12 @@ func TestTruncated(t *testing.T) {
 				t.Errorf("%s: %v", how, err)
 			}
 		}()
-		d.Deliver(Frame{Data: spec{}.frame(t)}) // to no guest
+		d.Deliver(Frame{Data: spec{}.frame(t)})
+		nobody := &guest{t: t, dev: d}
+		nobody.eventually("the frame without a guest", func() bool { return d.Stats().DropNoDriver > 0 })
 		g := newGuest(t, d)
 		g.up(setup{ring: 64})
 		g.oneQueue()
-		g.eventually("the frame without a guest", func() bool { return d.Stats().DropNoDriver > 0 })
 		d.Deliver(Frame{Data: spec{}.frame(t)})
 		g.rx[0].wait()
 	}

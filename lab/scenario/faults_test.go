@@ -82,11 +82,7 @@ func (r *rig) steeringMoves() {
 	const bytes = 60_000_000
 	elsewhere := r.nic.Stats().Rx[0].PayloadBytes
 	steps := transfer{bytes: bytes, pages: 4096}.steps()
-	move := midstream(
-		"ethtool -N eth0 delete $(ethtool -n eth0 | sed -n 's/^Filter: //p')",
-		"lab-event payload '0 5000000'",
-		steer,
-	)
+	move := r.steerAway("ethtool -N eth0 delete $(ethtool -n eth0 | sed -n 's/^Filter: //p')", steer)
 	got := r.result(r.doing(lab.Job{Steps: []lab.Step{move, steps[0], steps[1]}, OnEvent: r.events(nil)}))
 	if got.Bytes != bytes || got.Mismatches != 0 {
 		r.Errorf("%d of %d bytes, %d wrong", got.Bytes, bytes, got.Mismatches)

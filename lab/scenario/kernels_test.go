@@ -44,10 +44,15 @@ func TestLabOldestKernel(t *testing.T) {
 	r.machine.Modules = append(r.machine.Modules, "veth")
 	r.startOn("6.16", "6.15", "6.17")
 	before := r.settings()
-	for _, c := range []struct{ flags, wants []string }{
-		{nil, []string{"ZCRX_IFQ", "the driver did not take the area for its queue"}},
-		{[]string{"--rings", "2"}, []string{"sharing of zero-copy receive queues", "6.19"}},
+	for _, c := range []struct {
+		flags, wants []string
+		untouched    bool
+	}{
+		{nil, []string{"ZCRX_IFQ", "the driver did not take the area for its queue"}, false},
+		// What the kernel lacks is found out before the NIC is prepared, with new queues.
+		{[]string{"--rings", "2"}, []string{"sharing of zero-copy receive queues", "6.19"}, true},
 	} {
+		made := r.nic.Stats().Rx[0].Created
 		steps := stream(1<<20, c.flags...)[:1]
 		steps[0].Background, steps[0].MayFail = false, true
 		got := r.do(steps...).Steps[0]
@@ -55,6 +60,9 @@ func TestLabOldestKernel(t *testing.T) {
 			if got.ExitCode == 0 || !strings.Contains(string(got.Stderr), want) {
 				t.Errorf("zctap recv %v ended with %d and does not say %q: %s", c.flags, got.ExitCode, want, got.Stderr)
 			}
+		}
+		if n := r.nic.Stats().Rx[0].Created - made; (n == 0) != c.untouched {
+			t.Errorf("zctap recv %v: the driver made its queues anew %d times", c.flags, n)
 		}
 	}
 	r.wantSettings(before)

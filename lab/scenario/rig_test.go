@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -47,6 +48,7 @@ type rig struct {
 // A box is what a test and its subtests share.
 type box struct {
 	nic, peer *gvnic.Device
+	gate      gate // between the two
 	machine   lab.Machine
 	job       lab.Job // sets up the network
 	vm        *lab.VM // after boot
@@ -63,7 +65,7 @@ func newRig(t *testing.T, c gvnic.Config) *rig {
 	r := &rig{t, &box{}}
 	r.nic = r.device(c, 0)
 	r.peer = r.device(gvnic.Config{MTU: c.MTU}, 1)
-	gvnic.Join(r.nic, r.peer)
+	r.gate.join(r.nic, r.peer)
 	r.machine = lab.Machine{
 		Devices: []vfiouser.Device{r.nic, r.peer},
 		Modules: []string{"gve"},
@@ -177,7 +179,8 @@ type received struct {
 
 // events answers the guest's programs (lab-event EVENT DATA). "payload" waits until
 // a receive queue of eth0 has got so many bytes of payload since the job began: "1
-// 10000000", and "received" until all have so many bytes of frames. "queues" and "sent" give the counters of eth0's receive and transmit queues
+// 10000000", and "received" until all have so many bytes of frames. "pass" lets so many more bytes come in to
+// eth0, or "all". "queues" and "sent" give the counters of eth0's receive and transmit queues
 // as JSON, "frames" the page frames that each receive queue wrote to, "nosplit" has the NIC stop ("on") or go on ("off")
 // splitting headers from payload, and "now" calls now.
 func (r *rig) events(now func()) func(context.Context, lab.Event) ([]byte, error) {
@@ -197,6 +200,17 @@ func (r *rig) events(now func()) func(context.Context, lab.Event) ([]byte, error
 				return nil, fmt.Errorf("received %q: %w", e.Data, err)
 			}
 			return nil, r.comes(ctx, start, func(now []gvnic.RxStats) bool { return rxBytes(now) >= rxBytes(start)+n })
+		case "pass":
+			n, err := strconv.Atoi(string(e.Data))
+			switch {
+			case string(e.Data) == "all":
+				r.gate.open()
+			case err != nil:
+				return nil, fmt.Errorf("pass: %w", err)
+			default:
+				r.gate.pass(n)
+			}
+			return nil, nil
 		case "queues":
 			return json.Marshal(r.nic.Stats().Rx)
 		case "sent":
@@ -217,7 +231,6 @@ func (r *rig) events(now func()) func(context.Context, lab.Event) ([]byte, error
 	}
 }
 
-// rxBytes is how many bytes of frames receive queues have got.
 // silence is how long nothing may come in while a program waits for more.
 const silence = time.Minute
 
@@ -244,6 +257,7 @@ func (r *rig) comes(ctx context.Context, start []gvnic.RxStats, enough func(now 
 	}
 }
 
+// rxBytes is how many bytes of frames receive queues have got.
 func rxBytes(queues []gvnic.RxStats) (n uint64) {
 	for _, q := range queues {
 		n += q.Bytes
@@ -257,6 +271,15 @@ func midstream(lines ...string) lab.Step {
 	s := script(append([]string{fmt.Sprintf("lab-event payload '%d 10000000'", queue)}, lines...)...)
 	s.Background = true
 	return s
+}
+
+// steerAway has the flow steered to another queue and back in the midst of a stream: by
+// away, and by back, shell commands. Until away is done not more than 40 MB come in, and
+// until back is done 10 MB more, whose part comes in by the other queue.
+func (r *rig) steerAway(away, back string) lab.Step {
+	r.gate.pass(40_000_000)
+	r.Cleanup(r.gate.open)
+	return midstream(away, "lab-event pass 10000000", "lab-event payload '0 5000000'", back, "lab-event pass all")
 }
 
 // boot starts the machine, prepared for zero-copy receive.

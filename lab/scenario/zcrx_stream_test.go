@@ -85,10 +85,8 @@ func (r *engineRig) flap() {
 func (r *engineRig) missteered() {
 	const bytes = 64 << 20
 	before := r.nic.Stats().Rx[0].PayloadBytes
-	move := midstream(
-		"n=$(ethtool -n eth0 | sed -n 's/^Filter: //p')",
-		"ethtool -N eth0 delete $n",
-		"lab-event payload '0 5000000'",
+	move := r.steerAway(
+		"n=$(ethtool -n eth0 | sed -n 's/^Filter: //p'); ethtool -N eth0 delete $n",
 		"ethtool -N eth0 flow-type tcp4 dst-ip "+receiverAddr+" dst-port 9999 action 1 loc $n",
 	)
 	got := r.during(bytes, move, nil)

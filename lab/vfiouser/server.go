@@ -54,8 +54,13 @@ func (s *Server) ServeConn(ctx context.Context, conn *net.UnixConn) error {
 		return ErrBusy
 	}
 	defer s.busy.Store(false)
-	stop := context.AfterFunc(ctx, func() { conn.Close() })
-	defer stop()
+	closed := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() { conn.Close(); close(closed) })
+	defer func() {
+		if !stop() {
+			<-closed // the Close above does not wait for it
+		}
+	}()
 
 	ss := &session{
 		dev:     s.dev,

@@ -24,6 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -306,6 +307,15 @@ static size_t write_frames(struct receiver *r, const char *name)
 	return n;
 }
 
+// cpu_seconds is the CPU time that the process has taken.
+static double cpu_seconds(void)
+{
+	struct rusage r;
+
+	getrusage(RUSAGE_SELF, &r);
+	return r.ru_utime.tv_sec + r.ru_stime.tv_sec + (r.ru_utime.tv_usec + r.ru_stime.tv_usec) / 1e6;
+}
+
 static int receive_stream(int argc, char **arg)
 {
 	struct receiver r = {.pages = strtoull(arg[4], NULL, 0)};
@@ -322,12 +332,15 @@ static int receive_stream(int argc, char **arg)
 
 	if (fd < 0)
 		fail("accept", errno);
+	double cpu = cpu_seconds();
+
 	receive(&r, fd);
+	cpu = cpu_seconds() - cpu;
 	size_t frames = write_frames(&r, argc > 5 ? arg[5] : NULL);
 
 	printf("{\"bytes\": %llu, \"mismatches\": %llu, \"completions\": %llu, \"copy_count\": %llu, "
-	       "\"copied_bytes\": %llu, \"alloc_fail\": %llu, \"rearmed\": %llu, \"frames\": %zu}\n",
-	       r.got, r.wrong, r.completions, r.stats->copy_count, r.stats->copy_bytes, r.alloc_fail, r.rearmed, frames);
+	       "\"copied_bytes\": %llu, \"alloc_fail\": %llu, \"rearmed\": %llu, \"frames\": %zu, \"cpu_seconds\": %.6f}\n",
+	       r.got, r.wrong, r.completions, r.stats->copy_count, r.stats->copy_bytes, r.alloc_fail, r.rearmed, frames, cpu);
 	return r.got == want && r.wrong == 0 ? 0 : 1;
 }
 

@@ -24,7 +24,7 @@ func (r oursLink) deliver([][]byte) {
 	}
 }
 
-func (r oursLink) take(_, n int) int { return n * payloadLen }
+func (r oursLink) take(_, _, n int) int { return n * payloadLen }
 
 // theirsLink is a Link without a stack.
 type theirsLink struct{ *theirs }
@@ -35,7 +35,7 @@ func newTheirsLink(tb testing.TB, w wireKind) theirsLink {
 	return r
 }
 
-func (r theirsLink) take(_, n int) int { return n * payloadLen }
+func (r theirsLink) take(_, _, n int) int { return n * payloadLen }
 
 // devNull is a stack.NetworkDispatcher that drops what comes.
 type devNull struct{}

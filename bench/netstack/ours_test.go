@@ -114,9 +114,8 @@ func (r *ours) bind(*peer) {
 
 func (r *ours) deliver([][]byte) { r.round() }
 
-// take has the applications of flows take what has come, and give it back. It
-// returns the payload bytes.
-func (r *ours) take(first, n int) (bytes int) {
+// take has the applications give back what they take.
+func (r *ours) take(first, flows, _ int) (bytes int) {
 	if r.socket != nil {
 		msgs, iovs, _, err := r.socket.Queue.Poll(r.iovs, r.msgs)
 		if err != nil {
@@ -128,7 +127,7 @@ func (r *ours) take(first, n int) (bytes int) {
 		r.giveBack(iovs)
 		return bytes
 	}
-	for i := range min(n, len(r.conns)) {
+	for i := range flows {
 		k, b, _, err := r.conns[(first+i)%len(r.conns)].Recv.Poll(r.iovs, 1<<30)
 		if err != nil {
 			r.tb.Fatal(err)

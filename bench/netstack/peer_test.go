@@ -24,7 +24,8 @@ const port = 9000
 type peer struct {
 	tb    testing.TB
 	flows []peerFlow
-	next  int // flow of the next frame
+	burst int // frames of one flow that follow each other
+	next  int // flow of the next burst
 	batch [][]byte
 }
 
@@ -35,8 +36,8 @@ type peerFlow struct {
 	frame    []byte // head and payload
 }
 
-func newPeer(tb testing.TB, flows int) *peer {
-	p := &peer{tb: tb, flows: make([]peerFlow, flows)}
+func newPeer(tb testing.TB, flows, burst int) *peer {
+	p := &peer{tb: tb, flows: make([]peerFlow, flows), burst: burst}
 	for i := range p.flows {
 		p.flows[i].srcPort = uint16(10000 + i)
 		p.flows[i].seq = wire.Seq(i * 77)
@@ -101,7 +102,10 @@ func (p *peer) udp() {
 	}
 }
 
-// segments is the next n frames, of one flow after the other: each a segment in
+// flowsOf is of how many flows n frames are that come at once.
+func (p *peer) flowsOf(n int) int { return min((n+p.burst-1)/p.burst, len(p.flows)) }
+
+// segments is the next n frames, a burst of one flow after the other: each a segment in
 // order, with the right checksum. With more frames than flows a frame's memory
 // would be used twice: the frames of a flow are copied then.
 func (p *peer) segments(n int) [][]byte {
@@ -114,8 +118,8 @@ func (p *peer) segments(n int) [][]byte {
 	p.batch = p.batch[:n]
 	for i := range p.batch {
 		f := &p.flows[p.next]
-		if p.next++; p.next == len(p.flows) {
-			p.next = 0
+		if (i+1)%p.burst == 0 || i == n-1 {
+			p.next = (p.next + 1) % len(p.flows)
 		}
 		b := p.batch[i][:len(f.frame)]
 		copy(b, f.frame)

@@ -22,9 +22,9 @@ type receiver interface {
 	send(frames [][]byte)
 	// deliver has the stack receive what was sent, or frames, which are what was sent.
 	deliver(frames [][]byte)
-	// take has the applications of n flows from first on, one each frame, take what
-	// has come, and returns how many bytes that was.
-	take(first, n int) int
+	// take has the applications of some flows, from first on, take what has come, which is
+	// n frames, and returns how many bytes that was.
+	take(first, flows, n int) int
 	after() // is not measured
 	close()
 }
@@ -52,7 +52,7 @@ func (r *run) batch(tb testing.TB, n int) time.Duration {
 	r.r.send(frames)
 	start := cpu()
 	r.r.deliver(frames)
-	got := r.r.take(first, n)
+	got := r.r.take(first, r.p.flowsOf(n), n)
 	d := cpu() - start - r.clock
 	if got != n*payloadLen {
 		tb.Fatalf("%s: %d bytes taken of %d", r.name, got, n*payloadLen)
@@ -106,15 +106,22 @@ func median(x []float64) float64 {
 	return x[len(x)/2]
 }
 
-// compare runs ours and theirs in turn, b.N rounds each, and reports the medians.
-func compare(b *testing.B, flows, packets int, start func(r receiver, p *peer), receivers ...*run) {
+// compare runs the receivers of one flow each in turn, b.N rounds each, and reports the medians.
+func compare(b *testing.B, packets int, start func(r receiver, p *peer), receivers ...*run) {
+	for _, r := range receivers {
+		r.p = newPeer(b, 1, 1)
+	}
+	comparePeers(b, packets, start, receivers...)
+}
+
+// comparePeers is compare for receivers that have their peers.
+func comparePeers(b *testing.B, packets int, start func(r receiver, p *peer), receivers ...*run) {
 	// One processor is what both are best with: nothing travels between cores.
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	for _, r := range receivers {
-		r.p = newPeer(b, flows)
 		start(r.r, r.p)
 		defer r.r.close()
-		for range 200 {
+		for range 40 * max(5, len(r.p.flows)) {
 			r.batch(b, 1) // the windows open
 		}
 	}
@@ -130,7 +137,7 @@ func compare(b *testing.B, flows, packets int, start func(r receiver, p *peer), 
 		b.ReportMetric(median(r.nanos), r.name+"-ns/packet")
 		b.ReportMetric(median(r.allocs), r.name+"-allocs/packet")
 		if i > 0 {
-			b.ReportMetric(median(r.nanos)/median(receivers[0].nanos), r.name+"/ours")
+			b.ReportMetric(median(r.nanos)/median(receivers[0].nanos), r.name+"/"+receivers[0].name)
 		}
 	}
 }
@@ -142,7 +149,7 @@ func BenchmarkTCP(b *testing.B) {
 	for _, w := range wires {
 		for _, verify := range []bool{false, true} {
 			b.Run("wire="+string(w)+"/verify="+onOff(verify), func(b *testing.B) {
-				compare(b, 1, 100_000, receiver.connect,
+				compare(b, 100_000, receiver.connect,
 					&run{name: "ours", r: newOurs(b, w, verify)},
 					&run{name: "gvisor-gro", r: newTheirs(b, w, verify, true)},
 					&run{name: "gvisor", r: newTheirs(b, w, verify, false)})
@@ -155,7 +162,7 @@ func BenchmarkTCP(b *testing.B) {
 func BenchmarkLink(b *testing.B) {
 	for _, w := range wires {
 		b.Run("wire="+string(w), func(b *testing.B) {
-			compare(b, 1, 100_000, datagrams,
+			compare(b, 100_000, datagrams,
 				&run{name: "ours", r: oursLink{newOurs(b, w, false)}}, &run{name: "gvisor", r: newTheirsLink(b, w)})
 		})
 	}
@@ -166,7 +173,7 @@ func BenchmarkUDP(b *testing.B) {
 	for _, w := range wires {
 		for _, verify := range []bool{false, true} {
 			b.Run("wire="+string(w)+"/verify="+onOff(verify), func(b *testing.B) {
-				compare(b, 1, 100_000, datagrams,
+				compare(b, 100_000, datagrams,
 					&run{name: "ours", r: newOurs(b, w, verify)},
 					&run{name: "gvisor", r: newTheirs(b, w, verify, false)})
 			})
@@ -180,14 +187,24 @@ func datagrams(r receiver, p *peer) {
 	r.bind(p)
 }
 
-// BenchmarkFlows is the cost of a segment when each comes for another flow.
+// BenchmarkFlows is what a segment costs when the frames that come at once are of many flows:
+// of four, 16 frames each, or each of another. What is compared is one flow.
 func BenchmarkFlows(b *testing.B) {
-	for _, flows := range []int{1, 100, 10_000} {
-		b.Run(strconv.Itoa(flows), func(b *testing.B) {
-			compare(b, flows, 100_000, receiver.connect,
-				&run{name: "ours", r: newOurs(b, copying, false)},
-				&run{name: "gvisor", r: newTheirs(b, copying, false, false)})
-		})
+	for _, w := range wires {
+		for _, verify := range []bool{false, true} {
+			for _, burst := range []int{16, 1} {
+				b.Run("wire="+string(w)+"/verify="+onOff(verify)+"/burst="+strconv.Itoa(burst), func(b *testing.B) {
+					var receivers []*run
+					for _, flows := range []int{1, 100, 10_000} {
+						receivers = append(receivers, &run{name: strconv.Itoa(flows), r: newOurs(b, w, verify), p: newPeer(b, flows, burst)})
+					}
+					for _, flows := range []int{1, 10_000} {
+						receivers = append(receivers, &run{name: "gvisor-gro-" + strconv.Itoa(flows), r: newTheirs(b, w, verify, true), p: newPeer(b, flows, burst)})
+					}
+					comparePeers(b, 2*10_000*burst, receiver.connect, receivers...)
+				})
+			}
+		}
 	}
 }
 
@@ -208,7 +225,7 @@ func TestReceivers(t *testing.T) {
 				{name: "gvisor-gro", r: newTheirs(t, w, verify, true)},
 				{name: "gvisor", r: newTheirs(t, w, verify, false)},
 			} {
-				r.p = newPeer(t, 3)
+				r.p = newPeer(t, 3, 4)
 				r.r.connect(r.p)
 				for range 10 {
 					r.batch(t, 60)
@@ -216,7 +233,7 @@ func TestReceivers(t *testing.T) {
 				r.r.close()
 			}
 			for _, r := range []*run{{name: "ours", r: newOurs(t, w, verify)}, {name: "gvisor", r: newTheirs(t, w, verify, false)}} {
-				r.p = newPeer(t, 3)
+				r.p = newPeer(t, 3, 1)
 				datagrams(r.r, r.p)
 				for range 10 {
 					r.batch(t, batchLen)

@@ -16,6 +16,7 @@ type injector struct {
 	rand   *rand.Rand
 	starve time.Time // until when; zero: not
 	flap   time.Time
+	unseen bool     // the flap: the device's goroutine has not come to it
 	held   *rxFrame // waits to be overtaken, for the queue heldFor
 	until  time.Time
 	queue  int
@@ -31,6 +32,15 @@ func (j *injector) set(f Faults, now time.Time) {
 	}
 	if f.Flap > 0 {
 		j.flap = now.Add(time.Duration(f.Flap))
+	}
+	j.unseen = f.Flap > 0
+}
+
+// begin has the link's time of being down begin when the device gets to look at it: on a busy
+// machine that may be after it had passed, and there would have been no change.
+func (j *injector) begin(now time.Time) {
+	if j.unseen {
+		j.unseen, j.flap = false, now.Add(time.Duration(j.faults.Flap))
 	}
 }
 

@@ -262,10 +262,24 @@ func TestLink(t *testing.T) {
 	if s := y.dev.Stats(); s.Tx[0].DropNoWire != 1 || s.LinkChanges != 2 || s.Management != 2 {
 		t.Errorf("%+v", s)
 	}
-	change(Faults{Flap: Duration(30 * time.Millisecond)}, false)
-	y.try(y.c.WaitInterrupt(mgmt, waitTime))
-	if s := y.readReg(regDeviceStatus); s&statusLinkUp == 0 {
-		t.Errorf("device status %#x after the flap", s)
+}
+
+// TestFlap: the link goes down for a while, and the driver is told, also if all that time has
+// passed before the device gets to do something.
+func TestFlap(t *testing.T) {
+	x, y := pair(t, Config{}, Config{})
+	x.up(setup{})
+	y.up(setup{})
+	mgmt := y.dev.Info().Vectors - 1
+	for i, late := range []time.Duration{0, time.Hour} {
+		y.dev.mu.Lock()
+		y.dev.inject.set(Faults{Flap: Duration(30 * time.Millisecond)}, time.Now().Add(-late))
+		y.dev.mu.Unlock()
+		nudge(y.dev.wake)
+		y.try(y.c.WaitInterrupt(mgmt, waitTime))
+		y.eventually("up", func() bool { return y.readReg(regDeviceStatus)&statusLinkUp != 0 })
+		want := uint64(2 * (i + 1))
+		y.eventually("changes", func() bool { return y.dev.Stats().LinkChanges == want })
 	}
 }
 

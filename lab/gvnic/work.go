@@ -94,6 +94,7 @@ func (d *Device) peerReady() {
 
 // run is step with the guest there, and all locks held.
 func (d *Device) run(frames []Frame, ready bool, now time.Time) time.Duration {
+	d.inject.begin(now)
 	d.tellDriver(now)
 	for _, f := range frames {
 		d.receive(f, now)

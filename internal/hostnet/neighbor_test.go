@@ -193,14 +193,20 @@ func TestNSNeighborRemovedAndReplaced(t *testing.T) {
 func TestNSConfirm(t *testing.T) {
 	l := newLAN(t)
 	h := l.watch(options{})
+	r := record(t, h)
 	mac := macOf(t, l.b, "right")
 	for _, s := range []string{"10.1.0.2", "fd00:1::2"} {
+		a := addr(s)
+		// A change is seen before it raises the version, and is told after that.
+		told := func(state State) func() bool {
+			return func() bool { return r.has(Event{Kind: NeighborChanged, Neighbor: Neighbor{a, mac, state}}) }
+		}
 		l.setNeighbor(s, mac, Stale)
-		eventually(t, "it is stale", func() bool { n, ok := h.Neighbor(addr(s)); return ok && n.State == Stale })
+		eventually(t, "it is stale", told(Stale))
 		v := h.Version()
-		h.Confirm(addr(s))
+		h.Confirm(a)
 		eventually(t, "the kernel has it reachable", func() bool { return l.kernelNeighbor(s).State == Reachable })
-		eventually(t, "so have we", func() bool { n, ok := h.Neighbor(addr(s)); return ok && n.State == Reachable })
+		eventually(t, "so have we", told(Reachable))
 		if h.Version() != v {
 			t.Error("the version changed though no answer did")
 		}

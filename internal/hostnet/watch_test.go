@@ -88,7 +88,13 @@ func TestNSAddressTentativeAndDeprecated(t *testing.T) {
 	h := l.watch(options{})
 	r := record(t, h)
 	p := prefix("fd00:1::77/64")
-	// The kernel checks for duplicates for a second.
+	// The kernel checks for duplicates for so long (RetransTimer of RFC 4862 section 5.4).
+	checks := func(milliseconds string) {
+		if err := l.a.SetSysctl("net/ipv6/neigh/left/retrans_time_ms", milliseconds); err != nil {
+			t.Fatal(err)
+		}
+	}
+	checks("600000")
 	l.left(func(link netlink.Link) error { return netlink.AddrAdd(link, &netlink.Addr{IPNet: ipNet(p)}) })
 	l.left(func(link netlink.Link) error { // has it look: the kernel does not say
 		return netlink.AddrAdd(link, &netlink.Addr{IPNet: ipNet(prefix("10.1.0.77/24"))})
@@ -97,10 +103,11 @@ func TestNSAddressTentativeAndDeprecated(t *testing.T) {
 	if slices.Contains(h.Addrs(), p) || h.IsLocal(p.Addr()) {
 		t.Error("a tentative address is used")
 	}
+	l.left(func(link netlink.Link) error { return netlink.AddrDel(link, &netlink.Addr{IPNet: ipNet(p)}) })
+	checks("1000")
+	l.left(func(link netlink.Link) error { return netlink.AddrAdd(link, &netlink.Addr{IPNet: ipNet(p)}) })
 	eventually(t, "the address is checked", func() bool { return slices.Contains(h.Addrs(), p) && h.IsLocal(p.Addr()) })
-	if !r.has(Event{Kind: AddressAdded, Prefix: p}) {
-		t.Error("not told")
-	}
+	eventually(t, "that is told", func() bool { return r.has(Event{Kind: AddressAdded, Prefix: p}) })
 	if src, ok := h.Source(addr("fd00:1::76")); !ok || src != p.Addr() {
 		t.Errorf("source %v, want the address with the longest common prefix", src)
 	}

@@ -26,7 +26,7 @@ type outcome struct {
 
 func (o *outcome) name() string { return fmt.Sprintf("%s/IPv%d", title(o.script), o.family) }
 
-func (o *outcome) report(t *testing.T) {
+func report(t *testing.T, o *outcome) {
 	if o.failure != nil {
 		t.Error(o.failure)
 	}
@@ -35,12 +35,19 @@ func (o *outcome) report(t *testing.T) {
 	}
 }
 
-// runAll runs scripts in real time, many at once.
-func runAll(scripts []*Script, newTarget func(Config, int) (Target, error)) []*outcome {
+// runAll runs scripts in real time, many at once, those that -test.run has chosen. Each is a
+// subtest, for which report says what it came to.
+func runAll(t *testing.T, scripts []*Script, newTarget func(Config, int) (Target, error), report func(*testing.T, *outcome)) {
+	t.Helper()
 	var all []*outcome
 	for _, s := range scripts {
 		for _, family := range s.Config.Families {
-			all = append(all, &outcome{script: s, family: family})
+			o := &outcome{script: s, family: family}
+			t.Run(o.name(), func(t *testing.T) {
+				all = append(all, o)
+				t.Parallel() // returns when this function has: then all have run
+				report(t, o)
+			})
 		}
 	}
 	p := startPulse()
@@ -64,7 +71,6 @@ func runAll(scripts []*Script, newTarget func(Config, int) (Target, error)) []*o
 			o.run(newTarget, p)
 		}
 	}
-	return all
 }
 
 // run runs the script.

@@ -26,9 +26,7 @@ func TestEngine(t *testing.T) {
 	if len(scripts) < minEngineScripts {
 		t.Errorf("%d scripts suit the engine, %d did", len(scripts), minEngineScripts)
 	}
-	for _, o := range runAll(scripts, NewEngine) {
-		t.Run(o.name(), o.report)
-	}
+	runAll(t, scripts, NewEngine, report)
 }
 
 func suitable(s *Script) bool {

@@ -18,17 +18,15 @@ func TestKnown(t *testing.T) {
 		folder    string
 		newTarget func(Config, int) (Target, error)
 	}{{knownOfStack, NewZctap}, {knownOfEngine, NewEngine}} {
-		for _, o := range runAll(load(t, k.folder), k.newTarget) {
-			t.Run(o.name(), func(t *testing.T) {
-				if o.err != nil {
-					t.Error(o.err)
-				}
-				if o.failure == nil {
-					t.Error("it passes now: move it to scripts, and its mention out of docs/packet-tests.md")
-					return
-				}
-				t.Log(o.failure)
-			})
-		}
+		runAll(t, load(t, k.folder), k.newTarget, func(t *testing.T, o *outcome) {
+			if o.err != nil {
+				t.Error(o.err)
+			}
+			if o.failure == nil {
+				t.Error("it passes now: move it to scripts, and its mention out of docs/packet-tests.md")
+				return
+			}
+			t.Log(o.failure)
+		})
 	}
 }

@@ -14,9 +14,7 @@ func TestNSScripts(t *testing.T) {
 	testenv.NeedRoot(t)
 	testenv.NeedTUN(t)
 	scripts := append(load(t, "scripts"), load(t, "known")...)
-	for _, o := range runAll(scripts, NewLinux) {
-		t.Run(o.name(), o.report)
-	}
+	runAll(t, scripts, NewLinux, report)
 }
 
 // TestNSWrong: a script that is wrong fails against the kernel, too.

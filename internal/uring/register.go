@@ -11,6 +11,8 @@ import (
 
 // Operations of io_uring_register(2).
 const (
+	registerBuffers            = 0
+	unregisterBuffers          = 1
 	registerEventfd            = 4
 	unregisterEventfd          = 5
 	registerProbe              = 8

@@ -62,7 +62,7 @@ func zcrxHint(cfg *ZCRXConfig, errno unix.Errno) (hint string, final bool) {
 	case unix.ENODATA:
 		return "the driver did not take the area for its queue", true
 	case unix.ENOMEM:
-		return "the area does not fit under RLIMIT_MEMLOCK (ulimit -l), or memory is short: take a smaller one, or CAP_IPC_LOCK", false
+		return pinHint(), false
 	case unix.EBADF:
 		return "the area's descriptor is no DMA buffer", false
 	}

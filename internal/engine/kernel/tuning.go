@@ -30,13 +30,15 @@ const (
 	bytesPerCall = 128 << 10 // of payload read from one connection before it is the next one's turn
 	maxDatagram  = 65535     // bytes: the UDP length field's reach
 	ringBytes    = 1 << 20   // of buffers in the provided-buffer ring: few enough to stay in the CPU's cache
+	sqEntries    = 256
+	cqEntries    = 1024
 )
 
 // defaults are the sizes for a region: no part of the engine keeps more than a
 // quarter of it ready, or of the reserve if the rest is lent to the kernel. Several
 // rings give back at each round's end what they have ready, and share what tails have.
 func defaults(c engine.Config, o Options) tuning {
-	t := tuning{messages: 16, ringSize: 1, sqEntries: 256, cqEntries: 1024, windows: true, watchEvery: watchEvery, stallEvery: stallEvery}
+	t := tuning{messages: 16, ringSize: 1, sqEntries: sqEntries, cqEntries: cqEntries, windows: true, watchEvery: watchEvery, stallEvery: stallEvery}
 	count, size := c.Pool.Region().Count(), c.Pool.Region().BufferSize()
 	if o.Backend == BackendZCRX {
 		// An error is told when the backend is opened.

@@ -72,6 +72,10 @@ const zcrxRing = uring.SetupSingleIssuer | uring.SetupDeferTaskrun | uring.Setup
 // whole bundles: here each fragment is a completion.
 const cqScale = 4
 
+// zcrxRingBytes is what the kernel allocates for a ring, by whole pages: requests of 64 bytes,
+// completions of 32, and a few words.
+const zcrxRingBytes = sqEntries*64 + cqScale*cqEntries*32 + 2<<12
+
 // openZCRX opens the backend on one loop; g is nil if it is the only one.
 func openZCRX(l *loop, o ZCRXOptions, g *zcrxGroup) (backend, error) {
 	p, err := o.plan(l.pool.Region())

@@ -3,6 +3,7 @@
 package kernel
 
 import (
+	"errors"
 	"fmt"
 	"math/bits"
 	"net/netip"
@@ -101,20 +102,44 @@ type ZCRXOptions struct {
 	Ring func(entries uint32, p uring.Params) (uring.Instance, error)
 }
 
-// Check says what is wrong with o on a region of pool, or what the kernel can't do for it.
-// It touches no interface: there is no need to prepare one for an engine that can't be.
+// Check says what is wrong with o on a region of pool, or what the kernel can't do for it or
+// this process may not. It touches no interface: there is no need to prepare one for an engine
+// that can't be.
 func (o *ZCRXOptions) Check(pool *buf.Pool) error {
 	_, err := zcrxCandidates(*o)
+	var p zcrxPlan
 	if err == nil {
-		_, err = o.plan(pool.Region())
+		p, err = o.plan(pool.Region())
 	}
 	if err == nil {
 		_, err = o.probe()
+	}
+	if err == nil {
+		err = o.tryPin(p, pool.Region())
 	}
 	if err != nil {
 		return fmt.Errorf("kernel: backend %s: %w", BackendZCRX, err)
 	}
 	return nil
+}
+
+// tryPin finds out whether all that the kernel pins for the engine may be pinned: the NIC's part
+// of the region, the refill ring and the rings. A DMA buffer is not pinned, nor is anything by a
+// ring of the caller's.
+func (o *ZCRXOptions) tryPin(p zcrxPlan, r *buf.Region) error {
+	if o.Ring != nil {
+		return nil
+	}
+	rings, err := unix.Mmap(-1, 0, uring.RefillSize(p.refill)+max(o.Rings, 1)*zcrxRingBytes, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
+	if err != nil {
+		return os.NewSyscallError("mmap", err)
+	}
+	area := r.Memory()[:p.lent*r.BufferSize()]
+	if o.DMABuf != 0 {
+		area = nil
+	}
+	err = uring.TryPin(area, rings)
+	return errors.Join(err, os.NewSyscallError("munmap", unix.Munmap(rings)))
 }
 
 func badZCRX(format string, args ...any) error {

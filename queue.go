@@ -110,9 +110,11 @@ func (q *Queue) Release(iovs []Iov) (n int, err error) {
 // are to be released still; the region is unmapped with the last one. To let
 // connections finish, close the listeners and wait for their readers before.
 //
-// Errors: EBUSY if buffers are missing after Config.CloseTimeout, net.ErrClosed for every
-// call but the first, EDEADLK in a handler (Queue.Handle), and what putting the
-// interface back as it was has failed with.
+// Errors are of the closing itself: EBUSY if buffers are missing after Config.CloseTimeout,
+// net.ErrClosed for every call but the first, EDEADLK in a handler (Queue.Handle), and what
+// putting the interface back as it was has failed with. A failure that had ended the engine
+// before, such as that of an interface that is gone, is not told once more: Close of a
+// queue is as Close of a connection that was reset. Wait and all other calls tell it.
 func (q *Queue) Close() error {
 	if err := q.mayWait(); err != nil {
 		return q.opError("close", err)

@@ -39,6 +39,8 @@ type Engine interface {
 
 	// Close resets every connection, closes every socket and stops; afterwards
 	// the engine holds no kernel reference. Views stay valid. It is idempotent.
+	// Its error is what could not be given up. A failure that had ended the engine
+	// before is none: all calls and the CQ have told it.
 	Close() error
 }
 

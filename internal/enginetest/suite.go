@@ -145,6 +145,7 @@ func (f *fixture) open(c zctap.Config) {
 	before := buf.LiveRegions()
 	f.q, f.peer = f.Open(f, c)
 	f.Cleanup(func() {
+		// Also after the engine has failed: its calls tell that.
 		if err := f.q.Close(); err != nil {
 			f.Errorf("close of the queue: %v", err)
 		}

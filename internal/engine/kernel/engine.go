@@ -166,16 +166,13 @@ func (e *Engine) CopyMode() (backend string, why error) {
 	return e.backend, e.passed
 }
 
-// Close implements engine.Engine. Its error is why the loop had ended before,
-// if it had, and what could not be undone.
+// Close implements engine.Engine. Its error is what could not be undone.
 func (e *Engine) Close() error {
 	e.stop()
 	e.running.Wait()
 	var errs []error
 	for _, l := range e.loops {
-		if l.told == nil { // else its end is another's failure
-			errs = append(errs, l.failure)
-		}
+		errs = append(errs, l.closeErr)
 	}
 	return errors.Join(append(errs, e.steering.close())...)
 }

@@ -55,8 +55,9 @@ type loop struct {
 	packets          datagramReader
 	received         bool // in this round
 	stopping         bool
-	told             error // why a sibling has ended by itself; read after this one has ended
-	failure          error // why the loop ended by itself, or as told; likewise
+	told             error // why a sibling has ended by itself
+	failure          error // why the loop ended by itself, or as told; nil if it was stopped
+	closeErr         error // what the backend could not undo; read after the loop has ended
 	// alloc is held where the pool is for one thread at a time (package buf: "engine
 	// only"); nil if there is but one.
 	alloc *sync.Mutex
@@ -304,9 +305,7 @@ func (l *loop) finish() {
 		}
 		// Who waits for opDetach waits for the socket's gone, which is closed.
 	}
-	if err := l.back.close(); l.failure == nil {
-		l.failure = err
-	}
+	l.closeErr = l.back.close()
 	l.putStock()
 	l.cq.Flush()
 }

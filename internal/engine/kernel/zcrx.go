@@ -317,7 +317,11 @@ func (z *zcrx) close() error {
 	}
 	z.collect()
 	z.flush = true
-	return errors.Join(z.giveBack(), z.shut())
+	err := z.giveBack()
+	if z.l.failure != nil {
+		err = nil // a ring that has failed may take nothing back, and nobody receives any more
+	}
+	return errors.Join(err, z.shut())
 }
 
 // shut closes the ring, if there is one, and waits until the queue is free.

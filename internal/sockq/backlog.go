@@ -47,7 +47,7 @@ func (b *Backlog[T]) Ready() bool { return b.items.len() > 0 || b.end.Load() != 
 // os.ErrDeadlineExceeded, EBUSY while armed, what Abort was told.
 func (b *Backlog[T]) Accept() (c T, err error) {
 	b.mu.Lock()
-	defer b.leave()
+	defer b.leave(&b.mu, b.Ready)
 	if b.Armed() {
 		return c, errArmed
 	}
@@ -59,14 +59,6 @@ func (b *Backlog[T]) Accept() (c T, err error) {
 	}
 	c, _ = b.take()
 	return c, nil
-}
-
-// leave lets go of mu; see Queue.leave.
-func (b *Backlog[T]) leave() {
-	b.mu.Unlock()
-	if b.Armed() && b.Ready() {
-		b.again()
-	}
 }
 
 // Poll takes a connection without waiting; ok is false if there is none. more
@@ -114,7 +106,7 @@ func (b *Backlog[T]) Abort(err error) {
 	b.Raise()
 	b.Unpark()
 	b.mu.Lock() // a consumer that waited with it was woken
-	defer b.leave()
+	defer b.leave(&b.mu, b.Ready)
 }
 
 // Drain takes what was never accepted, for the engine to reset. After Close or

@@ -61,10 +61,12 @@ func (s *Source) Raise() {
 	}
 }
 
-// again is for a consumer that blocked on s and has left something there: the CQ's own
-// consumer may have been at s meanwhile, and have found it taken.
-func (s *Source) again() {
-	if cq := s.cq.Load(); cq != nil {
+// leave lets go of mu, the lock of s's consumers. Who had it may have waited with it, and if
+// s was armed meanwhile the CQ's consumer may have been there and have found it taken: what
+// there is, as ready says, is raised once more.
+func (s *Source) leave(mu *sync.Mutex, ready func() bool) {
+	mu.Unlock()
+	if cq := s.cq.Load(); cq != nil && ready() {
 		s.Raise()
 		cq.Nudge()
 	}

@@ -165,7 +165,7 @@ func (q *Datagrams) Recv(dst []buf.Iov, msgs []Message) (n, iovs int, err error)
 		return 0, 0, syscall.EINVAL
 	}
 	q.mu.Lock()
-	defer q.leave()
+	defer q.leave(&q.mu, q.Ready)
 	if q.Armed() {
 		return 0, 0, errArmed
 	}
@@ -180,14 +180,6 @@ func (q *Datagrams) Recv(dst []buf.Iov, msgs []Message) (n, iovs int, err error)
 			return n, iovs, nil
 		}
 		// Somebody else was told of the failure that we woke for.
-	}
-}
-
-// leave lets go of mu; see Queue.leave.
-func (q *Datagrams) leave() {
-	q.mu.Unlock()
-	if q.Armed() && q.Ready() {
-		q.again()
 	}
 }
 
@@ -265,7 +257,7 @@ func (q *Datagrams) Abort(err error) (dropped int) {
 	q.Raise()
 	q.Unpark()
 	q.mu.Lock() // a consumer that waited with it was woken
-	defer q.leave()
+	defer q.leave(&q.mu, q.Ready)
 	return q.Drain()
 }
 

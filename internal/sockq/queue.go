@@ -48,7 +48,7 @@ type Queue struct {
 func NewQueue(p *buf.Pool) *Queue {
 	q := &Queue{pool: p}
 	q.frags.init(&fragChunks)
-	q.Init(func() bool { return q.frags.len() > 0 || q.Ended() })
+	q.Init(q.ready)
 	return q
 }
 
@@ -82,6 +82,9 @@ func (q *Queue) End(err error) {
 
 // Ended reports whether the end was published.
 func (q *Queue) Ended() bool { return q.end.Load() != nil }
+
+// ready reports whether Poll has something to give.
+func (q *Queue) ready() bool { return q.frags.len() > 0 || q.Ended() }
 
 // Publish shows what was pushed to the consumer: it wakes one that blocks on
 // the queue, or raises the queue on the CQ that it is armed on (which the
@@ -137,20 +140,12 @@ func (q *Queue) Recv(dst []buf.Iov, limit int) (int, error) {
 		return 0, syscall.EINVAL
 	}
 	q.mu.Lock()
-	defer q.leave()
+	defer q.leave(&q.mu, q.ready)
 	if err := q.wait(); err != nil {
 		return 0, err
 	}
 	n, _, err := q.pop(dst, limit)
 	return n, err
-}
-
-// leave lets go of mu, for who may have waited with it, or had others find it taken.
-func (q *Queue) leave() {
-	q.mu.Unlock()
-	if q.Armed() && (q.frags.len() > 0 || q.Ended()) {
-		q.again()
-	}
 }
 
 // Poll takes what there is without waiting: the consumer of a CQ does so when
@@ -175,7 +170,7 @@ func (q *Queue) Poll(dst []buf.Iov, limit int) (n, bytes int, more bool, err err
 // Read waits until there is payload and copies it to p.
 func (q *Queue) Read(p []byte) (n int, err error) {
 	q.mu.Lock()
-	defer q.leave()
+	defer q.leave(&q.mu, q.ready)
 	if len(p) == 0 {
 		return 0, nil
 	}
@@ -298,7 +293,7 @@ func (q *Queue) Abort(err error) (dropped int) {
 	q.End(err)
 	q.Publish()
 	q.mu.Lock() // a consumer that waited with it was woken
-	defer q.leave()
+	defer q.leave(&q.mu, q.ready)
 	return q.drain()
 }
 

@@ -165,8 +165,7 @@ func (f *fixture) connect() (*zctap.Conn, net.Conn) {
 	ln := f.listen()
 	defer ln.Close()
 	p := f.dialQueue(ln)
-	c, err := ln.AcceptZC()
-	f.ok(err)
+	c := f.accept(ln)
 	f.Cleanup(func() { c.Close() })
 	f.ok(c.SetDeadline(time.Now().Add(patience)))
 	return c, p
@@ -179,6 +178,15 @@ func (f *fixture) listen() *zctap.Listener {
 	f.Cleanup(func() { ln.Close() })
 	f.ok(ln.SetDeadline(time.Now().Add(patience)))
 	return ln
+}
+
+// accept takes the next connection, for which it waits as long as for the one before.
+func (f *fixture) accept(ln *zctap.Listener) *zctap.Conn {
+	f.Helper()
+	f.ok(ln.SetDeadline(time.Now().Add(patience)))
+	c, err := ln.AcceptZC()
+	f.ok(err)
+	return c
 }
 
 // dialQueue connects the peer to the queue's listener.

@@ -60,9 +60,11 @@ func (r *rig) noSplit() {
 	defer r.setFaults(gvnic.Faults{})
 	steps := transfer{bytes: 1_000_000, pages: 1024}.steps()
 	for i := range steps {
-		steps[i].Timeout, steps[i].MayFail = 4*time.Second, true
+		steps[i].Background, steps[i].Stop, steps[i].MayFail = true, true, true
 	}
-	res := r.do(steps...)
+	// Until the NIC has done wrong, and as long as a transfer takes that does not stall.
+	steps = append(steps, script("lab-event unsplit", "sleep 4"))
+	res := r.doing(lab.Job{Steps: steps, OnEvent: r.events(nil)})
 	if r.nic.Stats().Injected.Unsplit == before {
 		r.Error("the NIC split every packet")
 	}
@@ -102,8 +104,8 @@ func (r *rig) deviceReset() {
 	before := r.resets()
 	steps := transfer{bytes: bytes, pages: 4096}.steps()
 	got := r.result(r.doing(lab.Job{
-		Steps:   []lab.Step{midstream("lab-event now"), steps[0], steps[1]},
-		OnEvent: r.events(func() { r.setFaults(gvnic.Faults{Reset: true}) }),
+		Steps:   []lab.Step{r.midstream("lab-event now"), steps[0], steps[1]},
+		OnEvent: r.events(r.resetDevice),
 	}))
 	if got.Bytes != bytes || got.Mismatches != 0 {
 		r.Errorf("%d of %d bytes, %d wrong", got.Bytes, bytes, got.Mismatches)
@@ -111,6 +113,28 @@ func (r *rig) deviceReset() {
 	if r.resets() == before {
 		r.Error("the driver did not reset the device")
 	}
+}
+
+// resetDevice has the device ask for a reset, and waits until the driver has done it.
+func (r *rig) resetDevice(ctx context.Context) error {
+	before := r.resets()
+	if err := r.nic.SetFaults(gvnic.Faults{Reset: true}); err != nil {
+		return err
+	}
+	for r.resets() == before {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+	return nil
+}
+
+// flapLink has the link go down for a while, when the device sees to it: before it takes
+// another frame from the wire.
+func (r *rig) flapLink(context.Context) error {
+	return r.nic.SetFaults(gvnic.Faults{Flap: flapTime})
 }
 
 // resets is how often the device was reset.
@@ -137,7 +161,7 @@ func (r *rig) guestKilled() {
 	r.do(script(prepare...))
 	steps := transfer{bytes: 1_000_000_000, pages: 4096}.steps()
 	res, err := r.vm.Run(r.Context(), lab.Job{
-		Steps:   []lab.Step{midstream("echo c > /proc/sysrq-trigger"), steps[0], steps[1]},
+		Steps:   []lab.Step{r.midstream("echo c > /proc/sysrq-trigger"), steps[0], steps[1]},
 		OnEvent: r.events(nil),
 		Timeout: jobTimeout,
 	})
@@ -148,6 +172,7 @@ func (r *rig) guestKilled() {
 	if err := r.vm.Close(); err == nil {
 		r.Error("Close of a machine that has died is silent")
 	}
+	r.gate.open()
 	vm, err := lab.Boot(context.Background(), r.machine)
 	if err != nil {
 		r.Fatal(err)

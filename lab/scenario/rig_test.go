@@ -179,12 +179,14 @@ type received struct {
 
 // events answers the guest's programs (lab-event EVENT DATA). "payload" waits until
 // a receive queue of eth0 has got so many bytes of payload since the job began: "1
-// 10000000", and "received" until all have so many bytes of frames. "pass" lets so many more bytes come in to
+// 10000000", and "received" until all have so many bytes of frames. "unsplit" waits until
+// the NIC has not split a packet for the fault nosplit. "pass" lets so many more bytes come in to
 // eth0, or "all". "queues" and "sent" give the counters of eth0's receive and transmit queues
 // as JSON, "frames" the page frames that each receive queue wrote to, "nosplit" has the NIC stop ("on") or go on ("off")
 // splitting headers from payload, and "now" calls now.
-func (r *rig) events(now func()) func(context.Context, lab.Event) ([]byte, error) {
-	start := r.nic.Stats().Rx
+func (r *rig) events(now func(context.Context) error) func(context.Context, lab.Event) ([]byte, error) {
+	stats := r.nic.Stats()
+	start, unsplit := stats.Rx, stats.Injected.Unsplit
 	return func(ctx context.Context, e lab.Event) ([]byte, error) {
 		switch e.Name {
 		case "payload":
@@ -200,6 +202,8 @@ func (r *rig) events(now func()) func(context.Context, lab.Event) ([]byte, error
 				return nil, fmt.Errorf("received %q: %w", e.Data, err)
 			}
 			return nil, r.comes(ctx, start, func(now []gvnic.RxStats) bool { return rxBytes(now) >= rxBytes(start)+n })
+		case "unsplit":
+			return nil, r.comes(ctx, start, func([]gvnic.RxStats) bool { return r.nic.Stats().Injected.Unsplit > unsplit })
 		case "pass":
 			n, err := strconv.Atoi(string(e.Data))
 			switch {
@@ -224,8 +228,7 @@ func (r *rig) events(now func()) func(context.Context, lab.Event) ([]byte, error
 		case "nosplit":
 			return nil, r.nic.SetFaults(gvnic.Faults{NoSplit: string(e.Data) == "on"})
 		case "now":
-			now()
-			return nil, nil
+			return nil, now(ctx)
 		}
 		return nil, fmt.Errorf("unknown event %q", e.Name)
 	}
@@ -265,21 +268,35 @@ func rxBytes(queues []gvnic.RxStats) (n uint64) {
 	return n
 }
 
-// midstream is a step in the background: shell commands that run when a part of a
-// stream has come in.
-func midstream(lines ...string) lab.Step {
-	s := script(append([]string{fmt.Sprintf("lab-event payload '%d 10000000'", queue)}, lines...)...)
+// hold has not more than n bytes of frames come in to eth0 until somebody lets go. It is called
+// before the stream begins, of which then more is to come.
+func (r *rig) hold(n int) {
+	r.gate.pass(n)
+	r.Cleanup(r.gate.open)
+}
+
+// letGo ends hold.
+const letGo = "lab-event pass all"
+
+// midstream is a step in the background: shell commands that run when a part of a stream has
+// come in, while more comes. The stream, which is longer than 40 MB, does not end before they have.
+func (r *rig) midstream(lines ...string) lab.Step {
+	r.hold(40_000_000)
+	return background(fmt.Sprintf("lab-event payload '%d 10000000'", queue), append(lines, letGo)...)
+}
+
+// background is shell commands beside the steps that follow.
+func background(line string, lines ...string) lab.Step {
+	s := script(append([]string{line}, lines...)...)
 	s.Background = true
 	return s
 }
 
 // steerAway has the flow steered to another queue and back in the midst of a stream: by
-// away, and by back, shell commands. Until away is done not more than 40 MB come in, and
-// until back is done 10 MB more, whose part comes in by the other queue.
+// away, and by back, shell commands. Between the two not more than 10 MB come in beside what may come
+// before, and a part of them by the other queue.
 func (r *rig) steerAway(away, back string) lab.Step {
-	r.gate.pass(40_000_000)
-	r.Cleanup(r.gate.open)
-	return midstream(away, "lab-event pass 10000000", "lab-event payload '0 5000000'", back, "lab-event pass all")
+	return r.midstream(away, "lab-event pass 10000000", "lab-event payload '0 5000000'", back)
 }
 
 // boot starts the machine, prepared for zero-copy receive.

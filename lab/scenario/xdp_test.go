@@ -3,6 +3,7 @@
 package scenario
 
 import (
+	"context"
 	"strings"
 	"testing"
 
@@ -94,12 +95,17 @@ func xdpStream(mode string, bytes int) []lab.Step {
 	return steps
 }
 
-// xdpMidstream receives a stream in whose middle now is called.
-func (r *engineRig) xdpMidstream(mode string, bytes int, now func()) *report {
+// xdpMidstream is midstream for a stream by any queue that is longer than 20 MB, with the event
+// "now".
+func (r *engineRig) xdpMidstream() lab.Step {
+	r.hold(20_000_000)
+	return background("lab-event received 10000000", "lab-event now", letGo)
+}
+
+// xdpDuring receives a stream in whose midst now is called.
+func (r *engineRig) xdpDuring(mode string, bytes int, now func(context.Context) error) *report {
 	r.Helper()
-	step := script("lab-event received 10000000", "lab-event now")
-	step.Background = true
-	return r.report(r.doing(lab.Job{Steps: append([]lab.Step{step}, xdpStream(mode, bytes)...), OnEvent: r.events(now)}))
+	return r.report(r.doing(lab.Job{Steps: append([]lab.Step{r.xdpMidstream()}, xdpStream(mode, bytes)...), OnEvent: r.events(now)}))
 }
 
 // wantXDP checks that a stream came as it was sent, in that mode. Of a stream that comes
@@ -120,7 +126,7 @@ func (r *engineRig) wantXDP(got *report, mode string, bytes int) {
 func (r *engineRig) xdpReset() {
 	const bytes = 32 << 20
 	before := r.resets()
-	got := r.xdpMidstream("copy", bytes, func() { r.setFaults(gvnic.Faults{Reset: true}) })
+	got := r.xdpDuring("copy", bytes, r.resetDevice)
 	delete(got.Drops, "driver-refused-to-send")
 	r.wantXDP(got, "copy", bytes)
 	if r.resets() == before {
@@ -134,15 +140,12 @@ func (r *engineRig) xdpReset() {
 func (r *engineRig) xdpResetZeroCopy() {
 	const bytes = 32 << 20
 	before := r.resets()
-	step := script("lab-event received 10000000", "lab-event now")
 	ends := xdpStream("zerocopy", bytes)
 	receiver, sender := ends[0], ends[1]
-	step.Background = true
 	receiver.Background, receiver.MayFail = false, true
 	// The sender learns of the end when it sends again, much later.
 	sender.Background, sender.Stop, sender.MayFail = true, true, true
-	steps := []lab.Step{step, sender, receiver}
-	res := r.doing(lab.Job{Steps: steps, OnEvent: r.events(func() { r.setFaults(gvnic.Faults{Reset: true}) })})
+	res := r.doing(lab.Job{Steps: []lab.Step{r.xdpMidstream(), sender, receiver}, OnEvent: r.events(r.resetDevice)})
 	got := res.Step("receiver")
 	if said := string(got.Stderr); got.ExitCode == 0 || !strings.Contains(said, "close and open again") {
 		r.Errorf("the receiver ended with %d, and does not say what to do: %s", got.ExitCode, said)
@@ -157,7 +160,7 @@ func (r *engineRig) xdpResetZeroCopy() {
 func (r *engineRig) xdpFlap() {
 	const bytes = 32 << 20
 	before := r.nic.Stats().LinkChanges
-	got := r.xdpMidstream("zerocopy", bytes, func() { r.setFaults(gvnic.Faults{Flap: flapTime}) })
+	got := r.xdpDuring("zerocopy", bytes, r.flapLink)
 	r.wantXDP(got, "zerocopy", bytes)
 	if r.nic.Stats().LinkChanges < before+2 {
 		r.Error("the link stayed up")

@@ -12,8 +12,10 @@ import (
 // ip of its own, which can't.
 const inPeer = "/usr/bin/ip netns exec " + senderNetns + " "
 
-// killed starts a stream and kills its receiver in the middle of it.
-func killed(flags ...string) []string {
+// killed starts a stream and kills its receiver in the middle of it, before which the stream
+// does not end.
+func (r *engineRig) killed(flags ...string) []string {
+	r.hold(40_000_000)
 	steps := stream(1<<30, flags...)
 	quietly := func(args []string) string { return strings.Join(args, " ") + " >/dev/null 2>&1" }
 	return []string{
@@ -21,6 +23,7 @@ func killed(flags ...string) []string {
 		inPeer + quietly(steps[1].Args) + " & sender=$!",
 		"lab-event payload '1 10000000'",
 		"kill -9 $receiver",
+		letGo,
 		"if wait $sender; then echo the sender did not notice >&2; exit 1; fi",
 	}
 }
@@ -35,7 +38,7 @@ func (r *engineRig) restartRings() { r.restartWith("--rings", "2") }
 func (r *engineRig) restartWith(flags ...string) {
 	const bytes = 16 << 20
 	next := stream(bytes, flags...)
-	step := script(append(killed(flags...),
+	step := script(append(r.killed(flags...),
 		inPeer+strings.Join(next[1].Args, " ")+" >&2 &",
 		strings.Join(next[0].Args, " "),
 		"wait $!")...)
@@ -49,7 +52,7 @@ func (r *engineRig) restartWith(flags ...string) {
 // in order.
 func (r *engineRig) restore() {
 	before := r.settings()
-	r.doing(lab.Job{Steps: []lab.Step{script(killed()...)}, OnEvent: r.events(nil)})
+	r.doing(lab.Job{Steps: []lab.Step{script(r.killed()...)}, OnEvent: r.events(nil)})
 	if r.settings() == before {
 		r.Error("a killed receiver has left nothing to restore")
 	}

@@ -3,6 +3,7 @@
 package scenario
 
 import (
+	"context"
 	"testing"
 
 	"github.com/zctap/zctap/lab"
@@ -53,7 +54,7 @@ func (r *engineRig) gigabyte() {
 
 // during receives a stream beside a step in the background, for whose event "now" it
 // calls now.
-func (r *engineRig) during(bytes int, step lab.Step, now func()) *report {
+func (r *engineRig) during(bytes int, step lab.Step, now func(context.Context) error) *report {
 	r.Helper()
 	return r.report(r.doing(lab.Job{Steps: append([]lab.Step{step}, stream(bytes)...), OnEvent: r.events(now)}))
 }
@@ -62,7 +63,7 @@ func (r *engineRig) during(bytes int, step lab.Step, now func()) *report {
 func (r *engineRig) reset() {
 	const bytes = 64 << 20
 	before := r.resets()
-	got := r.during(bytes, midstream("lab-event now"), func() { r.setFaults(gvnic.Faults{Reset: true}) })
+	got := r.during(bytes, r.midstream("lab-event now"), r.resetDevice)
 	r.wantAll(got, bytes)
 	if r.resets() == before {
 		r.Error("the driver did not reset the device")
@@ -73,7 +74,7 @@ func (r *engineRig) reset() {
 func (r *engineRig) flap() {
 	const bytes = 64 << 20
 	before := r.nic.Stats().LinkChanges
-	got := r.during(bytes, midstream("lab-event now"), func() { r.setFaults(gvnic.Faults{Flap: flapTime}) })
+	got := r.during(bytes, r.midstream("lab-event now"), r.flapLink)
 	r.wantAll(got, bytes)
 	if r.nic.Stats().LinkChanges < before+2 {
 		r.Error("the link stayed up")

@@ -65,9 +65,8 @@ type txList struct {
 	// reached is the last in the order of sending that was found to be sent before what has
 	// arrived; none: no one.
 	reached txID
+	looks   lookCount // of all by at
 	random  uint32
-
-	looked uint64 // how many records were looked at: tests hold it against what has changed
 }
 
 func newTxList() *txList {
@@ -79,12 +78,16 @@ func newTxList() *txList {
 // reset forgets everything.
 func (t *txList) reset() {
 	t.all = append(t.all[:0], txRecord{}, txRecord{older: holes, newer: holes})
-	t.spare, t.count, t.reached, t.looked = none, 0, none, 0
+	t.spare, t.count, t.reached, t.looks = none, 0, none, lookCount{}
 }
 
-func (t *txList) at(i txID) *txRecord { t.looked++; return &t.all[i] }
-func (t *txList) first() txID         { return t.all[none].next }
-func (t *txList) last() txID          { return t.all[none].prev }
+func (t *txList) at(i txID) *txRecord {
+	t.looks.count()
+	return &t.all[i]
+}
+
+func (t *txList) first() txID { return t.all[none].next }
+func (t *txList) last() txID  { return t.all[none].prev }
 
 // oldest is what was sent first of what is under way.
 func (t *txList) oldest() txID { return t.all[none].newer }

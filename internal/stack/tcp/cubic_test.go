@@ -122,6 +122,101 @@ func TestCubicFastConvergence(t *testing.T) {
 	if c.wMax != 90*pathMSS {
 		t.Errorf("W_max %v after a loss at 90 segments", c.wMax)
 	}
+	// One that comes as far as before makes no room.
+	p.w.cwnd = 90 * pathMSS
+	p.lose()
+	if c.wMax != 90*pathMSS {
+		t.Errorf("W_max %v after another loss at 90 segments", c.wMax)
+	}
+}
+
+// Section 4.3: the window grows by alpha segments a round trip until it is what it was at the
+// loss, which after fast convergence is more than W_max.
+func TestCubicRenoFriendlyConvergence(t *testing.T) {
+	p := newPath(Cubic, 40, 5*ms)
+	p.lose()
+	p.w.cwnd = 30 * pathMSS
+	p.lose() // to 21, with a W_max of 25.5
+	for p.segments() < 26 {
+		p.round()
+	}
+	w0 := p.segments()
+	for range 5 {
+		p.round()
+	}
+	if got, want := p.segments()-w0, 5*9.0/17; math.Abs(got-want) > 0.6 {
+		t.Errorf("grown by %.2f segments in 5 round trips behind W_max, want %.2f", got, want)
+	}
+}
+
+// Section 4.3: W_est begins where the window is after the loss, not where it was before.
+func TestCubicRenoFriendlyBeginsAnew(t *testing.T) {
+	p := newPath(Cubic, 40, 5*ms)
+	p.lose()
+	for range 10 {
+		p.round()
+	}
+	p.lose()
+	w0 := p.segments()
+	p.round()
+	if grown := p.segments() - w0; grown > 1 {
+		t.Errorf("grown by %.2f segments in the first round trip after a second loss", grown)
+	}
+}
+
+// Section 4.3 counts segments, not ACKs: one that covers a whole window counts for all of it.
+func TestCubicRenoFriendlyStretchAcks(t *testing.T) {
+	p := newPath(Cubic, 20, 5*ms)
+	p.lose()
+	w0 := p.segments()
+	for range 10 {
+		p.now = p.now.Add(p.rtt)
+		p.una = p.una.Add(p.w.cwnd)
+		p.w.control.acked(&p.w, &ackInfo{
+			now: p.now, bytes: p.w.cwnd, mss: pathMSS, rtt: p.rtt, srtt: p.rtt, una: p.una, nxt: p.una.Add(p.w.cwnd),
+		})
+	}
+	if got, want := p.segments()-w0, 10*9.0/17; math.Abs(got-want) > 0.6 {
+		t.Errorf("grown by %.2f segments in 10 round trips, want %.2f", got, want)
+	}
+}
+
+// Section 4.2: each loss begins an epoch. Long after the one before, the window does not rise
+// at once to where that one's curve has come.
+func TestCubicEpochs(t *testing.T) {
+	p := newPath(Cubic, 1000, 100*ms)
+	p.lose()
+	for range 150 {
+		p.round() // for 15 s; K is 9
+	}
+	wMax := p.segments()
+	p.lose()
+	k, start := math.Cbrt(wMax*0.3/0.4), p.now
+	for range 30 {
+		p.round()
+	}
+	at := p.now.Sub(start).Seconds()
+	if want := 0.4*(at-k)*(at-k)*(at-k) + wMax; math.Abs(p.segments()-want) > 0.03*want {
+		t.Errorf("%.1f segments %.1f s after the second loss, want %.1f", p.segments(), at, want)
+	}
+}
+
+// A window that is above W_max when an epoch begins, as after a pause, has no plateau to come:
+// it grows from where it is, convex.
+func TestCubicAboveWMax(t *testing.T) {
+	p := newPath(Cubic, 8, 500*ms)
+	p.lose()
+	p.w.cwnd = 40 * pathMSS
+	p.w.restart(pathMSS)
+	p.w.ssthresh = p.w.cwnd
+	w0, start := p.segments(), p.now
+	for range 12 {
+		p.round()
+	}
+	at := p.now.Sub(start).Seconds()
+	if got, want := p.segments(), w0+0.4*at*at*at; math.Abs(got-want) > 0.1*want {
+		t.Errorf("%.1f segments %.1f s after %.1f, want %.1f", got, at, w0, want)
+	}
 }
 
 // Section 4.8: after a timeout the curve begins in its convex part.
@@ -160,6 +255,33 @@ func TestCubicApplicationLimited(t *testing.T) {
 	p.round()
 	if grown := p.w.cwnd - before; grown > 30*pathMSS {
 		t.Errorf("caught up by %d bytes", grown)
+	}
+	// Nor does the pause put the curve off: it goes on where it was.
+	k := math.Cbrt(1000 * 0.3 / 0.4)
+	for range 60 {
+		p.round()
+	}
+	at := 8.1 // 81 round trips in use
+	if got, want := p.segments(), 0.4*(at-k)*(at-k)*(at-k)+1000; math.Abs(got-want) > 0.03*want {
+		t.Errorf("%.1f segments after %v s of use, want %.1f", got, at, want)
+	}
+}
+
+// RFC 7661: nor does a window grow in slow start that is not in use, be it the first one or
+// one after a timeout.
+func TestCubicLimitedSlowStart(t *testing.T) {
+	for _, threshold := range []uint32{maxCwnd, 100 * pathMSS} {
+		p := newPath(Cubic, 10, 100*ms)
+		p.w.ssthresh = threshold
+		for range 20 {
+			p.now, p.una = p.now.Add(p.rtt), p.una.Add(100)
+			p.w.control.acked(&p.w, &ackInfo{
+				now: p.now, bytes: 100, mss: pathMSS, rtt: p.rtt, srtt: p.rtt, una: p.una, nxt: p.una.Add(100), limited: true,
+			})
+		}
+		if p.w.cwnd != 10*pathMSS {
+			t.Errorf("threshold %d: cwnd %d", threshold, p.w.cwnd)
+		}
 	}
 }
 

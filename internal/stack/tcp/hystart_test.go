@@ -71,6 +71,68 @@ func TestHyStartResumes(t *testing.T) {
 	}
 }
 
+// Section 4.2: each time that conservative slow start begins it lasts for five rounds, however
+// many there were before it was left.
+func TestHyStartRoundsBeginAnew(t *testing.T) {
+	p := newPath(Cubic, 16, 40*ms)
+	h := &p.w.control.(*cubic).hystart
+	p.round()
+	p.round()
+	p.rtt = 50 * ms
+	for range 4 {
+		p.round()
+	}
+	if !h.css || p.w.ssthresh != maxCwnd {
+		t.Fatalf("conservative %v, threshold %d", h.css, p.w.ssthresh)
+	}
+	p.rtt = 41 * ms
+	p.round()
+	p.round()
+	if h.css {
+		t.Fatal("conservative slow start goes on")
+	}
+	p.rtt = 60 * ms
+	p.round()
+	if !h.css {
+		t.Fatal("no second conservative slow start")
+	}
+	for i := 1; i < cssRounds; i++ {
+		p.w.cwnd = 100 * pathMSS // rounds need not be longer
+		if p.round(); p.w.ssthresh != maxCwnd {
+			t.Fatalf("slow start was over in round %d", i)
+		}
+	}
+}
+
+// What an ACK yields no round trip time of is no sample (section 4.2): it is neither counted nor
+// taken for a round trip of zero, which would hide that others become longer.
+func TestHyStartNoSample(t *testing.T) {
+	// A round trip of which so many ACKs are measured.
+	round := func(p *path, measured int) {
+		n := int(p.w.cwnd / pathMSS)
+		for i := range n {
+			a := ackInfo{now: p.now, bytes: pathMSS, mss: pathMSS, srtt: p.rtt, una: p.una.Add(pathMSS)}
+			if p.una, a.nxt = a.una, a.una.Add(p.w.cwnd); i < 2*measured && i%2 == 1 {
+				a.rtt = p.rtt
+			}
+			p.w.control.acked(&p.w, &a)
+		}
+	}
+	for _, tt := range []struct {
+		measured int
+		css      bool
+	}{{hystartSamples - 1, false}, {hystartSamples, true}} {
+		p := newPath(Cubic, 20, 40*ms)
+		round(p, tt.measured)
+		round(p, tt.measured)
+		p.rtt = 60 * ms
+		round(p, tt.measured)
+		if got := p.w.control.(*cubic).hystart.css; got != tt.css {
+			t.Errorf("%d samples a round trip, of 40 ms and then of 60: conservative %v", tt.measured, got)
+		}
+	}
+}
+
 // Too few samples in a round tell nothing; nor does a slow start that has been
 // ended by a loss before.
 func TestHyStartNeedsSamples(t *testing.T) {

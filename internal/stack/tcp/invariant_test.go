@@ -23,6 +23,9 @@ func checkConn(c *Conn) error {
 	if err := checkBoard(c); err != nil {
 		return err
 	}
+	if c.tlp.open && (c.loss.active || c.loss.timedOut) {
+		return fmt.Errorf("a tail loss probe is waited for in recovery: %+v, %+v", c.tlp, c.loss)
+	}
 	if c.calm && !c.atRest() {
 		return fmt.Errorf("calm and not at rest: %+v", *c)
 	}

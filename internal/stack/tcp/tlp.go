@@ -23,7 +23,7 @@ type tailProbe struct {
 	timing bool // timerLoss is the probe's, not RACK's
 	due    bool // a probe is to be sent
 	reset  bool // something was sent or acknowledged: the timer starts anew
-	open   bool // a probe was sent, and not answered: there is no second one
+	open   bool // a probe was sent, and not answered: there is no second one; not in recovery (section 7.1)
 	copied bool // it was something sent before
 	end    wire.Seq
 }
@@ -120,12 +120,10 @@ func (c *Conn) probeAcked(h *wire.TCP, d *delivery, plain bool) {
 		p.open, d.dsack = false, false // no sign of reordering
 	case p.end.LessThan(h.Ack):
 		p.open = false
-		if !c.loss.active && !c.loss.timedOut {
-			c.cc.reduce(min(c.cc.cwnd, d.bytes+uint32(c.snd.nxt-c.snd.una)), c.snd.mss, false)
-			c.cc.cwnd = min(c.cc.cwnd, c.cc.ssthresh)
-			c.certain()
-			c.sh.Recovery.TailLosses++
-		}
+		c.cc.reduce(min(c.cc.cwnd, d.bytes+uint32(c.snd.nxt-c.snd.una)), c.snd.mss, false)
+		c.cc.cwnd = min(c.cc.cwnd, c.cc.ssthresh)
+		c.certain()
+		c.sh.Recovery.TailLosses++
 	case plain && h.Options.SACKCount == 0:
 		p.open = false
 	}

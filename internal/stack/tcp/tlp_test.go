@@ -117,6 +117,38 @@ func TestTailProbeAnswers(t *testing.T) {
 			t.Errorf("%+v, ssthresh %d", s.c.tlp, s.c.cc.ssthresh)
 		}
 	})
+	t.Run("lost, with a window under way", func(t *testing.T) {
+		s := probe(t)
+		s.sack(5)
+		cwnd := s.c.cc.cwnd
+		s.write(20 * testMSS)
+		s.flush()
+		s.sack(6)
+		// Half of what was under way, of which the ACK's segment was a part.
+		if s.sh.Recovery.TailLosses != 1 || s.c.cc.ssthresh != cwnd/2 {
+			t.Errorf("%+v, ssthresh %d with %d under way", s.c.tlp, s.c.cc.ssthresh, cwnd)
+		}
+	})
+	t.Run("DSACK of another", func(t *testing.T) {
+		s := probe(t)
+		s.sack(5)
+		s.write(testMSS)
+		s.flush()
+		s.sack(6, 0, 1) // duplicated by the network: the probe's copy is not known to have come twice
+		if s.c.tlp.open || s.sh.Recovery.TailLosses != 1 {
+			t.Errorf("%+v, %+v", s.c.tlp, s.sh.Recovery)
+		}
+	})
+	t.Run("duplicate ACK with blocks", func(t *testing.T) {
+		s := probe(t)
+		s.sack(5)
+		s.write(5 * testMSS)
+		s.flush()
+		s.sack(5, 6, 7) // tells of what came out of order, and not of the probe
+		if !s.c.tlp.open {
+			t.Error("the copy was taken for the second")
+		}
+	})
 	t.Run("DSACK", func(t *testing.T) {
 		s := probe(t)
 		s.sack(5)
@@ -137,6 +169,57 @@ func TestTailProbeAnswers(t *testing.T) {
 			t.Errorf("%+v", s.c.tlp)
 		}
 	})
+}
+
+// A recovery ends the probing (section 7.1): what is acknowledged beyond the probe later is no
+// sign of another loss. And while it is not known that the probe's copy came twice, that another
+// segment did is not known either.
+func TestTailProbeThenRecovery(t *testing.T) {
+	probed := func() *script {
+		s := sendingOver(t, 10, 10, false)
+		s.advance(2 * testRTT)
+		if s.sh.Recovery.TailProbes != 1 {
+			t.Fatal("no probe")
+		}
+		s.sack(0, 1, 10) // the first is lost, and sent again
+		if !s.c.loss.active || s.c.tlp.open || s.sh.Stats.Retransmits != 2 {
+			t.Fatalf("active %v, %+v, %+v", s.c.loss.active, s.c.tlp, s.sh.Stats)
+		}
+		return s
+	}
+	s := probed()
+	ssthresh := s.c.cc.ssthresh
+	s.write(20 * testMSS)
+	s.flush()
+	s.advance(testRTT)
+	s.sack(11)
+	if s.sh.Recovery.TailLosses != 0 || s.c.cc.ssthresh != ssthresh {
+		t.Errorf("reduced twice: ssthresh %d, was %d", s.c.cc.ssthresh, ssthresh)
+	}
+	s = probed()
+	s.sack(0, 9, 10, 1, 10)
+	if s.sh.Recovery.Undone != 0 {
+		t.Error("the reduction was undone for the copy of the probe")
+	}
+}
+
+// After a timeout there is no sample yet for a probe to be timed by: the timer stays backed off
+// (RFC 6298 section 5.7, Karn).
+func TestNoTailProbeWithoutSample(t *testing.T) {
+	s := sendingOver(t, 1, 1, false)
+	rto := s.c.rtt.timeout()
+	s.advance(2 * rto)
+	s.sack(1)
+	if s.sh.Stats.Timeouts != 1 || s.c.loss.timedOut {
+		t.Fatalf("%+v", s.sh.Stats)
+	}
+	s.write(testMSS)
+	s.expect("a segment", s.flush(), seg(s.at(1), 1, wire.ACK, testMSS))
+	s.expect("nothing", s.advance(2*rto-1))
+	s.expect("timeout", s.advance(1), seg(s.at(1), 1, wire.ACK, testMSS))
+	if s.sh.Stats.Timeouts != 2 {
+		t.Errorf("%+v, %+v", s.sh.Stats, s.sh.Recovery)
+	}
 }
 
 // The FIN is a tail, too.
@@ -168,6 +251,7 @@ func TestProbeTimeoutFloor(t *testing.T) {
 	s := sendingOver(t, 4, 4, false)
 	for srtt, want := range map[time.Duration]time.Duration{
 		20 * time.Microsecond: leastProbeTimeout, time.Millisecond: 2 * time.Millisecond, 30 * time.Millisecond: 60 * time.Millisecond,
+		0: time.Second, // not known (RFC 8985 section 7.2)
 	} {
 		if s.c.rtt.srtt = srtt; s.c.probeTimeout() != want {
 			t.Errorf("round trip of %v: probe after %v, want %v", srtt, s.c.probeTimeout(), want)

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/zctap/zctap/internal/mono"
 	"github.com/zctap/zctap/internal/wire"
 )
 
@@ -203,6 +204,18 @@ func TestRackWindow(t *testing.T) {
 	want(testRTT)
 	r.recovered()
 	want(testRTT / 4)
+	// Another one has all sixteen begin anew.
+	r.widen(true, 1<<20, 1<<20+1000)
+	for range 15 {
+		r.recovered()
+	}
+	r.widen(true, 2<<20, 2<<20+1000)
+	for range 15 {
+		r.recovered()
+	}
+	want(testRTT * 3 / 4)
+	r.recovered()
+	want(testRTT / 4)
 	r.reordering = false
 	want(0)
 	if got := r.window(false, testRTT); got != testRTT/4 {
@@ -213,19 +226,22 @@ func TestRackWindow(t *testing.T) {
 // The smallest round trip counts for five minutes, then any other does: the path may have changed.
 func TestRackMinRTT(t *testing.T) {
 	var r rackState
+	now := mono.Time(1e9)
 	for _, tt := range []struct {
-		after     time.Duration // the smallest was measured
+		after     time.Duration // the one before
 		rtt, want time.Duration
 	}{
 		{0, 20 * ms, 20 * ms},
 		{0, 30 * ms, 20 * ms},
 		{0, 10 * ms, 10 * ms},
 		{5 * time.Minute, 30 * ms, 10 * ms},
-		{5*time.Minute + 1, 30 * ms, 30 * ms},
+		{1, 30 * ms, 30 * ms},
 		{4 * time.Minute, 30 * ms, 30 * ms}, // as small: it counts anew
 		{4 * time.Minute, 40 * ms, 30 * ms},
+		{time.Minute + 1, 40 * ms, 40 * ms},
 	} {
-		r.arrived(&delivery{now: r.minRTTAt.Add(tt.after), rtt: tt.rtt})
+		now = now.Add(tt.after)
+		r.arrived(&delivery{now: now, rtt: tt.rtt})
 		if r.minRTT != tt.want {
 			t.Fatalf("%v after %v: %v, want %v", tt.rtt, tt.after, r.minRTT, tt.want)
 		}
@@ -456,6 +472,36 @@ func TestTimeoutOldest(t *testing.T) {
 	s.expect("timeout", s.advance(s.c.rtt.timeout()), seg(1, 1, wire.ACK, testMSS))
 	if b := s.c.board; b.lost != testMSS || len(b.records()) != 2 {
 		t.Errorf("%+v", b)
+	}
+}
+
+// Nor is what may have been reordered: on a path that does so it has a reordering window
+// longer (RFC 8985 section 6.3). Such a recovery counts for that window, too (section 6.2, step 4).
+func TestTimeoutReordering(t *testing.T) {
+	for _, late := range []time.Duration{testRTT / 8, testRTT / 2} {
+		s := sendingOver(t, 2, 2, false)
+		s.c.rack.xmit, s.c.rack.rtt, s.c.rack.reordering = s.now-1, testRTT, true
+		s.c.rack.mult, s.c.rack.persist = 1, reoPersist
+		s.c.tlp.open = true // no probe
+		rto := s.c.rtt.timeout()
+		s.advance(rto - testRTT - late)
+		s.write(testMSS)
+		s.sendOne()
+		s.expect("timeout", s.advance(testRTT+late), seg(1, 1, wire.ACK, testMSS))
+		want := uint32(2 * testMSS)
+		if late > testRTT/4 {
+			want += testMSS
+		}
+		if s.c.board.lost != want {
+			t.Errorf("the last was sent a round trip and %v ago: %d bytes are lost, want %d", late, s.c.board.lost, want)
+		}
+		s.advance(testRTT)
+		s.sack(1)
+		s.advance(testRTT)
+		s.sack(3)
+		if s.c.loss.timedOut || s.sh.Recovery.Undone != 0 || s.c.rack.persist != reoPersist-1 {
+			t.Errorf("timed out %v, %d recoveries left", s.c.loss.timedOut, s.c.rack.persist)
+		}
 	}
 }
 

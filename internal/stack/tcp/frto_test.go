@@ -2,7 +2,9 @@ package tcp
 
 import (
 	"testing"
+	"time"
 
+	"github.com/zctap/zctap/internal/mono"
 	"github.com/zctap/zctap/internal/wire"
 )
 
@@ -71,6 +73,10 @@ func TestFRTOLoss(t *testing.T) {
 	s.expect("step 3.a: all of it again", s.inOut(1, at(1), wire.ACK, nil), seg(at(1), 1, wire.ACK, 2*testMSS))
 	s.inOut(1, at(1), wire.ACK, nil)
 	s.inOut(1, at(3), wire.ACK, nil)
+	s.inOut(1, at(10), wire.ACK, nil)
+	if !s.c.loss.timedOut {
+		t.Error("repaired, though the new data is sent again, too")
+	}
 	s.inOut(1, at(12), wire.ACK, nil)
 	s.undone(0)
 	if s.sh.Stats.FastRetransmits != 0 || s.c.cc.ssthresh != 5*testMSS {
@@ -108,6 +114,14 @@ func TestFRTOConventional(t *testing.T) {
 			s.expect("timeout", s.advance(2*steadyRTO), seg(at(1), 1, wire.ACK, testMSS))
 			s.expect("progress", s.inOut(1, at(2), wire.ACK, nil), seg(at(2), 1, wire.ACK, 2*testMSS))
 		}},
+		{"what is under way was sent twice", func(s *script) {
+			s.inOut(1, at(10), wire.ACK, nil)
+			s.icmp(at(10), tooBig(1040))
+			s.flush()
+			s.advance(2 * s.c.rtt.timeout())
+			s.inOut(1, at(10)+1000, wire.ACK, nil)
+			s.inOut(1, at(10)+2000, wire.ACK, nil)
+		}},
 		{"all is acknowledged", func(s *script) {
 			s.expect("progress", s.inOut(1, at(10), wire.ACK, nil), seg(at(10), 1, wire.ACK, 6*testMSS))
 		}},
@@ -118,5 +132,31 @@ func TestFRTOConventional(t *testing.T) {
 			s.inOut(1, int(s.c.snd.nxt-s.c.snd.iss), wire.ACK, nil)
 			s.undone(0)
 		})
+	}
+}
+
+// RFC 5682 section 3.1: with SACK, what is sent new decides. If only that arrives the loss was
+// one, whatever of the rest arrives later; if something does that was sent once it was none, and RACK
+// goes by when that was sent.
+func TestFRTOSelective(t *testing.T) {
+	timedOut := func() (s *script, sent mono.Time) {
+		s = sendingOver(t, 5, 10, false)
+		sent = s.now
+		s.c.tlp.open = true // no probe
+		s.expect("timeout", s.advance(time.Second), seg(1, 1, wire.ACK, testMSS))
+		return s, sent
+	}
+	s, _ := timedOut()
+	s.expect("new data", s.sack(1), seg(s.at(5), 1, wire.ACK, 2*testMSS))
+	s.advance(testRTT)
+	s.sack(1, 5, 7)
+	s.sack(1, 4, 7)
+	s.undone(0)
+
+	s, sent := timedOut()
+	s.sack(1, 4, 5)
+	s.undone(1)
+	if r := &s.c.rack; r.xmit != sent || r.rtt != s.now.Sub(sent) {
+		t.Errorf("RACK has a round trip of %v, want %v", r.rtt, s.now.Sub(sent))
 	}
 }

@@ -21,6 +21,7 @@ func timeWaiting(t *testing.T, change func(*script)) *script {
 
 func TestTimeWait(t *testing.T) {
 	ack := []want{{2, 2, wire.ACK, 0}}
+	s := timeWaiting(t, nil)
 	for _, tt := range []struct {
 		name    string
 		seq     int
@@ -37,6 +38,8 @@ func TestTimeWait(t *testing.T) {
 		{"old ACK", -5, wire.ACK, 0, ack, false},
 		{"SYN", 1, wire.SYN, 0, ack, false},
 		{"another FIN", 2, wire.FIN | wire.ACK, 0, nil, false},
+		{"ACK at the window's end", 2 + int(s.c.offered()), wire.ACK, 0, nil, false},
+		{"ACK behind the window", 3 + int(s.c.offered()), wire.ACK, 0, ack, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := timeWaiting(t, nil)
@@ -53,7 +56,7 @@ func TestTimeWait(t *testing.T) {
 
 // RFC 9293 section 3.6.1, RFC 6191.
 func TestReopen(t *testing.T) {
-	const ts = 1000
+	const ts, none = 1000, 1
 	for _, tt := range []struct {
 		name  string
 		ts    uint32 // 0: without timestamps
@@ -70,6 +73,9 @@ func TestReopen(t *testing.T) {
 		{"newer timestamp, lower number", ts + 1, 1, wire.SYN, true},
 		{"older timestamp, higher number", ts - 1, 3, wire.SYN, false},
 		{"same timestamp, higher number", ts, 3, wire.SYN, true},
+		{"same timestamp, same number", ts, 2, wire.SYN, false},
+		{"no timestamp any more, higher number", none, 3, wire.SYN, true},
+		{"no timestamp any more, lower number", none, 1, wire.SYN, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := timeWaiting(t, func(s *script) {
@@ -77,7 +83,9 @@ func TestReopen(t *testing.T) {
 					s.opts.HasTimestamps, s.opts.TSVal = true, ts
 				}
 			})
-			s.opts.TSVal = tt.ts
+			if s.opts.TSVal = tt.ts; tt.ts == none {
+				s.opts.HasTimestamps, s.opts.TSVal = false, 0
+			}
 			segment := s.segment(tt.seq, 2, tt.flags, nil)
 			w := s.c.Reopen(segment)
 			if (w != nil) != tt.want {
@@ -142,6 +150,43 @@ func TestRetire(t *testing.T) {
 	}
 }
 
+// TestWaitEchoes: the ACK of a FIN that comes again echoes its timestamp (RFC 7323 section 4.3),
+// or the peer would take the time of its repeating for a round trip; but none goes back.
+func TestWaitEchoes(t *testing.T) {
+	s := timeWaiting(t, func(s *script) { s.opts.HasTimestamps, s.opts.TSVal = true, 1000 })
+	for _, tt := range []struct{ ts, echo uint32 }{{1000, 1000}, {1300, 1300}, {1200, 1300}} {
+		s.opts.TSVal = tt.ts
+		if out := s.inOut(1, 2, wire.FIN|wire.ACK, nil); len(out) != 1 || out[0].Options.TSEcr != tt.echo {
+			t.Errorf("FIN with %d: came out %+v, want an echo of %d", tt.ts, out, tt.echo)
+		}
+	}
+}
+
+// TestWaitWindow: what was offered last stays so (RFC 9293 section 3.8.6: the right edge is not
+// to move left), before and after the connection has retired.
+func TestWaitWindow(t *testing.T) {
+	for _, retired := range []bool{false, true} {
+		s := established(t, nil)
+		s.c.CloseWrite(s.now)
+		s.flush()
+		out := s.inOut(1, 2, wire.FIN|wire.ACK, make([]byte, 4000))
+		s.state(TimeWait)
+		if len(out) != 1 || len(s.received()) != 4000 {
+			t.Fatalf("came out %+v", out)
+		}
+		offered, again := out[0].Window, s.segment(4001, 2, wire.FIN|wire.ACK, nil)
+		if !retired {
+			s.c.Input(s.now, again)
+		} else if w := s.c.Retire(); w != nil {
+			w.Input(s.now, again)
+			w.End()
+		}
+		if out := s.flush(); len(out) != 1 || out[0].Window != offered {
+			t.Errorf("retired %v: came out %+v, want a window of %d", retired, out, offered)
+		}
+	}
+}
+
 // TestWaitChallenges: segments that cost their sender nothing are answered now and
 // then only.
 func TestWaitChallenges(t *testing.T) {
@@ -171,6 +216,11 @@ func TestFollow(t *testing.T) {
 		t.Errorf("the next connection begins with %+v, the last one ended with %d", out, w.snd)
 	}
 	s.c = next
+	// Numbers that are beyond already stay: they are nobody's to foresee (RFC 6528).
+	s.c.snd.iss = w.snd.Add(1 << 20)
+	if s.c.Follow(w); s.c.snd.iss != w.snd.Add(1<<20) {
+		t.Errorf("%d became %d behind %d", w.snd.Add(1<<20), s.c.snd.iss, w.snd)
+	}
 }
 
 // TestReusable: with timestamps, from a second on.

@@ -1,6 +1,8 @@
 package stack
 
 import (
+	"encoding/binary"
+
 	"github.com/zctap/zctap/internal/buf"
 	"github.com/zctap/zctap/internal/driver"
 	"github.com/zctap/zctap/internal/stack/tcp"
@@ -9,6 +11,9 @@ import (
 
 // maxLook is how many frames merge looks at together, at most.
 const maxLook = 64
+
+// firstLook is how many it looks at first, where it can't tell.
+const firstLook = 4
 
 // merge puts the frames behind f in its batch together with s.segment, which f has
 // brought for conn, as far as they continue it and conn may take them in at once
@@ -24,35 +29,38 @@ func (s *Stack) merge(f *driver.Frame, conn *tcp.Conn) {
 	if s.rest[0].Len != f.Len || each == 0 || f.Len != headers+each || h.link != s.caps.LinkHeader {
 		return
 	}
-	if first := s.first(&s.rest[0]); len(first) < headers || !h.tcp.Precedes(first[h.link+h.ip.L4Offset:]) {
+	seqAt := h.link + h.ip.L4Offset + wire.SeqOffset
+	if !s.precedes(0, seqAt, h.tcp.Seq.Add(uint32(each))) {
 		return // most often another flow's: no more is looked at
 	}
 	var next wire.Continuation
 	if !next.Begin(h.first, h.link, &h.ip, &h.tcp) {
 		return
 	}
-	room := -1 // unknown
+	room := conn.Mergeable(&h.tcp)
 	length, taken, flags := g.Len, 0, h.tcp.Flags
-	merged := s.merged[:0]
+	if length+each > room {
+		return
+	}
+	merged := append(s.merged[:0], g.Frags...)
 	// Each step is a short loop over many frames, which is faster than one loop of all
-	// steps. The more have followed, the more are looked at next: if the first of them does
-	// not follow, it was in vain that the others were.
-	for look := 1; ; look = min(4*look, maxLook) {
+	// steps. As many are looked at as followed another frame last, if the last of these seems to
+	// follow, too; else, the more have followed, the more are looked at next: if the first
+	// of them does not follow, it was in vain that the others were.
+	look := min(s.followed, len(s.rest), maxLook)
+	if look < firstLook || !s.precedes(look-1, seqAt, h.tcp.Seq.Add(uint32(look*each))) {
+		look = firstLook
+	}
+	for ; ; look = min(4*look, maxLook) {
 		frames := s.rest[taken:min(taken+look, len(s.rest))]
-		if room >= 0 {
-			frames = frames[:min(len(frames), (room-length)/each)]
+		if length+len(frames)*each > room {
+			frames = frames[:(room-length)/each]
 		}
 		heads := s.headsOf(frames, f.Len, headers)
 		seq := h.tcp.Seq.Add(uint32(length))
 		n, more := next.Count(heads, seq, each)
 		if n == 0 {
 			break
-		}
-		if room < 0 {
-			if room = conn.Mergeable(&h.tcp); length+each > room {
-				break
-			}
-			merged = append(merged, g.Frags...)
 		}
 		if right := s.verified(frames[:n], heads); right < n {
 			n, more = next.Count(heads[:right], seq, each)
@@ -61,17 +69,25 @@ func (s *Stack) merge(f *driver.Frame, conn *tcp.Conn) {
 		length += n * each
 		taken += n
 		flags |= more
-		if n < look {
+		if n < look || taken == len(s.rest) || !s.precedes(taken, seqAt, seq.Add(uint32(n*each))) {
 			break
 		}
 	}
 	if taken == 0 {
 		return
 	}
+	s.followed = taken
 	s.merged, s.rest = merged, s.rest[taken:]
 	g.Frags, g.Len, g.Count = merged, length, g.Count+taken
 	h.tcp.Flags = flags
 	s.stats.Merged += uint64(taken)
+}
+
+// precedes reports whether the i-th of the frames that are left has the sequence number seq, if
+// that lies seqAt bytes behind the frame's start.
+func (s *Stack) precedes(i, seqAt int, seq wire.Seq) bool {
+	b := s.first(&s.rest[i])
+	return len(b) >= seqAt+4 && wire.Seq(binary.BigEndian.Uint32(b[seqAt:])) == seq
 }
 
 // headsOf is the piece of each frame that begins with its headers, of so many bytes: Head, if

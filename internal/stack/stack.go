@@ -108,6 +108,8 @@ type Stack struct {
 	ahead lookahead
 	at    int // index of the frame that is looked at, in the batch
 
+	followed int // how many frames merge put behind another one last
+
 	// Scratch, for one frame.
 	rx      headers
 	segment tcp.Segment

@@ -13,13 +13,12 @@ type Continuation struct {
 	mask []byte
 }
 
+// SeqOffset is where the sequence number is in a TCP header: a look at it, before a
+// Continuation is made, tells most packets apart that come in turns.
+const SeqOffset = 4
+
 // flagsOffset is where the control bits are in a TCP header.
 const flagsOffset = 13
-
-// Precedes reports whether the TCP header h, which has all that it takes without options, has
-// the sequence number that follows the segment t: a look before a Continuation is made, which is in
-// vain where packets of many flows come in turns.
-func (t *TCP) Precedes(h []byte) bool { return Seq(be32(h[4:])) == t.Seq.Add(uint32(t.PayloadLen)) }
 
 // Begin makes c the Continuation of a packet that starts with head, behind a link
 // header of link bytes, EthernetHeaderLen at most, and of which ParseIP and ParseTCP have made

@@ -31,6 +31,7 @@ type lookahead struct {
 	frames []driver.Frame    // of the batch, that were not looked at
 	at     int               // index in the batch of the first of them
 	last   glance            // of the last run's first
+	length int               // of the run before it, but for its first
 	runs   [lookRuns]lookRun // the last ones; run i is at i%lookRuns
 	// How many runs were come by, and how many of these had slot, connection and
 	// queue loaded, and were reached by the frame at hand.
@@ -100,24 +101,37 @@ func (l *lookahead) scan(s *Stack) {
 // pass goes on by n frames.
 func (l *lookahead) pass(n int) { l.at, l.frames = l.at+n, l.frames[n:] }
 
-// rest is how many of the next frames are of the last run. Of many it looks at some only,
-// by steps that become shorter where the run ends: one of another flow between them costs no
-// more than a guess.
+// rest is how many of the next frames are of the last run: as many as of the one before it, if
+// that run ends there, too. Else it looks at some only, by steps that become shorter where the run
+// ends: one of another flow between them costs no more than a guess.
 func (l *lookahead) rest(s *Stack) int {
-	of := func(i int) bool { return i < len(l.frames) && l.last.of(s.first(&l.frames[i])) }
-	if l.hashed == 0 || !of(0) {
+	if l.hashed == 0 || len(l.frames) == 0 {
 		return 0
 	}
-	n, step := 0, 8
-	for of(n + step) {
-		n += step
+	n := l.length
+	if (n == 0 || l.same(s, n-1)) && !l.same(s, n) {
+		return n
 	}
-	for step /= 2; step > 0; step /= 2 {
-		if of(n + step) {
+	n = 0
+	if l.same(s, 0) {
+		step := 8
+		for l.same(s, n+step) {
 			n += step
 		}
+		for step /= 2; step > 0; step /= 2 {
+			if l.same(s, n+step) {
+				n += step
+			}
+		}
+		n++
 	}
-	return n + 1
+	l.length = n
+	return n
+}
+
+// same reports whether there is an i-th of the next frames, and it looks as the last run's first.
+func (l *lookahead) same(s *Stack, i int) bool {
+	return i < len(l.frames) && l.last.of(s.first(&l.frames[i]))
 }
 
 // conn is the connection of s with key, which the i-th frame of the batch has; nil if there

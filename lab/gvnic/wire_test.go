@@ -99,9 +99,13 @@ func TestBackpressure(t *testing.T) {
 		}
 		return n
 	}
+	total := 0
+	x.eventually("a wire that is full", func() bool {
+		total += completed()
+		return total >= 10 && x.dev.Stats().TxTotal().Stalls > 0
+	})
 	time.Sleep(5 * time.Millisecond)
-	total := completed()
-	if total != 10 {
+	if total += completed(); total != 10 {
 		t.Fatalf("%d completions with room for 10", total)
 	}
 	got := 0

@@ -5,7 +5,7 @@ package main
 import (
 	"bytes"
 	"context"
-	"net"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -83,41 +83,41 @@ func TestFramesAmong(t *testing.T) {
 	}
 }
 
-// send --wait connects to a receiver that comes later, and without gives up.
+// send --wait connects to a receiver that comes later, and without gives up. The port is
+// bound all the time, so that nobody else gets it.
 func TestDialPatiently(t *testing.T) {
-	free, err := net.Listen("tcp", "127.0.0.1:0")
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr := free.Addr().String()
-	free.Close()
-	if c, err := dialPatiently(context.Background(), addr, 0); err == nil {
-		c.Close()
-		t.Fatal("connected to nobody")
+	defer unix.Close(fd)
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
 	}
-	listening := make(chan net.Listener, 1)
+	sa, err := unix.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := fmt.Sprint("127.0.0.1:", sa.(*unix.SockaddrInet4).Port)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*dialInterval)
+	defer cancel()
+	for patience, ctx := range map[time.Duration]context.Context{0: context.Background(), time.Hour: ctx} {
+		if c, err := dialPatiently(ctx, addr, patience); err == nil {
+			c.Close()
+			t.Fatal("connected to nobody")
+		}
+	}
+	listening := make(chan error)
 	go func() {
 		time.Sleep(2 * dialInterval)
-		ln, err := net.Listen("tcp", addr)
-		if err != nil {
-			t.Error(err)
-			close(listening)
-			return
-		}
-		listening <- ln
+		listening <- unix.Listen(fd, 1)
 	}()
-	c, err := dialPatiently(context.Background(), addr, 10*time.Second)
+	c, err := dialPatiently(context.Background(), addr, time.Hour)
+	if err := <-listening; err != nil {
+		t.Fatal(err)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
 	c.Close()
-	if ln := <-listening; ln != nil {
-		ln.Close()
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 3*dialInterval)
-	defer cancel()
-	if c, err := dialPatiently(ctx, addr, time.Hour); err == nil {
-		c.Close()
-		t.Error("connected to nobody")
-	}
 }

@@ -20,28 +20,31 @@ import (
 	"github.com/zctap/zctap/internal/pattern"
 )
 
-// freePort is an address on loopback that nobody listens on.
-func freePort(t *testing.T) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().String()
-}
-
-// listening is a stderr that tells when recv has begun to listen.
+// listening is a stderr that tells where recv has begun to listen.
 type listening struct {
 	bytes.Buffer
-	ready chan struct{}
+	at chan string
 }
 
+func newListening() *listening { return &listening{at: make(chan string, 1)} }
+
 func (l *listening) Write(p []byte) (int, error) {
-	if strings.Contains(string(p), "listening") {
-		close(l.ready)
+	if _, addr, ok := strings.Cut(string(p), "listening on "); ok {
+		l.at <- strings.TrimSpace(addr)
 	}
 	return l.Buffer.Write(p)
+}
+
+// addr waits for the address. done has the exit code of a recv that ended before.
+func (l *listening) addr(t *testing.T, done <-chan int) string {
+	t.Helper()
+	select {
+	case addr := <-l.at:
+		return addr
+	case code := <-done:
+		t.Fatalf("recv: exit %d: %s", code, l.String())
+		return ""
+	}
 }
 
 // What send sends recv receives: to a file, with its hash, verified.
@@ -73,16 +76,15 @@ func TestRecvSparesProcessor(t *testing.T) {
 
 func sendAndRecv(t *testing.T, flags ...string) {
 	const size = 3<<20 + 11
-	addr := freePort(t)
 	file := filepath.Join(t.TempDir(), "out")
-	errs := &listening{ready: make(chan struct{})}
+	errs := newListening()
 	var out bytes.Buffer
 	done := make(chan int)
 	go func() {
 		done <- run(context.Background(), &environ{stdout: &out, stderr: errs},
-			append([]string{"recv", "--engine", "copy", "--listen", addr, "--out", file, "--sha256", "--pattern", "5", "--json"}, flags...))
+			append([]string{"recv", "--engine", "copy", "--listen", "127.0.0.1:0", "--out", file, "--sha256", "--pattern", "5", "--json"}, flags...))
 	}()
-	<-errs.ready
+	addr := errs.addr(t, done)
 	code, said, told := command(t, "send", addr, "--pattern", "5", "--size", "3145739", "--json")
 	if code != exitOK {
 		t.Fatalf("send: exit %d: %s", code, told)
@@ -114,14 +116,13 @@ func sendAndRecv(t *testing.T, flags ...string) {
 
 // A stream that differs from the pattern fails recv.
 func TestRecvSeesMismatch(t *testing.T) {
-	addr := freePort(t)
-	errs := &listening{ready: make(chan struct{})}
+	errs := newListening()
 	done := make(chan int)
 	go func() {
 		done <- run(context.Background(), &environ{stdout: io.Discard, stderr: errs},
-			[]string{"recv", "--engine", "copy", "--listen", addr, "--pattern", "5"})
+			[]string{"recv", "--engine", "copy", "--listen", "127.0.0.1:0", "--pattern", "5"})
 	}()
-	<-errs.ready
+	addr := errs.addr(t, done)
 	if code, _, errs := command(t, "send", addr, "--pattern", "6", "--size", "1MiB"); code != exitOK {
 		t.Fatalf("send: exit %d: %s", code, errs)
 	}
@@ -147,12 +148,12 @@ func TestRecvKeepsFile(t *testing.T) {
 // An interrupt ends recv, and nothing is left.
 func TestRecvInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
-	errs := &listening{ready: make(chan struct{})}
+	errs := newListening()
 	done := make(chan int)
 	go func() {
 		done <- run(ctx, &environ{stdout: io.Discard, stderr: errs}, []string{"recv", "--engine", "copy", "--listen", "127.0.0.1:0"})
 	}()
-	<-errs.ready
+	errs.addr(t, done)
 	cancel()
 	if code := <-done; code != exitFailed || !strings.Contains(errs.String(), "interrupted") {
 		t.Errorf("exit %d: %s", code, errs.String())

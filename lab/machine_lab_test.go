@@ -128,6 +128,8 @@ func TestLabDeaths(t *testing.T) {
 			job := Job{Timeout: 20 * time.Second, Steps: []Step{c.step}, OnEvent: func(context.Context, Event) ([]byte, error) { close(serving); return nil, nil }}
 			if c.kill == nil {
 				close(serving)
+			}
+			if c.is == os.ErrDeadlineExceeded {
 				job.Timeout = 5 * time.Second
 			}
 			res, err := vm.Run(t.Context(), job)

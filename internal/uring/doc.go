@@ -29,7 +29,7 @@
 //
 //	NIC ──> area ──RecvZC──> CQE: IFQ.Data ──> application
 //	 ^                                             │
-//	 └── page pool <── consumed when dry, Flush <── RQ.Put, Publish
+//	 └── page pool <── consumed when dry, Flush <── RQ.Room, Publish
 //
 // There is no way back for a queue but the ring's Close. Without a NIC (ZCRXConfig.NoDevice) the same can be
 // done on any machine with a new kernel, with copies.

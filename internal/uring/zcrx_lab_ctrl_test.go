@@ -47,12 +47,12 @@ func TestLabZCRXWrongEntries(t *testing.T) {
 			token + 1<<zcrxAreaShift, // of an area that is not there
 			1<<64 - 1,
 		} {
-			if rq.Put(wrong) == 0 {
+			if put(rq, wrong) == 0 {
 				t.Fatal("full")
 			}
 		}
 		start, _ := rq.p.Reserve(rq.pending + 1)
-		rq.Put(z.held[0])
+		put(rq, z.held[0])
 		rq.entries[(start+rq.pending-1)&rq.p.Mask()].Pad = 1 // not 0: not for this kernel
 		z.returnHeld()                                       // the right ones, behind the wrong ones
 		z.giveBack(token)                                    // a buffer that is out no more

@@ -104,10 +104,10 @@ func newZCRX(t testing.TB, r *Ring, pages int, change func(*ZCRXConfig)) *zcrx {
 func (z *zcrx) giveBack(token uint64) {
 	z.t.Helper()
 	rq := z.q.Refill()
-	if rq.Put(token) == 0 {
+	if put(rq, token) == 0 {
 		rq.Publish()
 		must(z.t, z.q.Flush())
-		if rq.Put(token) == 0 {
+		if put(rq, token) == 0 {
 			z.t.Fatal("no room in the refill ring after a flush")
 		}
 	}

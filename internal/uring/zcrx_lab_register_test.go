@@ -245,7 +245,7 @@ func TestLabZCRXClose(t *testing.T) {
 				must(t, r.Close())
 				must(t, r.Close())
 				rq := z.q.Refill()
-				if rq.Put(0) != 0 || rq.Space(1) != 0 || rq.InFlight() != 0 || rq.Corruptions() != 0 || z.q.Stats() != (ZCRXStats{}) {
+				if put(rq, 0) != 0 || rq.Space(1) != 0 || rq.InFlight() != 0 || rq.Corruptions() != 0 || z.q.Stats() != (ZCRXStats{}) {
 					t.Error("the refill ring of a closed ring is alive")
 				}
 				rq.Publish()

@@ -25,7 +25,7 @@ func RecvZC(fd int, ifq uint32, size uint32, flags RecvFlags, userData uint64) S
 
 // ZCData is payload that a completion of RecvZC brought.
 type ZCData struct {
-	// Token names the place as the kernel does: the area's id and the offset in it. Give it back like that with RQ.Put, once
+	// Token names the place as the kernel does: the area's id and the offset in it. Give it back like that by RQ.Room, once
 	// for each completion, when the payload is not needed any more. Several completions may share a buffer; the kernel
 	// counts them.
 	Token uint64

@@ -32,31 +32,14 @@ type RQ struct {
 // Capacity returns how many entries the ring holds.
 func (q *RQ) Capacity() int { return len(q.entries) }
 
-// Put writes an entry for each token of a completion (ZCData.Token), or any place in the same buffer, as far as the ring has
-// room, and returns how many. The kernel sees them at the next Publish. If the ring is full Flush, or keep the tokens that
-// are left until the kernel has consumed.
-//
-// The kernel takes one reference from the buffer for each entry, and skips entries without a word that are wrong: outside
-// of every area, or of a buffer that the application does not have. A buffer given back twice while others are still in
-// use would go to the NIC too early, so the caller counts.
-func (q *RQ) Put(tokens ...uint64) int {
-	n := 0
-	for n < len(tokens) {
-		room := q.Room(len(tokens) - n)
-		if len(room) == 0 {
-			break
-		}
-		for i := range room {
-			room[i] = RefillEntry{Token: tokens[n+i]}
-		}
-		q.Wrote(len(room))
-		n += len(room)
-	}
-	return n
-}
-
 // Room is where the next entries are to be written, n at most: as many as there is room for, and as lie in a row. Those that
-// are, are said so (Wrote), and are as if they had been Put.
+// are, are said so (Wrote); the kernel sees them at the next Publish. If there is no room Flush, or keep the tokens that are left
+// until the kernel has consumed.
+//
+// An entry is a token of a completion (ZCData.Token), or any place in the same buffer. The kernel takes one reference from the
+// buffer for each entry, and skips entries without a word that are wrong: outside of every area, or of a buffer that the
+// application does not have. A buffer given back twice while others are still in use would go to the NIC too early, so the caller
+// counts.
 func (q *RQ) Room(n int) []RefillEntry {
 	if n = q.Space(n); n == 0 {
 		return nil
@@ -69,7 +52,7 @@ func (q *RQ) Room(n int) []RefillEntry {
 // Wrote says that the first n entries of what Room returned last are whole.
 func (q *RQ) Wrote(n int) { q.pending += uint32(n) }
 
-// Publish shows the kernel what was Put since the last Publish. Once a batch is enough.
+// Publish shows the kernel what was written since the last Publish. Once a batch is enough.
 func (q *RQ) Publish() {
 	if q.p == nil {
 		return
@@ -80,7 +63,7 @@ func (q *RQ) Publish() {
 	q.pending = 0
 }
 
-// Space returns how many entries can be Put now. It looks at the shared word only if n are not known to be free: ask for as
+// Space returns how many entries can be written now. It looks at the shared word only if n are not known to be free: ask for as
 // many as are wanted.
 func (q *RQ) Space(n int) int {
 	if q.p == nil || n <= 0 {

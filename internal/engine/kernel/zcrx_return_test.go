@@ -217,7 +217,7 @@ func TestZCRXSettlesAtOnce(t *testing.T) {
 	if n, err := c.queue.Recv(iovs, 1<<20); n != len(cqes) || err != nil {
 		t.Fatal(n, err)
 	}
-	z.rq.Put(make([]uint64, 13)...)
+	z.rq.Wrote(copy(z.rq.Room(13), make([]uring.RefillEntry, 13)))
 	z.rq.Publish()
 	giveBack := func(iovs []buf.Iov, inRing, waiting int) {
 		t.Helper()

@@ -220,7 +220,7 @@ func testWake(t *testing.T, p *peer) {
 	if err := w.Wake(); !errors.Is(err, uring.ErrClosed) {
 		t.Errorf("wake of a closed ring: %v", err)
 	}
-	if p.q.Refill().Put(0) == 1 && p.q.Flush() == nil {
+	if put(p.q.Refill(), 0) && p.q.Flush() == nil {
 		t.Error("flushed a closed ring")
 	}
 }

@@ -173,10 +173,21 @@ func (p *peer) next() uring.CQE {
 	return uring.CQE{}
 }
 
+// put writes an entry if there is room.
+func put(rq *uring.RQ, token uint64) bool {
+	room := rq.Room(1)
+	if len(room) == 0 {
+		return false
+	}
+	room[0] = uring.RefillEntry{Token: token}
+	rq.Wrote(1)
+	return true
+}
+
 func (p *peer) giveBack(token uint64) {
 	p.t.Helper()
 	rq := p.q.Refill()
-	for deadline := time.Now().Add(20 * time.Second); rq.Put(token) == 0; {
+	for deadline := time.Now().Add(20 * time.Second); !put(rq, token); {
 		rq.Publish()
 		p.flush()
 		if time.Now().After(deadline) {

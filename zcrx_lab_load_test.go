@@ -118,8 +118,8 @@ func TestLabExhaustion(t *testing.T) {
 		f.send()
 	}
 	for range 3 {
-		before := c.got
-		c.until(func() bool { return c.got > before }) // senders' timers have backed off
+		before, told := c.got, c.empty
+		c.until(func() bool { return c.got > before && c.empty > told }) // senders' timers have backed off
 		c.run(time.Second)
 		s := g.q.Stats()
 		t.Logf("%d bytes held, %d of %d buffers free, %d flows open, %d notices, %d exhaustions", c.got-before, s.FreeBuffers, s.Buffers, c.open, c.empty, s.Exhaustions)

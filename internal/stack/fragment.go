@@ -20,17 +20,13 @@ func (s *Stack) inputFragment(now mono.Time, f *driver.Frame) cause {
 	if c := judge(&h.ip); c != accepted {
 		return c
 	}
+	if h.ip.Version == 4 && !known(h.ip.Proto) {
+		return unknownProtocol // each fragment says so
+	}
 	if h.ip.FragOffset == 0 {
-		proto, _, c := h.ip.UpperLayer(h.head)
-		if c == wire.NeedMore {
-			h.head = h.gather(f, s.pool)[h.link:]
-			proto, _, c = h.ip.UpperLayer(h.head)
-		}
-		if c == wire.OK && !known(proto) {
-			return unknownProtocol
-		}
-		if c != wire.OK && c != wire.Truncated { // which condemns all of the packet
-			return cause(c)
+		if c := s.firstFragment(f); c != accepted {
+			s.fragments.Refuse(now, &h.ip)
+			return c
 		}
 	}
 	from := h.link + h.ip.L4Offset
@@ -57,6 +53,24 @@ func (s *Stack) inputFragment(now mono.Time, f *driver.Frame) cause {
 		s.pool.PutFrags(whole.Frags)
 	}
 	return accepted // f's own references are accounted for
+}
+
+// firstFragment judges a packet by its first fragment, which has all of its headers, or else is for
+// the Reassembler to refuse.
+func (s *Stack) firstFragment(f *driver.Frame) cause {
+	h := &s.rx
+	proto, _, c := h.ip.UpperLayer(h.head)
+	if c == wire.NeedMore {
+		h.head = h.gather(f, s.pool)[h.link:]
+		proto, _, c = h.ip.UpperLayer(h.head)
+	}
+	switch {
+	case c == wire.OK && !known(proto):
+		return unknownProtocol
+	case c != wire.OK && c != wire.Truncated:
+		return cause(c)
+	}
+	return accepted
 }
 
 // known reports whether the stack serves a protocol.

@@ -129,13 +129,28 @@ func TestFragmentsOfOthers(t *testing.T) {
 		}
 		deliver(fragmentsOf(t, udpPacket(t, src, netip.AddrPortFrom(stranger, 53), pattern(1, 1000)), 4, 512)[:1])
 		deliver(fragmentsOf(t, udpPacket(t, dst, dst, pattern(1, 1000)), 4, 512)[:1])
+		// For nobody's protocol, of which IPv6 says nothing but in the first one: kept till that comes.
+		foreign, drops := udpPacket(t, src, dst, pattern(1, 1000)), uint64(2)
+		if a.us.Is4() {
+			foreign[9] = 253
+			fixIPv4(foreign)
+		} else {
+			foreign[6] = 253
+			drops = 1
+		}
+		parts := fragmentsOf(t, foreign, 5, 512)
+		deliver([][]byte{parts[1], parts[0]})
 		r.wantFree()
-		r.wantDrops(map[string]uint64{"no-socket": 1, "bad-checksum": 1, "not-ours": 1, "martian": 1})
+		want := map[string]uint64{"no-socket": 1, "bad-checksum": 1, "not-ours": 1, "martian": 1, "unknown-protocol": drops}
+		if a.us.Is6() {
+			want["fragment-of-refused"] = 1
+		}
+		r.wantDrops(want)
 	}
 }
 
 // What is fragmented may begin with extension headers (RFC 8200 section 4.5): those that can stand
-// there, and all of them in the first fragment.
+// there, and all of them in the first fragment. That condemns what came before it and what comes after.
 func TestFragmentedHeaders(t *testing.T) {
 	a := pairs[1]
 	src, dst := netip.AddrPortFrom(a.peer, 999), netip.AddrPortFrom(a.us, 53)
@@ -152,12 +167,12 @@ func TestFragmentedHeaders(t *testing.T) {
 		{"just enough", 60, options(17), 16, nil},
 		{"no UDP header", 60, options(17), 8, map[string]uint64{"fragment-tiny": 3}},
 		{"half of the options", 60, append([]byte{17, 1, 1, 12}, make([]byte, 12)...), 8, map[string]uint64{"fragment-tiny": 3}},
-		{"hop-by-hop options", 0, options(17), 512, map[string]uint64{"bad-extension": 1}},
-		{"a fragment of a fragment", 60, append(options(44), 17, 0, 0, 1, 0, 0, 0, 9), 512, map[string]uint64{"bad-extension": 1}},
-		{"options that condemn it", 60, []byte{17, 0, 0x85, 4, 0, 0, 0, 0}, 512, map[string]uint64{"refused-option": 1}},
-		{"nobody's protocol", 60, options(253), 512, map[string]uint64{"unknown-protocol": 1}},
+		{"hop-by-hop options", 0, options(17), 512, map[string]uint64{"bad-extension": 1, "fragment-of-refused": 2}},
+		{"a fragment of a fragment", 60, append(options(44), 17, 0, 0, 1, 0, 0, 0, 9), 512, map[string]uint64{"bad-extension": 1, "fragment-of-refused": 2}},
+		{"options that condemn it", 60, []byte{17, 0, 0x85, 4, 0, 0, 0, 0}, 512, map[string]uint64{"refused-option": 1, "fragment-of-refused": 2}},
+		{"nobody's protocol", 60, options(253), 512, map[string]uint64{"unknown-protocol": 1, "fragment-of-refused": 2}},
 	} {
-		for _, l := range []layout{whole, {40, []int{4096}}, {0, []int{50, 4096}}} {
+		for i, l := range []layout{whole, {40, []int{4096}}, {0, []int{50, 4096}}} {
 			r := newRig(t)
 			u, err := r.stack.ListenPacket("udp", dst, netip.AddrPort{})
 			if err != nil {
@@ -165,7 +180,9 @@ func TestFragmentedHeaders(t *testing.T) {
 			}
 			b := udpPacket(t, src, dst, pattern(1, 1000))
 			body := append(bytes.Clone(tt.chain), b[wire.IPv6HeaderLen:]...)
-			for _, cut := range [][2]int{{0, tt.first}, {tt.first, 800}, {800, len(body)}} {
+			cuts := [][2]int{{0, tt.first}, {tt.first, 800}, {800, len(body)}}
+			cuts[0], cuts[i] = cuts[i], cuts[0] // the first is not always the first
+			for _, cut := range cuts {
 				field := uint16(cut[0])
 				if cut[1] < len(body) {
 					field |= 1
@@ -187,7 +204,8 @@ func TestFragmentedHeaders(t *testing.T) {
 			}
 			r.wantDrops(tt.drops)
 			r.closeSocket(u)
-			r.stack.DropFragments()
+			r.wantFree()
+			r.stack.DropFragments() // and nothing is left of what was condemned
 			r.wantFree()
 		}
 	}

@@ -34,19 +34,20 @@ type Refusal uint8
 
 // The refusals.
 const (
-	FragmentOverlap  Refusal = iota // one overlaps another: none of them is believed (RFC 5722)
-	FragmentTiny                    // the first one lacks a part of the header (RFC 1858, RFC 7112)
-	FragmentsTooMany                // more than maxPieces
-	FragmentBadEnd                  // the ends of the datagram that two tell differ, or lie before data
-	FragmentBadECN                  // congestion marks that cannot be of one packet (RFC 3168 section 5.3)
-	FragmentEvicted                 // newer ones took its place
-	FragmentExpired                 // the rest did not come in time
-	NumRefusals      = iota
+	FragmentOverlap   Refusal = iota // one overlaps another: none of them is believed (RFC 5722)
+	FragmentTiny                     // the first one lacks a part of the header (RFC 1858, RFC 7112)
+	FragmentsTooMany                 // more than maxPieces
+	FragmentBadEnd                   // the ends of the datagram that two tell differ, or lie before data
+	FragmentBadECN                   // congestion marks that cannot be of one packet (RFC 3168 section 5.3)
+	FragmentOfRefused                // their first one was refused by the caller; see Refuse
+	FragmentEvicted                  // newer ones took its place
+	FragmentExpired                  // the rest did not come in time
+	NumRefusals       = iota
 )
 
 var refusalNames = [NumRefusals]string{
 	"fragment-overlap", "fragment-tiny", "fragments-too-many", "fragment-bad-end", "fragment-bad-ecn",
-	"fragment-evicted", "fragment-expired",
+	"fragment-of-refused", "fragment-evicted", "fragment-expired",
 }
 
 // String is the name under which the refusal is counted.
@@ -177,6 +178,20 @@ func (r *Reassembler) Input(now mono.Time, p *wire.Packet, head []byte, frags []
 		return nil
 	}
 	return r.complete(d)
+}
+
+// Refuse condemns the packet whose first fragment is p, which the caller drops and counts for what
+// its headers say: what is held of it is dropped, and what is still to come. It is noted as Input
+// notes a packet that it condemns, within the same bounds.
+func (r *Reassembler) Refuse(now mono.Time, p *wire.Packet) {
+	key := keyOf(p)
+	d := r.find(&key)
+	if d == nil {
+		d = r.add(now, &key)
+	}
+	if !d.refused {
+		r.refuse(d, FragmentOfRefused)
+	}
 }
 
 func keyOf(p *wire.Packet) fragmentKey {

@@ -219,6 +219,41 @@ func TestReassemblyRefusals(t *testing.T) {
 	}
 }
 
+// What the caller refuses is condemned as what Input does, whatever was there before, and as many
+// as anybody sends are noted within the bounds.
+func TestReassemblyRefusedByTheCaller(t *testing.T) {
+	a := newAssembly(t, 512)
+	more := func(id uint32, from, to int) *wire.Packet { return packetFor(a4, b4, id, frag{from, to}, true) }
+	a.put(more(7, 16, 24))
+	a.put(more(7, 24, 32))
+	a.r.Refuse(a.now, more(7, 0, 16))
+	a.put(more(7, 32, 40))
+	a.r.Refuse(a.now, more(7, 0, 16))
+	if a.r.Held() != 0 || a.r.Drops[FragmentOfRefused] != 3 {
+		t.Errorf("%d buffers are held, drops %v", a.r.Held(), a.r.Drops)
+	}
+	for id := range uint32(1000) {
+		p := more(1000+id, 0, 16)
+		a.r.Refuse(a.now, p)
+	}
+	if n := len(a.r.underway); n != maxFromOne {
+		t.Errorf("%d of one source are noted, want %d", n, maxFromOne)
+	}
+	for id := range uint32(1000) {
+		p := more(id, 0, 16)
+		p.Src = netip.AddrFrom4([4]byte{10, 9, byte(id >> 8), byte(id)})
+		a.r.Refuse(a.now, p)
+	}
+	if n := len(a.r.underway); n != maxDatagrams {
+		t.Errorf("%d are noted, want %d", n, maxDatagrams)
+	}
+	a.now = a.now.Add(timeout4)
+	a.r.Expire(a.now, func(*wire.Packet, []byte) { t.Error("somebody was told") })
+	if len(a.r.underway) != 0 || a.r.Next() != 0 {
+		t.Errorf("%d are noted after their time", len(a.r.underway))
+	}
+}
+
 // Marks of congestion are kept, and those of a transport that takes part are no
 // contradiction (RFC 3168 section 5.3).
 func TestReassemblyECN(t *testing.T) {

@@ -17,7 +17,7 @@ type Outcome string
 const (
 	Restored  Outcome = "restored"
 	Unchanged Outcome = "unchanged" // it was as before already, or never changed
-	Vanished  Outcome = "vanished"  // with the interface
+	Vanished  Outcome = "vanished"  // with the interface, which may be set so yet in another network namespace
 	Foreign   Outcome = "foreign"   // somebody else changed it meanwhile: left
 	Needed    Outcome = "needed"    // a process that lives still needs it: left to that
 	Failed    Outcome = "failed"    // to be tried again

@@ -131,6 +131,12 @@ func TestInterfaceGone(t *testing.T) {
 				t.Errorf("%s: %v", end, r)
 			}
 		}
+		// It may be in another namespace: what to put back there by hand is said.
+		for _, was := range []string{"rings: vanished (was tcp-data-split off)", "rx-ntuple-filter: vanished (was off)"} {
+			if !strings.Contains(report.String(), was) {
+				t.Errorf("%s: no %q in:\n%v", end, was, report)
+			}
+		}
 		if n := journalsIn(t, dir); len(n) != 0 {
 			t.Errorf("%s: journals: %v", end, n)
 		}

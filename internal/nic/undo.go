@@ -17,7 +17,7 @@ type Result struct {
 	Setting string  `json:"setting"`
 	Process string  `json:"process"` // that made the change
 	Outcome Outcome `json:"outcome"`
-	Detail  string  `json:"detail,omitempty"` // for Foreign: what is there now; for Needed: by whom
+	Detail  string  `json:"detail,omitempty"` // for Foreign: what is there now; for Needed: by whom; for Vanished: what was before
 	Err     error   `json:"-"`                // for Failed
 	Error   string  `json:"error,omitempty"`  // its text
 
@@ -136,6 +136,9 @@ func undoOne(d device, j *journal, r record) (o Outcome, detail string, err erro
 		o = Vanished
 	} else if o, detail, err = r.Change.get().undo(d); errors.Is(err, unix.ENODEV) {
 		o, err = Vanished, nil
+	}
+	if before := r.Change.get().step(j.header.Interface).Before; o == Vanished && before != "" {
+		detail = "was " + before
 	}
 	if o.final() {
 		if err := j.done(r.Seq, o); err != nil {

@@ -96,3 +96,37 @@ func TestCompactionOutOfOrder(t *testing.T) {
 		t.Errorf("%d copied in %d compactions", st.CopiedBytes, st.Compactions)
 	}
 }
+
+// What buffers hold on average is of those that payload was copied to: the window of a peer of tiny
+// segments does not shrink for buffers that it does not take.
+func TestCompactedBytesPerBuffer(t *testing.T) {
+	s := scaled(t, 64, nil)
+	b := s.take(50)
+	for i := range 200 {
+		s.inOut(1+100*i, 1, wire.ACK, stream(100*i, 100))
+		s.received()
+	}
+	if n := s.c.bytesPerBuffer(); s.sh.Stats.Compactions != 200 || n < testMSS {
+		t.Errorf("%d bytes a buffer, %d pieces copied", n, s.sh.Stats.Compactions)
+	}
+	s.giveBack(b)
+}
+
+// The open buffer stays as long as something comes in each round of the hold timer.
+func TestCompactionGoesOn(t *testing.T) {
+	s := scaled(t, 64, nil)
+	b := s.take(50)
+	var buffer uint16
+	for i := range 10 {
+		s.inOut(1+100*i, 1, wire.ACK, stream(100*i, 100))
+		s.received()
+		if i == 0 {
+			buffer = s.c.pack.buffer
+		}
+		if !s.c.pack.open || s.c.pack.buffer != buffer {
+			t.Fatalf("another buffer for piece %d", i)
+		}
+		s.advance(holdInterval * 3 / 4)
+	}
+	s.giveBack(b)
+}

@@ -17,6 +17,17 @@ func sending(t *testing.T, n int) *script {
 
 func at(n int) int { return 1 + n*testMSS }
 
+// RFC 3042: two duplicate ACKs let something new out, and no third, also when RFC 6582 has none
+// of them begin a recovery.
+func TestLimitedTransmitIsOfTwo(t *testing.T) {
+	s := sending(t, 10)
+	s.c.loss.recover = s.c.snd.una // as after a timeout
+	s.expect("first", s.inOut(1, 1, wire.ACK, nil), seg(at(10), 1, wire.ACK, testMSS))
+	s.expect("second", s.inOut(1, 1, wire.ACK, nil), seg(at(11), 1, wire.ACK, testMSS))
+	s.expect("third", s.inOut(1, 1, wire.ACK, nil))
+	s.expect("fourth", s.inOut(1, 1, wire.ACK, nil))
+}
+
 // RFC 5681 section 3.2, RFC 6582.
 func TestFastRetransmit(t *testing.T) {
 	s := sending(t, 10)

@@ -46,6 +46,18 @@ func TestNagle(t *testing.T) {
 	s.expect("the last bytes need not wait", s.flush(), seg(1491, 1, wire.FIN|wire.ACK, 10))
 }
 
+// Nor does Nagle's algorithm let a small segment go that fills half of a small window: only if there
+// is more than the window admits is that enough (section 3.8.6.2.1, (3)).
+func TestNagleOfSmallWindow(t *testing.T) {
+	s := established(t, func(s *script) { s.wnd = 1000 })
+	s.c.Nagle = true
+	s.write(300)
+	s.expect("first", s.flush(), seg(1, 1, wire.ACK, 300))
+	s.write(500)
+	s.expect("data in flight", s.flush())
+	s.expect("acknowledged", s.inOut(1, 301, wire.ACK, nil), seg(301, 1, wire.ACK, 500))
+}
+
 func TestPeersWindow(t *testing.T) {
 	s := established(t, func(s *script) { s.wnd = 3000 })
 	s.write(10_000)
@@ -107,6 +119,36 @@ func TestZeroWindowProbes(t *testing.T) {
 	if s.sh.Stats.Probes != 6 || s.sh.Stats.Timeouts != 0 {
 		t.Errorf("%+v", s.sh.Stats)
 	}
+}
+
+// A window that stays as small as it is does not open: the interval doubles on.
+func TestSmallWindowProbes(t *testing.T) {
+	s := established(t, nil)
+	s.wnd = 50
+	s.inOut(1, 1, wire.ACK, nil)
+	s.write(2000)
+	s.expect("held back", s.flush())
+	for wait := steadyRTO; wait < 4*time.Second; wait *= 2 {
+		s.expect("too early", s.advance(wait-1))
+		s.expect("probe", s.advance(1), seg(1, 1, wire.ACK, 50))
+		s.expect("not taken", s.inOut(1, 1, wire.ACK, nil))
+	}
+}
+
+// What is sent when the window opens is timed anew: the probes' interval was not for it.
+func TestWindowOpensTimer(t *testing.T) {
+	s := established(t, nil)
+	s.wnd = 0
+	s.inOut(1, 1, wire.ACK, nil)
+	s.write(100)
+	s.flush()
+	for range 5 {
+		s.advance(s.c.Deadline().Sub(s.now))
+		s.inOut(1, 1, wire.ACK, nil)
+	}
+	s.wnd = 1000
+	s.expect("opens", s.inOut(1, 1, wire.ACK, nil), seg(1, 1, wire.ACK, 100))
+	s.expect("lost", s.advance(steadyRTO), seg(1, 1, wire.ACK, 100))
 }
 
 // A probe is not sent any more if the window opens before it could be.

@@ -73,8 +73,8 @@ func TestWindowCap(t *testing.T) {
 	s = scaled(t, 4096, func(c *Config) { c.MaxHeld = 10 })
 	s.near("MaxHeld", s.window(), 10*testMSS)
 	s = established(t, nil)
-	if w := s.window(); w != 65535 {
-		t.Errorf("window of %d without scaling", w)
+	if w := s.window(); w != 65535 || s.c.offered() != 65535 {
+		t.Errorf("window of %d without scaling, %d bytes are taken", w, s.c.offered())
 	}
 }
 
@@ -163,6 +163,70 @@ func TestReceiverSillyWindow(t *testing.T) {
 	if d := s.c.rcv.adv.Sub(edge); d < 1460 {
 		t.Errorf("edge moved by %d after 2000 bytes", d)
 	}
+}
+
+// Half of the largest window is enough where that is less than a segment, and nothing less (RFC
+// 9293 section 3.8.6.2.2).
+func TestReceiverSillyWindowOfLittle(t *testing.T) {
+	s := newScript(t, 1024, func(c *Config) { c.MaxRecvWindow = 1000 })
+	s.establish()
+	for i := range 10 {
+		s.inOut(1+100*i, 1, wire.ACK, stream(100*i, 100))
+	}
+	for read, want := range []int{0, 0, 0, 0, 0, 500} {
+		if read > 0 {
+			s.read(1)
+		}
+		if w := s.window(); w != want {
+			t.Errorf("window of %d after %d of 10 pieces were read, want %d", w, read, want)
+		}
+	}
+}
+
+// read has the application read and return n frags.
+func (s *script) read(n int) {
+	s.t.Helper()
+	iovs := make([]iov, n)
+	if got, _, _, err := s.c.Recv.Poll(iovs, 1<<30); got != n || err != nil {
+		s.t.Fatalf("%d frags, %v", got, err)
+	}
+	if _, err := s.pool.Return(iovs); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// No ACK of its own tells of a window that is not twice what it was: the application that reads
+// by dribs and drabs would draw one for each.
+func TestWindowUpdatesAreFew(t *testing.T) {
+	s := scaled(t, 1024, func(c *Config) { c.MaxRecvWindow = 20_000 })
+	for i := range 14 {
+		s.inOut(1+1000*i, 1, wire.ACK, stream(1000*i, 1000))
+	}
+	s.c.acks.now = false
+	if s.c.offered() != 6000 {
+		t.Fatalf("window of %d", s.c.offered())
+	}
+	s.read(5)
+	s.c.checkWindow()
+	s.expect("5000 bytes more", s.flush())
+	s.read(1)
+	s.c.checkWindow()
+	s.expect("6000 bytes more", s.flush(), seg(1, 14001, wire.ACK, 0))
+}
+
+// What is free bounds the window, whatever a connection may keep; and when the reserve is
+// touched half of what is left of it may still be promised.
+func TestWindowOfFewFreeBuffers(t *testing.T) {
+	s := scaled(t, 64, func(c *Config) { c.MaxHeld = 1000 })
+	b := s.take(40)
+	if n, _ := s.c.space(); n != (24-8)*testMSS {
+		t.Errorf("%d bytes with 24 buffers free, 8 of them the reserve", n)
+	}
+	b = append(b, s.take(18)...)
+	if n, _ := s.c.space(); n != 3*testMSS {
+		t.Errorf("%d bytes with 6 buffers free", n)
+	}
+	s.giveBack(b)
 }
 
 // With a closed window the ACK of a segment counts, and a FIN needs no buffer.
@@ -362,6 +426,22 @@ func TestOverdrawn(t *testing.T) {
 		t.Errorf("%d received", s.c.rcv.total)
 	}
 	s.giveBack(b)
+}
+
+// The share of the reserve is half of what is free (alpha is one half).
+func TestOverdrawnByHalf(t *testing.T) {
+	for own, taken := range map[int]bool{2: true, 3: false, 4: false} {
+		s := scaled(t, 64, nil)
+		for i := range own {
+			s.inOut(1+1460*i, 1, wire.ACK, stream(1460*i, 1460))
+		}
+		b := s.take(64 - own - 7) // 6 are free behind the next segment
+		s.inOut(1+1460*own, 1, wire.ACK, stream(1460*own, 1460))
+		if got := s.c.rcv.total == uint64(1460*(own+1)); got != taken {
+			t.Errorf("with %d buffers, and 6 free: taken %v", own, got)
+		}
+		s.giveBack(b)
+	}
 }
 
 // A connection that keeps nothing gets the last buffer: nobody else's is certain to

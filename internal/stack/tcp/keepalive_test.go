@@ -55,6 +55,36 @@ func TestKeepAliveOff(t *testing.T) {
 	s.expect("switched off", s.advance(24*time.Hour))
 }
 
+// Keep-alives that are switched on late do not count the time before.
+func TestKeepAliveLate(t *testing.T) {
+	s := established(t, nil)
+	s.c.SetUserTimeout(time.Minute)
+	s.advance(time.Hour)
+	s.c.SetKeepAlive(s.now, true, 15*time.Second)
+	s.advance(time.Minute - 1)
+	s.state(Established)
+	s.advance(1)
+	s.state(Closed)
+}
+
+// While the peer's window is closed the window's probes are enough.
+func TestKeepAliveWithClosedWindow(t *testing.T) {
+	s := established(t, nil)
+	s.wnd = 0
+	s.inOut(1, 1, wire.ACK, nil)
+	s.c.SetKeepAlive(s.now, true, time.Second)
+	s.write(10)
+	s.flush()
+	for range 10 {
+		for _, o := range s.advance(time.Second) {
+			if len(o.payload) != 1 {
+				t.Errorf("came out %+v", o)
+			}
+		}
+		s.inOut(1, 1, wire.ACK, nil)
+	}
+}
+
 // While data is under way its retransmission is the probe.
 func TestKeepAliveWithData(t *testing.T) {
 	s := established(t, nil)

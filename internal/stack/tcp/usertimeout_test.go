@@ -53,6 +53,21 @@ func TestUserTimeoutStartsOver(t *testing.T) {
 	s.state(Closed)
 }
 
+// TestUserTimeoutSetLate: it counts for what waits already, whose timer is backed off beyond it.
+func TestUserTimeoutSetLate(t *testing.T) {
+	s := established(t, nil)
+	s.write(100)
+	s.flush()
+	s.advance(10 * time.Second)
+	if left := s.c.Deadline().Sub(s.now); left < 2*time.Second {
+		t.Fatalf("the timer is due in %v", left)
+	}
+	s.c.SetUserTimeout(11 * time.Second)
+	s.flush()
+	s.advance(1500 * time.Millisecond)
+	s.state(Closed)
+}
+
 // TestUserTimeoutOfZeroWindow: a peer that answers probes and never opens its window
 // keeps the connection, unless the application has set a user timeout; then the peer,
 // which is alive, is told by a reset.
@@ -98,7 +113,7 @@ func TestUserTimeoutAfterWindow(t *testing.T) {
 		s.advance(900 * time.Millisecond)
 		s.wnd = 60000
 		s.inOut(1, 1+100*i, wire.ACK, nil)
-		s.advance(10 * time.Millisecond)
+		s.advance(900 * time.Millisecond)
 		s.inOut(1, 1+100*(i+1), wire.ACK, nil)
 	}
 	s.state(Established)

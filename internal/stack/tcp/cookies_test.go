@@ -137,6 +137,7 @@ func TestCookieRefused(t *testing.T) {
 	for name, forge := range map[string]func(s *script, g *Segment, tu *wire.Tuple){
 		"next number":        func(_ *script, g *Segment, _ *wire.Tuple) { g.TCP.Ack += 8 },
 		"previous number":    func(_ *script, g *Segment, _ *wire.Tuple) { g.TCP.Ack -= 8 },
+		"no such size":       func(s *script, g *Segment, tu *wire.Tuple) { g.TCP.Ack = s.sh.cookieHash(tu, s.irs, 0) + 9 },
 		"other number":       func(_ *script, g *Segment, _ *wire.Tuple) { g.TCP.Ack ^= 1 << 31 },
 		"peer's number":      func(_ *script, g *Segment, _ *wire.Tuple) { g.TCP.Seq++ },
 		"peer's port":        func(_ *script, _ *Segment, tu *wire.Tuple) { tu.Remote = netipAddrPort(tu.Remote, 40001) },
@@ -161,10 +162,10 @@ func TestCookieRefused(t *testing.T) {
 	}
 }
 
-// TestCookieLives: a cookie is good for a period at least, across its end; and again
-// for data, when the ACK was lost.
+// TestCookieLives: a cookie is good until the end of the period behind its own; and again for data,
+// when the ACK was lost.
 func TestCookieLives(t *testing.T) {
-	for _, after := range []time.Duration{0, time.Second, 64*time.Second - 1, 64 * time.Second} {
+	for _, after := range []time.Duration{0, time.Second, 64*time.Second - 1, 64 * time.Second, 127*time.Second - 1} {
 		s, answer := cookie(t, wire.TCPOptions{MSS: 1460})
 		s.now = s.now.Add(after)
 		if !s.complete(s.ack(answer, stream(0, 10))) {
@@ -173,6 +174,28 @@ func TestCookieLives(t *testing.T) {
 		s.flush()
 		s.received()
 	}
+}
+
+// TestCookieConnection: of a connection that was not kept what the SYN-ACK offered is known, and
+// the round trip, and which timestamp to echo, as of one that was.
+func TestCookieConnection(t *testing.T) {
+	s, answer := cookie(t, wire.TCPOptions{MSS: 1460, HasTimestamps: true, TSVal: 77})
+	s.now = s.now.Add(80 * ms)
+	if !s.complete(s.ack(answer, nil)) {
+		t.Fatal("refused")
+	}
+	if s.c.offered() != uint32(answer.Window) {
+		t.Errorf("%d bytes are taken, %d were offered", s.c.offered(), answer.Window)
+	}
+	if rtt := s.c.rtt.srtt; rtt < 80*ms || rtt > (80+cookieBits+1)*ms {
+		t.Errorf("round trip of %v", rtt)
+	}
+	s.opts = wire.TCPOptions{HasTimestamps: true, TSVal: 200, TSEcr: answer.Options.TSVal}
+	out := s.inOut(1, 1, wire.ACK|wire.PSH, stream(0, 10))
+	if len(out) != 1 || out[0].Options.TSEcr != 200 {
+		t.Errorf("came out %+v, want an echo of 200", out)
+	}
+	s.received()
 }
 
 // TestCookieFullBacklog: the peer is left in the belief that it is connected, and

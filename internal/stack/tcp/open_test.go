@@ -312,6 +312,12 @@ func TestInitialSequenceNumbers(t *testing.T) {
 	}
 	seen := map[wire.Seq]bool{}
 	for port := range uint16(100) {
+		// Nor does a timestamp, which each segment has, tell the secret part of the number.
+		tu := testTuple
+		tu.Remote = netipAddrPort(tu.Remote, port)
+		if c := newConn(s.sh, s.now, tu, testMSS); uint32(c.snd.iss)-uint32(s.now/isnClock) == c.timestamp(s.now)-clock(s.now) {
+			t.Fatalf("port %d: numbers and timestamps have the same offset", port)
+		}
 		seen[isn(port, 0)>>16] = true
 	}
 	if len(seen) < 90 {

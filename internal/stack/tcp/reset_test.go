@@ -86,6 +86,26 @@ func TestChallengeLimit(t *testing.T) {
 	}
 }
 
+// The first is sent also when the clock has just begun.
+func TestChallengeAtFirst(t *testing.T) {
+	s := established(t, func(s *script) { s.now = 1 })
+	s.expect("first", s.inOut(2, 0, wire.RST, nil), seg(1, 1, wire.ACK, 0))
+}
+
+// Nor is the limit passed by old ACKs of nothing new, when the peer's window has shrunk.
+func TestChallengeLimitOfOldAcks(t *testing.T) {
+	s := sending(t, 10)
+	s.wnd = 1000
+	s.inOut(1, 1, wire.ACK, nil)
+	n := 0
+	for range 100 {
+		n += len(s.inOut(0, 1, wire.ACK, nil))
+	}
+	if n > 1 {
+		t.Errorf("%d answers to 100 old ACKs at once", n)
+	}
+}
+
 // A challenge that is not one: the real peer, restarted, answers with a RST that
 // hits (RFC 5961 section 4.2).
 func TestRestartedPeer(t *testing.T) {

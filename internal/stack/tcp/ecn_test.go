@@ -96,6 +96,41 @@ func TestECNReducesOnceAWindow(t *testing.T) {
 	}
 }
 
+// CWR goes with one segment also where there is room for two, and not with what a device cuts.
+func TestECNReducedFlagOfTwo(t *testing.T) {
+	s := withECN(t, 10, true)
+	s.inOut(1, s.at(1), wire.ACK|wire.ECE, nil)
+	s.wnd = 2 * testMSS
+	s.c.opt.sndShift = 0
+	out := s.inOut(1, s.at(10), wire.ACK, nil)
+	if len(out) != 2 || !out[0].Flags.Has(wire.CWR) || len(out[0].payload) != testMSS || out[1].Flags.Has(wire.CWR) {
+		t.Errorf("came out %d segments: %+v", len(out), out)
+	}
+}
+
+// A mark is echoed at once, and so is acknowledged what comes with CWR: the peer may have a window
+// of one segment, which no delayed ACK is to hold up. Between them ACKs are delayed.
+func TestECNEchoesAtOnce(t *testing.T) {
+	s := established(t, nil)
+	s.c.ecn.on = true
+	at := 1
+	for i, tt := range []struct {
+		ecn   wire.ECN
+		flags wire.Flags
+		out   wire.Flags // 0: none
+	}{{}, {wire.CE, 0, wire.ACK | wire.ECE}, {}, {wire.NotECT, wire.CWR, wire.ACK}, {}} {
+		g := s.segment(at, 1, wire.ACK|tt.flags, stream(at-1, 100))
+		g.ECN = tt.ecn
+		at += 100
+		s.c.Input(s.now, g)
+		out := s.flush()
+		if len(out) > 1 || (len(out) == 1) != (tt.out != 0) || len(out) == 1 && out[0].Flags != tt.out {
+			t.Errorf("segment %d: came out %+v, want %v", i, out, tt.out)
+		}
+	}
+	s.received()
+}
+
 // A window that is less than what marks reduce it to does not grow by them.
 func TestECNOfSmallWindow(t *testing.T) {
 	s := withECN(t, 1, true)

@@ -242,6 +242,22 @@ func TestFragmentedSegment(t *testing.T) {
 	r.wantFree()
 }
 
+// Answers to strangers have one limit, whatever they answer.
+func TestFragmentsExpireInSilence(t *testing.T) {
+	r := newRig(t)
+	src, dst := netip.AddrPortFrom(peer4, 999), netip.AddrPortFrom(us4.Addr(), 53)
+	r.deliver(fragmentsOf(t, udpPacket(t, src, dst, pattern(1, 1000)), 9, 512)[0], whole)
+	r.now = r.stack.Next()
+	for r.stack.unreachables.take(r.now) {
+	}
+	r.stack.Advance(r.now)
+	if out := r.deliverFrame(); len(out) != 0 || r.stack.Stats().UnreachablesSuppressed != 1 {
+		t.Errorf("%d answers beyond the limit, %d suppressed", len(out), r.stack.Stats().UnreachablesSuppressed)
+	}
+	r.wantDrops(map[string]uint64{"fragment-expired": 1})
+	r.wantFree()
+}
+
 // Who sent the beginning of a packet whose rest never comes is told, if asked so
 // rarely that it is no amplifier; who did not is not.
 func TestFragmentsExpire(t *testing.T) {

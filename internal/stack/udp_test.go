@@ -44,6 +44,12 @@ func TestUDPDemux(t *testing.T) {
 	if lens() != [2]int{3, 0} {
 		t.Errorf("after Close of the connected one: %v", lens())
 	}
+	connected = mustListen(t, r.stack, "udp", us, peer)
+	send(peer, us)
+	if lens() != [2]int{3, 1} {
+		t.Errorf("connected since the last one came: %v", lens())
+	}
+	r.closeSocket(connected)
 	r.closeSocket(any)
 	send(peer, us)
 	r.wantDrops(map[string]uint64{"no-socket": 1})

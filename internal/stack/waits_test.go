@@ -127,29 +127,61 @@ func TestDropTimeWaits(t *testing.T) {
 	}
 }
 
+// dialToTimeWait dials and closes: the connection is in TIME-WAIT then. It returns its FIN, too.
+func (r *rig) dialToTimeWait(from, to netip.AddrPort, timestamps bool) (c *tcp.Conn, fin wire.TCP) {
+	r.t.Helper()
+	c, err := r.stack.Dial(r.now, "tcp", from, to)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	syn := parse(r.t, r.deliverFrame()[0]).tcp
+	p := &peer{r: r, addr: pairs[0], h: wire.TCP{
+		SrcPort: to.Port(), DstPort: from.Port(), Seq: 1000, Flags: wire.SYN | wire.ACK, Ack: syn.Seq.Add(1), Window: 65535,
+	}}
+	p.h.Options.HasTimestamps, p.h.Options.TSVal = timestamps, 7
+	p.send(nil, whole)
+	p.h.Seq, p.h.Flags = 1001, wire.ACK
+	c.Recv.Close()
+	c.Close(r.now)
+	fin = parse(r.t, r.deliverFrame()[0]).tcp
+	p.h.Flags, p.h.Ack = wire.FIN|wire.ACK, fin.Seq.Add(1)
+	p.send(nil, whole)
+	if c.State() != tcp.TimeWait {
+		r.t.Fatalf("%v, want TIME-WAIT", c.State())
+	}
+	return c, fin
+}
+
+// TestDialSparesTimeWait: who leaves the port to us does not get one in TIME-WAIT as long as
+// others are easily found, though it could be dialed again.
+func TestDialSparesTimeWait(t *testing.T) {
+	to := netip.AddrPortFrom(peer4, 80)
+	dial := func(r *rig) netip.AddrPort {
+		c, err := r.stack.Dial(r.now, "tcp", netip.AddrPort{}, to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Abort(r.now)
+		r.deliverFrame()
+		return c.Tuple().Local
+	}
+	first := dial(newRig(t)) // what chance picks: the next rig has the same seed
+	r := newRig(t)
+	r.dialToTimeWait(first, to, true)
+	r.now = r.now.Add(2 * time.Second)
+	if got := dial(r); got == first || got.Port() != first.Port()+1 {
+		t.Errorf("dialed from %v, with %v in TIME-WAIT", got, first)
+	}
+	r.stack.DropTimeWaits()
+}
+
 // TestDialReusesTimeWait: ends in TIME-WAIT can be dialed again after a second, if the
 // connection had timestamps, with numbers beyond the old ones.
 func TestDialReusesTimeWait(t *testing.T) {
 	for _, timestamps := range []bool{false, true} {
 		r := newRig(t)
 		from, to := netip.AddrPortFrom(us4.Addr(), 5000), netip.AddrPortFrom(peer4, 80)
-		c, err := r.stack.Dial(r.now, "tcp", from, to)
-		if err != nil {
-			t.Fatal(err)
-		}
-		syn := parse(t, r.deliverFrame()[0]).tcp
-		p := &peer{r: r, addr: pairs[0], h: wire.TCP{SrcPort: 80, DstPort: 5000, Seq: 1000, Flags: wire.SYN | wire.ACK, Ack: syn.Seq.Add(1), Window: 65535}}
-		p.h.Options.HasTimestamps, p.h.Options.TSVal = timestamps, 7
-		p.send(nil, whole)
-		p.h.Seq, p.h.Flags = 1001, wire.ACK
-		c.Recv.Close()
-		c.Close(r.now)
-		fin := parse(t, r.deliverFrame()[0]).tcp
-		p.h.Flags, p.h.Ack = wire.FIN|wire.ACK, fin.Seq.Add(1)
-		p.send(nil, whole)
-		if c.State() != tcp.TimeWait {
-			t.Fatalf("%v, want TIME-WAIT", c.State())
-		}
+		c, fin := r.dialToTimeWait(from, to, timestamps)
 		if _, err := r.stack.Dial(r.now, "tcp", from, to); !errors.Is(err, syscall.EADDRINUSE) {
 			t.Errorf("dialed at once: %v", err)
 		}

@@ -110,3 +110,25 @@ func TestSharesOfWhatIsFree(t *testing.T) {
 		s.Queue.Drain()
 	}
 }
+
+// TestEmptyDatagrams: they hold no buffer, and yet not any number waits, in how many batches
+// they come.
+func TestEmptyDatagrams(t *testing.T) {
+	p := newPool(t, 64)
+	s := NewSocket(&Shared{Pool: p}, netip.AddrPort{}, netip.AddrPort{})
+	taken := 0
+	for i := range 2 * maxEmpty {
+		if ok, _ := input(t, p, s, 0); ok {
+			taken++
+		}
+		if i%1000 == 0 {
+			s.Publish()
+		}
+	}
+	if taken != maxEmpty {
+		t.Errorf("%d were taken, want %d", taken, maxEmpty)
+	}
+	s.Publish()
+	s.Queue.Close()
+	s.Queue.Drain()
+}

@@ -361,6 +361,42 @@ func TestReassemblyFlood(t *testing.T) {
 	}
 }
 
+// A flood of one source takes nothing from a datagram of another that is older: neither by how
+// many they are nor by how long. And of all sources together no more is held than the bound, though
+// each fragment takes several buffers.
+func TestReassemblyFloodSparesOthers(t *testing.T) {
+	peer := netip.MustParseAddr("10.9.9.9")
+	for _, tt := range []struct {
+		name string
+		len  int // of a fragment
+	}{{"many", 8}, {"long", 32_000}} {
+		t.Run(tt.name, func(t *testing.T) {
+			a := newAssembly(t, 1024)
+			a.put(packetFor(peer, b4, 1, frag{0, 1480}, true))
+			for i := range 100 {
+				a.put(packetFor(a4, b4, uint32(i), frag{0, tt.len}, true))
+				n := 0
+				for _, d := range a.r.underway {
+					if d.key.src == a4.As16() {
+						n++
+					}
+				}
+				if n > maxFromOne || a.r.Held() > a.r.share+1 {
+					t.Fatalf("%d datagrams of one source are under way, in %d buffers", n, a.r.Held()-1)
+				}
+			}
+			a.take(a.put(packetFor(peer, b4, 1, frag{1480, 2000}, false)), 2000)
+		})
+	}
+	a := newAssembly(t, 1024)
+	for i := range 100 {
+		a.put(packetFor(netip.AddrFrom4([4]byte{172, 16, 0, byte(i)}), b4, 1, frag{0, 20_000}, true))
+		if a.r.Held() > a.r.total {
+			t.Fatalf("%d buffers are held, of %d", a.r.Held(), a.r.total)
+		}
+	}
+}
+
 // FuzzReassembly gives fragments of any place and kind to a Reassembler. What it
 // puts together has to be what a simple one would, and the buffers have to be
 // accounted for. Each 6 bytes are a fragment: source and datagram, flags and ECN,

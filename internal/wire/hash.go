@@ -43,11 +43,9 @@ func (h Hasher) Hash(t *Tuple) uint64 {
 	ports := portsOf(t.Local.Port(), t.Remote.Port(), t.Proto)
 	if local.Is4() && remote.Is4() {
 		addrs := uint64(bits.ReverseBytes32(uint32(l1))) | uint64(bits.ReverseBytes32(uint32(r1)))<<32
-		return h.sum([]uint64{addrs, ports | hashedLen4<<56})
+		return h.sum2(addrs, ports|hashedLen4<<56)
 	}
-	return h.sum([]uint64{
-		bits.ReverseBytes64(l0), bits.ReverseBytes64(l1), bits.ReverseBytes64(r0), bits.ReverseBytes64(r1), ports | hashedLen6<<56,
-	})
+	return h.sum5(bits.ReverseBytes64(l0), bits.ReverseBytes64(l1), bits.ReverseBytes64(r0), bits.ReverseBytes64(r1), ports|hashedLen6<<56)
 }
 
 // portsOf is the word of what is hashed beside addresses.
@@ -62,41 +60,57 @@ func (h Hasher) HashEnds(local, remote []byte, localPort, remotePort uint16, pro
 	ports := portsOf(localPort, remotePort, proto)
 	if len(local) == 4 {
 		addrs := uint64(binary.LittleEndian.Uint32(local)) | uint64(binary.LittleEndian.Uint32(remote))<<32
-		return h.sum([]uint64{addrs, ports | hashedLen4<<56})
+		return h.sum2(addrs, ports|hashedLen4<<56)
 	}
-	return h.sum([]uint64{
+	local, remote = local[:16], remote[:16]
+	return h.sum5(
 		binary.LittleEndian.Uint64(local[0:]),
 		binary.LittleEndian.Uint64(local[8:]),
 		binary.LittleEndian.Uint64(remote[0:]),
 		binary.LittleEndian.Uint64(remote[8:]),
-		ports | hashedLen6<<56,
-	})
+		ports|hashedLen6<<56,
+	)
 }
 
 // HashWith returns a hash of t and two words beside it: a message authentication code
 // for what a peer is to send back. It is another function than Hash.
 func (h Hasher) HashWith(t *Tuple, a, b uint64) uint64 {
 	// The tuple's own hash, under the key, stands for it.
-	return h.sum([]uint64{h.Hash(t), a, b, (3 * 8) << 56})
+	return h.sum4(h.Hash(t), a, b, (3*8)<<56)
 }
 
-// sum is SipHash-1-3 of a message that its caller has padded to whole words, the
-// last of which has the length of the message in its high byte.
-func (h Hasher) sum(words []uint64) uint64 {
-	v0 := h.k0 ^ 0x736f6d6570736575
-	v1 := h.k1 ^ 0x646f72616e646f6d
-	v2 := h.k0 ^ 0x6c7967656e657261
-	v3 := h.k1 ^ 0x7465646279746573
-	for _, m := range words {
-		v3 ^= m
-		v0, v1, v2, v3 = sipRound(v0, v1, v2, v3)
-		v0 ^= m
-	}
-	v2 ^= 0xff
-	for range 3 {
-		v0, v1, v2, v3 = sipRound(v0, v1, v2, v3)
-	}
+// A sip is the state of SipHash-1-3.
+type sip struct{ v0, v1, v2, v3 uint64 }
+
+func (h Hasher) begin() sip {
+	return sip{h.k0 ^ 0x736f6d6570736575, h.k1 ^ 0x646f72616e646f6d, h.k0 ^ 0x6c7967656e657261, h.k1 ^ 0x7465646279746573}
+}
+
+// add is s after one more word of the message.
+func (s sip) add(m uint64) sip {
+	s.v3 ^= m
+	s.v0, s.v1, s.v2, s.v3 = sipRound(s.v0, s.v1, s.v2, s.v3)
+	s.v0 ^= m
+	return s
+}
+
+// end is the hash.
+func (s sip) end() uint64 {
+	v0, v1, v2, v3 := sipRound(s.v0, s.v1, s.v2^0xff, s.v3)
+	v0, v1, v2, v3 = sipRound(v0, v1, v2, v3)
+	v0, v1, v2, v3 = sipRound(v0, v1, v2, v3)
 	return v0 ^ v1 ^ v2 ^ v3
+}
+
+// sum2, sum4 and sum5 are SipHash-1-3 of a message that its caller has padded to so many whole
+// words, the last of which has the length of the message in its high byte. One function of all
+// lengths would read the words from memory, just after they were stored there.
+func (h Hasher) sum2(a, b uint64) uint64 { return h.begin().add(a).add(b).end() }
+
+func (h Hasher) sum4(a, b, c, d uint64) uint64 { return h.begin().add(a).add(b).add(c).add(d).end() }
+
+func (h Hasher) sum5(a, b, c, d, e uint64) uint64 {
+	return h.begin().add(a).add(b).add(c).add(d).add(e).end()
 }
 
 // sipRound mixes the four words of SipHash's state. It is small enough to be

@@ -28,8 +28,8 @@ const lookFlows = 1024
 // of group prefetching: Chen, Ailamaki, Gibbons and Mowry, "Improving hash join performance
 // through prefetching", 2004). What is found is a guess, by the hash alone.
 type lookahead struct {
-	frames []driver.Frame    // of the batch, that were not looked at
-	at     int               // index in the batch of the first of them
+	frames []driver.Frame    // the batch
+	at     int               // index of the first that was not looked at
 	last   glance            // of the last run's first
 	length int               // of the run before it, but for its first
 	runs   [lookRuns]lookRun // the last ones; run i is at i%lookRuns
@@ -81,33 +81,33 @@ func (l *lookahead) step(s *Stack, i int) {
 
 // scan goes on to the next run, if there is one.
 func (l *lookahead) scan(s *Stack) {
-	l.pass(l.rest(s))
-	for i := range l.frames {
+	if l.at == len(l.frames) {
+		return
+	}
+	i := l.at
+	if l.hashed > 0 {
+		i += l.rest(s)
+	}
+	for ; i < len(l.frames); i++ {
 		ends := s.ends(&l.frames[i])
 		if ends == nil {
 			continue
 		}
-		l.last = glanceAt(ends, s.caps.LinkHeader)
+		l.last.at(ends, s.caps.LinkHeader)
 		r := &l.runs[l.hashed%lookRuns]
-		r.first, r.hash, r.conn = l.at+i, hashOf(ends, s.conns.hasher), nil
+		r.first, r.hash, r.conn = i, hashOf(ends, s.conns.hasher), nil
 		prefetch.Lines(s.conns.home(r.hash), 0, 1)
 		l.hashed++
-		l.pass(i + 1)
-		return
+		i++
+		break
 	}
-	l.pass(len(l.frames))
+	l.at = i
 }
-
-// pass goes on by n frames.
-func (l *lookahead) pass(n int) { l.at, l.frames = l.at+n, l.frames[n:] }
 
 // rest is how many of the next frames are of the last run: as many as of the one before it, if
 // that run ends there, too. Else it looks at some only, by steps that become shorter where the run
 // ends: one of another flow between them costs no more than a guess.
 func (l *lookahead) rest(s *Stack) int {
-	if l.hashed == 0 || len(l.frames) == 0 {
-		return 0
-	}
 	n := l.length
 	if (n == 0 || l.same(s, n-1)) && !l.same(s, n) {
 		return n
@@ -131,6 +131,7 @@ func (l *lookahead) rest(s *Stack) int {
 
 // same reports whether there is an i-th of the next frames, and it looks as the last run's first.
 func (l *lookahead) same(s *Stack, i int) bool {
+	i += l.at
 	return i < len(l.frames) && l.last.of(s.first(&l.frames[i]))
 }
 
@@ -153,9 +154,7 @@ func (l *lookahead) conn(s *Stack, i int, key *wire.Tuple) *tcp.Conn {
 
 // reach says that the i-th frame of the batch is at hand.
 func (l *lookahead) reach(s *Stack, i int) {
-	if i > l.at { // what lies before was not TCP, and may be others' by now
-		l.frames, l.at = l.frames[i-l.at:], i
-	}
+	l.at = max(l.at, i) // what lies before was not TCP, and may be others' by now
 	for l.reached < l.hashed && l.runs[l.reached%lookRuns].first <= i {
 		l.step(s, l.reached)
 		l.reached++
@@ -187,14 +186,17 @@ type glance struct {
 	addrsAt, portsAt int
 }
 
-// glanceAt is a glance at ends, which lie behind link bytes and what of the IP header is before them.
-func glanceAt(ends []byte, link int) glance {
+// at makes g a glance at ends, which lie behind link bytes and what of the IP header is before them.
+func (g *glance) at(ends []byte, link int) {
 	if len(ends) == ends4Len {
 		at := link + ends4
-		return glance{binary.LittleEndian.Uint64(ends), binary.LittleEndian.Uint32(ends[8:]), at, at + 8}
+		g.addrs, g.ports = binary.LittleEndian.Uint64(ends), binary.LittleEndian.Uint32(ends[8:])
+		g.addrsAt, g.portsAt = at, at+8
+		return
 	}
 	at := link + ends6
-	return glance{binary.LittleEndian.Uint64(ends[8:]), binary.LittleEndian.Uint32(ends[32:]), at + 8, at + 32}
+	g.addrs, g.ports = binary.LittleEndian.Uint64(ends[8:]), binary.LittleEndian.Uint32(ends[32:])
+	g.addrsAt, g.portsAt = at+8, at+32
 }
 
 // of reports whether a frame that begins with b looks the same.

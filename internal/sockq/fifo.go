@@ -174,6 +174,9 @@ func (q *fifo[T]) run() []T {
 	return slots[i:min(i+int(q.seen-q.done), len(slots))]
 }
 
+// reached reports whether all was dropped that run has seen. Consumer only.
+func (q *fifo[T]) reached() bool { return q.done == q.seen }
+
 // retire leaves a chunk that both sides are done with to later items.
 func (q *fifo[T]) retire(c *chunk[T]) {
 	*q.link(c) = nil

@@ -220,6 +220,9 @@ func (q *Queue) pop(dst []buf.Iov, limit int) (n, bytes int, err error) {
 		k, size, err = q.hand(run, dst[n:], limit-bytes)
 		n += k
 		bytes += size
+		if q.frags.reached() {
+			break // what was published since is for the next call
+		}
 	}
 	q.settle(bytes)
 	if n > 0 {

@@ -260,15 +260,26 @@ func sendFrom(p io.Writer, off, n int64) error {
 }
 
 // sender sends in the background and then closes that direction; the result is
-// waited for with what it returns.
+// waited for with what it returns. Until then it may wait for as long as the test does other
+// things, as when many are read one after the other.
 func (w *world) sender(p interface {
 	io.Writer
 	CloseWrite() error
 }, n int64) (wait func()) {
+	bound := func(end time.Time) {
+		switch p := p.(type) {
+		case *net.TCPConn:
+			p.SetWriteDeadline(end)
+		case engine.Conn:
+			p.SetWriteDeadline(end)
+		}
+	}
+	bound(time.Time{})
 	done := make(chan error, 1)
 	go func() { done <- errors.Join(send(p, n), p.CloseWrite()) }()
 	return func() {
 		w.Helper()
+		bound(time.Now().Add(patience))
 		if err := <-done; err != nil {
 			w.Errorf("sending %d bytes: %v", n, err)
 		}
@@ -301,11 +312,15 @@ func (w *world) giveBack(iovs []buf.Iov) {
 }
 
 // receive takes the stream from off on until its end, verifies it, and returns
-// where and how it ended.
+// where and how it ended. What bounds its waits begins with it, not with the connection.
 func (w *world) receive(c engine.Conn, off int64) (int64, error) {
 	w.Helper()
 	iovs := make([]buf.Iov, 64)
-	for {
+	for bounded := (time.Time{}); ; {
+		if now := time.Now(); now.Sub(bounded) > patience/2 {
+			bounded = now
+			c.Queue().SetDeadline(now.Add(patience))
+		}
 		n, err := c.Queue().Recv(iovs, 1<<30)
 		if err != nil {
 			return off, err

@@ -46,10 +46,7 @@ func TestDialFrom(t *testing.T) {
 
 func TestDialErrors(t *testing.T) {
 	each(t, options{}, func(w *world) {
-		n, err := net.Listen("tcp", "127.0.0.1:0")
-		w.ok(err)
-		used := n.Addr().(*net.TCPAddr).AddrPort()
-		w.ok(n.Close()) // a port that nobody listens on
+		_, used := boundPort(w.T)
 		cancelled, cancel := context.WithCancel(context.Background())
 		cancel()
 		ctx := context.Background()
@@ -90,26 +87,47 @@ func TestDialErrors(t *testing.T) {
 // queue is full.
 func fullListener(t *testing.T) netip.AddrPort {
 	t.Helper()
+	fd, addr := boundPort(t)
+	if err := unix.Listen(fd, 0); err != nil {
+		t.Fatal(err)
+	}
+	c, err := net.DialTimeout("tcp", addr.String(), patience)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		// Of a listener that is how many wait, and how many may before one more does.
+		info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Unacked > info.Sacked {
+			return addr
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%d wait where %d may", info.Unacked, info.Sacked)
+		}
+	}
+}
+
+// boundPort is a socket that has a port and, as long as it does not listen, refuses who dials
+// it. (A port that was closed again may be somebody else's at once.)
+func boundPort(t *testing.T) (fd int, addr netip.AddrPort) {
+	t.Helper()
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { unix.Close(fd) })
-	if err := errors.Join(unix.Bind(fd, &unix.SockaddrInet4{Addr: loopback4.As4()}), unix.Listen(fd, 0)); err != nil {
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: loopback4.As4()}); err != nil {
 		t.Fatal(err)
 	}
 	sa, err := unix.Getsockname(fd)
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr := netip.AddrPortFrom(loopback4, uint16(sa.(*unix.SockaddrInet4).Port))
-	for {
-		c, err := net.DialTimeout("tcp", addr.String(), 200*time.Millisecond)
-		if err != nil {
-			return addr
-		}
-		t.Cleanup(func() { c.Close() })
-	}
+	return fd, netip.AddrPortFrom(loopback4, uint16(sa.(*unix.SockaddrInet4).Port))
 }
 
 // A dial that waits for an answer ends with its context, or with the engine.

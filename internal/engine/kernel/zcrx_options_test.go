@@ -11,7 +11,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -151,7 +150,7 @@ func TestZCRXSteersBeforeItListens(t *testing.T) {
 	var early error
 	z.Steer = func(local netip.AddrPort) (func() error, error) {
 		var c net.Conn
-		if c, early = net.DialTimeout("tcp", local.String(), time.Second); early == nil {
+		if c, early = net.DialTimeout("tcp", local.String(), patience); early == nil {
 			c.Close()
 		}
 		return func() error { return nil }, nil

@@ -32,7 +32,8 @@ type Faults struct {
 	Starve Duration `json:"starve,omitempty"`
 	// Late: transmit completions are written that much later.
 	Late Duration `json:"late,omitempty"`
-	// LinkDown: the link is down until the next SetFaults. Flap: for so long.
+	// LinkDown: the link is down until the next SetFaults. Flap: for so long, from when the
+	// device, with a guest there, gets to it.
 	LinkDown bool     `json:"link_down,omitempty"`
 	Flap     Duration `json:"flap,omitempty"`
 	// Reset: the device asks the driver, once, to reset it.

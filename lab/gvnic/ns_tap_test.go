@@ -51,13 +51,13 @@ func newHost(t *testing.T, s setup) *host {
 	})
 	h.up(s)
 	h.oneQueue()
+	Join(h.dev, h.tap) // before the interface is up: what the kernel sends by itself then is for somebody
 	prefix6 := netip.PrefixFrom(dst6, 64)
 	h.try(ns.ConfigureLink(h.tap.Name(), []netip.Prefix{netip.PrefixFrom(dst4, 24), prefix6}, 0))
 	h.try(ns.WaitRunning(h.tap.Name(), waitTime))
 	h.try(ns.Do(func() error { return netns.WaitAddresses([]netip.Prefix{prefix6}, waitTime) }))
 	link := get(t, ns, func() (*net.Interface, error) { return net.InterfaceByName(h.tap.Name()) })
 	h.mac = [6]byte(link.HardwareAddr)
-	Join(h.dev, h.tap)
 	return h
 }
 

@@ -85,7 +85,7 @@ var layers = []layer{
 	{"internal/steer", []string{"internal/wire"}},
 	{"internal/hostnet", nil},
 	{"internal/wire", nil},
-	{"internal/shring", nil},
+	{"internal/shring", []string{"internal/interleave/..."}},
 	{"internal/park", []string{"internal/interleave/..."}},
 	{"internal/mono", nil},
 	{"internal/reuse", nil},

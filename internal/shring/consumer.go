@@ -2,7 +2,9 @@ package shring
 
 import (
 	"fmt"
-	"sync/atomic"
+	_ "sync/atomic" // see interleave/atomic
+
+	"github.com/zctap/zctap/internal/interleave/atomic"
 )
 
 // Consumer is the consuming side of a ring: io_uring's completion queue, AF_XDP's completion and RX rings.

@@ -2,7 +2,9 @@ package shring
 
 import (
 	"fmt"
-	"sync/atomic"
+	_ "sync/atomic" // see interleave/atomic
+
+	"github.com/zctap/zctap/internal/interleave/atomic"
 )
 
 // NeedWakeup is the bit of a ring's flag word by which the kernel asks to be told of new entries with a system call.

@@ -3,7 +3,9 @@ package shring
 import (
 	"errors"
 	"fmt"
-	"sync/atomic"
+	_ "sync/atomic" // see interleave/atomic
+
+	"github.com/zctap/zctap/internal/interleave/atomic"
 )
 
 // ErrCorrupt says that the peer's index has a value that no correct peer can have written.

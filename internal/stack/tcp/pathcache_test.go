@@ -40,3 +40,16 @@ func TestPathCache(t *testing.T) {
 	want(9*maxPaths-1, now, 0, 0)
 	want(9*maxPaths, now, 1000, pathLife)
 }
+
+// TestLearnPathWithoutLength: routers that do not say what passes have the next plateau tried below
+// what is known, be it less than what was sent (RFC 1191 section 7).
+func TestLearnPathWithoutLength(t *testing.T) {
+	s := newScript(t, 64, nil)
+	peer := testTuple.Remote.Addr()
+	for _, want := range []uint32{1064, minPathMTU4, minPathMTU4} {
+		s.sh.LearnPath(s.now, peer, 0, 1500)
+		if got, _ := s.sh.paths.recall(s.now, peer); got != want {
+			t.Errorf("packets of %d, want %d", got, want)
+		}
+	}
+}

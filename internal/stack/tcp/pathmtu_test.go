@@ -118,6 +118,105 @@ func TestPathProbeTooBig(t *testing.T) {
 	}
 }
 
+// tryingPath makes a connection that tries a full segment, which ends where end says, on a path
+// that has carried 1,040 bytes so far.
+func tryingPath(t *testing.T) (s *script, end int) {
+	s = sendingOver(t, 10, 40, false)
+	s.icmp(1, tooBig(1040))
+	s.flush()
+	s.inOut(1, 1+10*testMSS, wire.ACK, nil)
+	all := int(s.c.snd.max - s.c.snd.iss)
+	s.now = s.now.Add(pathLife)
+	s.c.rtt.rto = 2 * pathLife // no restart from idle
+	s.inOut(1, all, wire.ACK, nil)
+	if !s.c.path.trying {
+		t.Fatal("no longer segment is tried")
+	}
+	return s, all + testMSS
+}
+
+// What comes of the segment that is tried: if it is acknowledged the path carries it, for this
+// connection and for others; if it is sent again another is tried after as long a time as before
+// (RFC 8201 section 5.3), and what else is sent again does not matter. That packets of its own length
+// pass is no news.
+func TestPathProbeEnds(t *testing.T) {
+	s, end := tryingPath(t)
+	if s.icmp(end-testMSS, tooBig(1500)) || !s.c.path.trying || s.c.snd.mss != 1000 {
+		t.Errorf("segments of %d, trying %v", s.c.snd.mss, s.c.path.trying)
+	}
+	s.sh.paths.learn(s.now, testTuple.Remote.Addr(), 1040) // as another connection has
+	s.inOut(1, end, wire.ACK, nil)
+	if mtu, _ := s.sh.paths.recall(s.now, testTuple.Remote.Addr()); mtu != 0 || s.c.snd.mss != testMSS || s.c.path.trying {
+		t.Errorf("it passed: segments of %d, others are told of packets of %d", s.c.snd.mss, mtu)
+	}
+
+	s, end = tryingPath(t)
+	at := func(n int) wire.Seq { return s.c.snd.iss.Add(uint32(n)) }
+	s.c.sentAgain(s.now, at(end-testMSS-1000), at(end-testMSS))
+	s.c.sentAgain(s.now, at(end), at(end+1000))
+	if !s.c.path.trying {
+		t.Error("its neighbours were sent again: it is tried no more")
+	}
+	s.c.sentAgain(s.now, at(end-1), at(end))
+	if s.c.path.trying || s.c.path.raise != s.now.Add(pathLife) {
+		t.Errorf("it was sent again: trying %v, the next one in %v", s.c.path.trying, s.c.path.raise.Sub(s.now))
+	}
+}
+
+// A longer segment is tried only with as much behind it, and room for that, as shows its loss
+// without a timeout.
+func TestPathProbeNeedsMore(t *testing.T) {
+	s := sendingOver(t, 10, 40, false)
+	s.icmp(1, tooBig(1040))
+	s.icmp(1, tooBig(840)) // what was full before the first is full
+	s.flush()
+	s.inOut(1, int(s.c.snd.max-s.c.snd.iss), wire.ACK, nil)
+	s.inOut(1, int(s.c.snd.max-s.c.snd.iss), wire.ACK, nil)
+	const enough = testMSS + dupThresh*800
+	for _, tt := range []struct {
+		after         time.Duration
+		avail, usable uint32
+		want          bool
+	}{
+		{pathLife, enough, enough, true},
+		{pathLife, enough - 1, enough, false},
+		{pathLife, enough, enough - 1, false},
+		{pathLife - time.Second, enough, enough, false},
+	} {
+		if got := s.c.mayProbe(s.now.Add(tt.after), tt.avail, tt.usable); got != tt.want {
+			t.Errorf("after %v, with %d bytes and room for %d: %v", tt.after, tt.avail, tt.usable, got)
+		}
+	}
+}
+
+// What timeouts show is tried step by step, one timeout each after the first, and for a minute
+// only: they may have another cause. What each path carries is not suspected.
+func TestBlackHoleSteps(t *testing.T) {
+	s := sendingOver(t, 4, 10, false)
+	for s.sh.Stats.BlackHoles == 0 {
+		s.advance(ms)
+	}
+	timeouts := s.sh.Stats.Timeouts
+	if life := s.c.path.raise.Sub(s.now); s.c.snd.mss != 1024 || timeouts != blackHole || life > suspicionLife {
+		t.Errorf("segments of %d after %d timeouts, for %v", s.c.snd.mss, timeouts, life)
+	}
+	for s.sh.Stats.Timeouts == timeouts {
+		s.advance(ms)
+	}
+	if s.c.snd.mss != 512 {
+		t.Errorf("segments of %d after another timeout", s.c.snd.mss)
+	}
+	for n, suspected := range map[int]bool{512: false, 513: true} {
+		s := established(t, withSACK)
+		s.write(n)
+		s.flush()
+		s.advance(20 * time.Second)
+		if got := s.sh.Stats.BlackHoles > 0; got != suspected {
+			t.Errorf("packets of %d bytes are lost: suspected %v", n+40, got)
+		}
+	}
+}
+
 // A path that drops what is too long is found out also when the last that was heard of the
 // peer is a window too small for a segment, as an old ACK may say that was overtaken. A peer
 // that answers with such windows drops what they do not admit itself.

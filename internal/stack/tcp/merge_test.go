@@ -78,3 +78,44 @@ func outcome(s *script, out []sent) string {
 	}
 	return text
 }
+
+// What each segment has to be looked at for is not put together with others.
+func TestNotMergeable(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		change func(s *script, h *wire.TCP)
+		want   bool
+	}{
+		{"in order", func(*script, *wire.TCP) {}, true},
+		{"PSH", func(_ *script, h *wire.TCP) { h.Flags |= wire.PSH }, true},
+		{"FIN", func(_ *script, h *wire.TCP) { h.Flags |= wire.FIN }, false},
+		{"RST", func(_ *script, h *wire.TCP) { h.Flags |= wire.RST }, false},
+		{"SYN", func(_ *script, h *wire.TCP) { h.Flags |= wire.SYN }, false},
+		{"ECE", func(_ *script, h *wire.TCP) { h.Flags |= wire.ECE }, false},
+		{"CWR", func(_ *script, h *wire.TCP) { h.Flags |= wire.CWR }, false},
+		{"SACK", func(s *script, h *wire.TCP) {
+			h.Options.SACKCount = 1
+			h.Options.SACK[0] = wire.SACKBlock{Start: h.Ack.Add(1), End: h.Ack.Add(2)}
+		}, false},
+		{"a FIN behind a gap", func(s *script, _ *wire.TCP) { s.in(5000, 1, wire.ACK|wire.FIN, nil) }, false},
+		{"data behind a gap", func(s *script, _ *wire.TCP) { s.in(5000, 1, wire.ACK, stream(0, 10)) }, false},
+		{"nobody reads", func(s *script, _ *wire.TCP) { s.c.Recv.Close(); s.c.Close(s.now); s.flush() }, false},
+		{"few buffers", func(s *script, _ *wire.TCP) {
+			b := s.take(s.pool.Free() - s.sh.reserve() + 1)
+			s.c.admission = unjudged
+			s.t.Cleanup(func() { s.giveBack(b) })
+		}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := established(t, withSACK)
+			g := s.segment(1, 1, wire.ACK, nil)
+			s.c.touch()
+			tt.change(s, g.TCP)
+			g.TCP.Ack = s.c.snd.una
+			if got := s.c.Mergeable(g.TCP); (got > 0) != tt.want {
+				t.Errorf("%d bytes may be put together", got)
+			}
+			s.flush()
+		})
+	}
+}

@@ -141,3 +141,25 @@ func TestReportIsNotPredicted(t *testing.T) {
 	}
 	s.received()
 }
+
+// Of segments put together the last one tells the window: what comes of an earlier one later is
+// old (RFC 9293 section 3.10.7.4).
+func TestMergedSegmentsTellWindow(t *testing.T) {
+	for _, calm := range []bool{true, false} {
+		s := established(t, nil)
+		if s.flush(); calm != s.c.calm {
+			s.c.calm = calm
+		}
+		g := s.segment(1, 1, wire.ACK, stream(0, 200))
+		g.Count = 2
+		s.c.Input(s.now, g)
+		s.flush()
+		s.wnd = 1000
+		s.in(1, 1, wire.ACK, stream(0, 250))
+		s.flush()
+		if s.c.snd.wnd != 60000 || s.c.rcv.total != 250 {
+			t.Errorf("calm %v: a window of %d, %d bytes received", calm, s.c.snd.wnd, s.c.rcv.total)
+		}
+		s.received()
+	}
+}

@@ -219,6 +219,16 @@ func TestCubicAboveWMax(t *testing.T) {
 	}
 }
 
+// Section 4.6: what was under way is what the threshold is a part of, not a window that was not in
+// use.
+func TestCubicReducesFlight(t *testing.T) {
+	p := newPath(Cubic, 100, 100*ms)
+	p.w.reduce(50*pathMSS, pathMSS, false)
+	if p.w.ssthresh != 35*pathMSS {
+		t.Errorf("threshold %d with 50 segments under way", p.w.ssthresh)
+	}
+}
+
 // Section 4.8: after a timeout the curve begins in its convex part.
 func TestCubicTimeout(t *testing.T) {
 	p := newPath(Cubic, 100, 100*ms)

@@ -53,3 +53,17 @@ func TestLearnPathWithoutLength(t *testing.T) {
 		}
 	}
 }
+
+// TestRecalledPathLife: what others have learned of a path does not count longer for who begins with
+// it late.
+func TestRecalledPathLife(t *testing.T) {
+	var until mono.Time
+	s := established(t, func(s *script) {
+		s.sh.paths.learn(s.now, testTuple.Remote.Addr(), 1040)
+		until = s.now.Add(pathLife)
+		s.now = s.now.Add(pathLife / 2)
+	})
+	if s.c.snd.mss != 1000 || s.c.path.raise != until {
+		t.Errorf("segments of %d, for %v beyond what was learned", s.c.snd.mss, s.c.path.raise.Sub(until))
+	}
+}

@@ -86,6 +86,15 @@ func TestChallengeLimit(t *testing.T) {
 	}
 }
 
+// What is behind the window, if by one, is not answered (RFC 5961 section 3.2).
+func TestResetBehindWindow(t *testing.T) {
+	s := established(t, nil)
+	edge := 1 + int(s.c.offered())
+	s.expect("behind it", s.inOut(edge, 0, wire.RST, nil))
+	s.expect("at its end", s.inOut(edge-1, 0, wire.RST, nil), seg(1, 1, wire.ACK, 0))
+	s.state(Established)
+}
+
 // The first is sent also when the clock has just begun.
 func TestChallengeAtFirst(t *testing.T) {
 	s := established(t, func(s *script) { s.now = 1 })

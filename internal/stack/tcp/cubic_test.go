@@ -247,6 +247,21 @@ func TestCubicTimeout(t *testing.T) {
 	}
 }
 
+// So does it after a loss: the window that this came at is no aim after a timeout.
+func TestCubicTimeoutAfterLoss(t *testing.T) {
+	p := newPath(Cubic, 100, 100*ms)
+	p.lose()
+	p.w.reduce(p.w.cwnd, pathMSS, true)
+	p.w.cwnd = pathMSS
+	for p.w.slowStart() {
+		p.round()
+	}
+	p.round()
+	if c := p.w.control.(*cubic); c.k != 0 || c.origin >= 70*pathMSS {
+		t.Errorf("K %v, origin %v", c.k, c.origin)
+	}
+}
+
 // Section 5.8: the curve waits while the window is not in use.
 func TestCubicApplicationLimited(t *testing.T) {
 	p := newPath(Cubic, 1000, 100*ms)

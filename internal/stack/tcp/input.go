@@ -12,7 +12,7 @@ import (
 // RFC 9293 section 3.10.7; the checksum was verified by the caller.
 func (c *Conn) Input(now mono.Time, s *Segment) {
 	c.sh.Stats.SegmentsIn += uint64(s.count())
-	if c.calm && s.Len > 0 && s.Len <= int(c.offered()) && s.ECN != wire.CE && c.predicted(s.TCP) {
+	if c.calm && s.Len > 0 && s.Len <= int(c.offered()) && s.ECN != wire.CE && (c.mergeable(s) || c.predicted(s.TCP)) {
 		c.inputPredicted(now, s)
 		return
 	}

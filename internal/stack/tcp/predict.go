@@ -38,6 +38,10 @@ func (c *Conn) predicted(h *wire.TCP) bool {
 		c.judge() == plenty
 }
 
+// mergeable reports whether s, which c expects, was put together: then Mergeable has found all that
+// predicted asks for but for the windows.
+func (c *Conn) mergeable(s *Segment) bool { return s.Count > 1 && s.TCP.Window > 0 && c.snd.wnd > 0 }
+
 // inputPredicted is Input of a segment that was predicted and has payload, all of it
 // in the window.
 func (c *Conn) inputPredicted(now mono.Time, s *Segment) {
@@ -45,10 +49,14 @@ func (c *Conn) inputPredicted(now mono.Time, s *Segment) {
 	h := s.TCP
 	c.takeTimestamp(now, h, h.Seq)
 	c.keep.heard = now
-	if seq := s.last(h.Seq); c.newerWindow(seq, h.Ack) {
+	each := uint32(s.Len)
+	if s.Count > 1 {
+		each /= uint32(s.Count)
+	}
+	if seq := h.Seq.Add(uint32(s.Len) - each); c.newerWindow(seq, h.Ack) { // of the last
 		c.noteWindow(seq, h.Ack, uint32(h.Window)<<c.opt.sndShift)
 	}
-	c.continued(now, s.Frags, uint32(s.Len), uint32(s.Len/s.count()), h.Flags)
+	c.continued(now, s.Frags, uint32(s.Len), each, h.Flags)
 }
 
 // outputPredicted is Output of a connection that is calm.

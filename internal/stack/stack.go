@@ -165,6 +165,7 @@ func New(c Config) (*Stack, error) {
 		Transmit:      s.tx.TCP,
 		TransmitECT:   s.tx.TCPECT,
 		TransmitClass: s.tx.TCPClass,
+		TransmitBare:  s.tx.TCPBare,
 		ECN:           c.ECN,
 		Confirm:       c.Confirm,
 		Wakes:         c.Wakes,

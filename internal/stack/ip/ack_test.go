@@ -21,7 +21,7 @@ func TestAck(t *testing.T) {
 					tx := NewTx(w)
 					h := wire.TCP{SrcPort: 1234, DstPort: 80, Seq: 5, Ack: 99, Flags: wire.ACK, Window: 77, Options: o}
 					const class = 0xb8
-					tx.TCPClass(class, addrs[0], addrs[1], &h, [2][]byte{}, 1448)
+					tx.TCPBare(class, &wire.Tuple{Local: netip.AddrPortFrom(addrs[0], 1), Remote: netip.AddrPortFrom(addrs[1], 2)}, &h)
 					tx.segment(addrs[0], addrs[1], &h, [2][]byte{}, 0, class)
 					if err := tx.Flush(1); err != nil || len(w.frames) != 2 {
 						t.Fatal(len(w.frames), err)

@@ -38,9 +38,6 @@ func (t *Tx) TCPClass(class uint8, src, dst netip.Addr, h *wire.TCP, payload [2]
 
 func (t *Tx) tcp(src, dst netip.Addr, h *wire.TCP, payload [2][]byte, mss int, class uint8) {
 	left := len(payload[0]) + len(payload[1])
-	if left == 0 && t.ack(src, dst, h, class) {
-		return
-	}
 	if left <= mss {
 		t.segment(src, dst, h, payload, 0, class)
 		return
@@ -78,28 +75,31 @@ func (t *Tx) most(src netip.Addr, h *wire.TCP, mss int) int {
 	return max((t.caps.MaxGSO-headers)/mss, 1) * mss
 }
 
-// ack sends a segment without payload, if wire.PutAck can write it.
-func (t *Tx) ack(src, dst netip.Addr, h *wire.TCP, class uint8) bool {
+// TCPBare is TCPClass without payload: an ACK, mostly, which wire.PutAck writes, if it can.
+func (t *Tx) TCPBare(class uint8, ends *wire.Tuple, h *wire.TCP) {
 	b := t.begin(0)
 	if b == nil {
-		return true
+		return
 	}
-	ipv6 := src.Is6()
+	head := &t.ip // of which an ACK has nothing else
+	head.Src, head.Dst = ends.Local.Addr(), ends.Remote.Addr()
+	head.HopLimit, head.TrafficClass = t.hopLimit, class
+	ipv6 := head.Src.Is6()
 	link, err := t.putLink(b, ipv6)
 	if err != nil {
-		return false
+		t.stats.Unsendable++
+		return
 	}
-	head := wire.IPHeader{Src: src, Dst: dst, Proto: wire.ProtoTCP, HopLimit: t.hopLimit, TrafficClass: class}
-	l4, n := wire.PutAck(b[link:], &head, h, t.caps.TxChecksum)
+	l4, n := wire.PutAck(b[link:], head, h, t.caps.TxChecksum)
 	if n == 0 {
-		return false
+		t.segment(head.Src, head.Dst, h, [2][]byte{}, 0, class)
+		return
 	}
 	start, offset := 0, 0
 	if t.caps.TxChecksum {
 		start, offset = link+l4, checksumOffset(wire.ProtoTCP)
 	}
 	t.add(b[:link+n], start, offset, ipv6)
-	return true
 }
 
 // segment sends one frame.

@@ -44,7 +44,8 @@ type Tx struct {
 	now    mono.Time
 	err    error // of the driver, final
 
-	hopLimit uint8 // TTL in IPv4
+	hopLimit uint8         // TTL in IPv4
+	ip       wire.IPHeader // scratch of TCPBare
 
 	frames []driver.TxFrame // what waits, in order
 	slots  [][]byte         // slots[i] is the header space of frames[i]
@@ -80,6 +81,7 @@ func NewTx(d driver.Driver) *Tx {
 		driver: d,
 
 		hopLimit: DefaultHopLimit,
+		ip:       wire.IPHeader{Proto: wire.ProtoTCP},
 		caps:     d.Caps(),
 		frames:   make([]driver.TxFrame, 0, maxFrames),
 		slots:    make([][]byte, maxFrames),

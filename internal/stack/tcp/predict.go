@@ -62,7 +62,7 @@ func (c *Conn) inputPredicted(now mono.Time, s *Segment) {
 // outputPredicted is Output of a connection that is calm.
 func (c *Conn) outputPredicted(now mono.Time) {
 	if c.acks.now {
-		c.transmit(c.newHeader(now, c.bareSeq(), wire.ACK), [2][]byte{})
+		c.transmitBare(wire.NotECT, c.newHeader(now, c.bareSeq(), wire.ACK))
 	}
 	c.Publish()
 }

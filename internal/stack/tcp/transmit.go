@@ -54,17 +54,39 @@ func (c *Conn) transmitNew(h *wire.TCP, payload [2][]byte) {
 func (c *Conn) SetDSCP(dscp uint8) { c.opt.class = dscp << 2 }
 
 func (c *Conn) transmitAs(ecn wire.ECN, h *wire.TCP, payload [2][]byte) {
-	if n := len(payload[0]) + len(payload[1]); n > 0 {
-		c.sh.Stats.Supers++
-		c.sh.Stats.SentBytes += uint64(n)
-	} else {
-		c.sh.Stats.PureAcks++
+	n := len(payload[0]) + len(payload[1])
+	if n == 0 {
+		c.transmitBare(ecn, h)
+		return
 	}
+	c.sh.Stats.Supers++
+	c.sh.Stats.SentBytes += uint64(n)
+	c.carried(h)
+	c.pass(ecn, h, payload)
+}
+
+// transmitBare is transmitAs for a segment without payload.
+func (c *Conn) transmitBare(ecn wire.ECN, h *wire.TCP) {
+	c.sh.Stats.PureAcks++
+	c.carried(h)
+	if c.sh.TransmitBare != nil {
+		c.sh.TransmitBare(c.opt.class|uint8(ecn), &c.tuple, h)
+		return
+	}
+	c.pass(ecn, h, [2][]byte{})
+}
+
+// carried notes that an ACK is on its way, if h is of one.
+func (c *Conn) carried(h *wire.TCP) {
 	if h.Flags.Has(wire.ACK) {
 		c.opt.lastAck = c.rcv.nxt
 		c.acks.sent()
 		c.timers.stop(timerDelayedAck)
 	}
+}
+
+// pass gives a segment to the function that sends such ones.
+func (c *Conn) pass(ecn wire.ECN, h *wire.TCP, payload [2][]byte) {
 	from, to, mss := c.tuple.Local.Addr(), c.tuple.Remote.Addr(), int(c.snd.mss)
 	switch {
 	case c.opt.class != 0 && c.sh.TransmitClass != nil:

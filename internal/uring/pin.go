@@ -5,12 +5,17 @@ package uring
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
 // maxPinned is the largest piece of memory that is pinned at a time (SZ_1G, io_buffer_validate).
 const maxPinned = 1 << 30
+
+// pinPatience is for how long TryPin waits for rings that were closed, by us or a process that has ended: what they had pinned
+// counts until the kernel comes to it, 10 to 20 ms later on a machine that is idle.
+const pinPatience = 500 * time.Millisecond
 
 // TryPin has the kernel pin memory and let go of it again, and says whether RLIMIT_MEMLOCK is in the way: ENOMEM then, with what
 // to do. Nothing else tells beforehand: the limit is one for all that a user's processes have pinned without CAP_IPC_LOCK, and the
@@ -41,7 +46,12 @@ func TryPin(memory ...[]byte) error {
 	}
 	var refused error
 	err := withProbeRing(func(r *Ring) error {
-		if errno := registerStruct(r.fd, registerBuffers, &pieces[0], uint32(len(pieces))); errno != 0 {
+		errno := registerStruct(r.fd, registerBuffers, &pieces[0], uint32(len(pieces)))
+		for end := time.Now().Add(pinPatience); errno == unix.ENOMEM && time.Now().Before(end); {
+			time.Sleep(pinPatience / 100)
+			errno = registerStruct(r.fd, registerBuffers, &pieces[0], uint32(len(pieces)))
+		}
+		if errno != 0 {
 			if errno == unix.ENOMEM {
 				refused = fmt.Errorf("%w: %s", wrapRegister(fmt.Sprintf("BUFFERS, %d KiB", total>>10), errno), pinHint())
 			}

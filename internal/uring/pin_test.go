@@ -42,6 +42,12 @@ func TestTryPin(t *testing.T) {
 					return fmt.Errorf("within the limit, %d times before: %w", i, err)
 				}
 			}
+			if err := pinAndClose(small); err != nil {
+				return err
+			}
+			if err := TryPin(small); err != nil {
+				return fmt.Errorf("what a ring that was closed had pinned counts still: %w", err)
+			}
 			for _, mem := range [][][]byte{{large}, {small, large[:640<<10]}} {
 				err := TryPin(mem...)
 				if !errors.Is(err, unix.ENOMEM) || !strings.Contains(err.Error(), "RLIMIT_MEMLOCK (ulimit -l), now 1024 KiB") {
@@ -52,4 +58,16 @@ func TestTryPin(t *testing.T) {
 		}()
 	}()
 	must(t, <-done)
+}
+
+// pinAndClose has a ring pin m, and closes it as it is.
+func pinAndClose(m []byte) error {
+	return withProbeRing(func(r *Ring) error {
+		piece := unix.Iovec{Base: &m[0]}
+		piece.SetLen(len(m))
+		if errno := registerStruct(r.fd, registerBuffers, &piece, 1); errno != 0 {
+			return errno
+		}
+		return nil
+	})
 }

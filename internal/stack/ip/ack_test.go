@@ -38,3 +38,35 @@ func TestAck(t *testing.T) {
 		}
 	}
 }
+
+// TestAckAfterAnother: nothing of a segment is left in the next one's headers, whichever way either went.
+func TestAckAfterAnother(t *testing.T) {
+	w := newStub(driver.Caps{})
+	tx := NewTx(w)
+	for i := range 64 {
+		addrs := [2]netip.Addr{a4, b4}
+		if i&1 != 0 {
+			addrs = [2]netip.Addr{a6, b6}
+		}
+		if i&2 != 0 {
+			addrs[0], addrs[1] = addrs[1], addrs[0]
+		}
+		h := wire.TCP{SrcPort: 1234, DstPort: 80, Seq: 5, Ack: 99, Flags: wire.ACK, Window: 77}
+		h.Options.HasTimestamps = i&4 != 0
+		if i&8 != 0 {
+			h.Options.SACKCount = 1
+		}
+		class := uint8(i>>4&1) * 0xb8
+		tx.SetHopLimit(uint8(64 + i>>5))
+		tx.TCPBare(class, &wire.Tuple{Local: netip.AddrPortFrom(addrs[0], 1), Remote: netip.AddrPortFrom(addrs[1], 2)}, &h)
+		tx.segment(addrs[0], addrs[1], &h, [2][]byte{}, 0, class)
+	}
+	if err := tx.Flush(1); err != nil || len(w.frames) != 128 {
+		t.Fatal(len(w.frames), err)
+	}
+	for i := 0; i < 128; i += 2 {
+		if got, want := w.frames[i].bytes, w.frames[i+1].bytes; !bytes.Equal(got, want) {
+			t.Errorf("%d: sent\n%x, want\n%x", i/2, got, want)
+		}
+	}
+}

@@ -283,6 +283,9 @@ func TestFlap(t *testing.T) {
 		y.eventually("up", func() bool { return y.readReg(regDeviceStatus)&statusLinkUp != 0 })
 		want := uint64(2 * (i + 1))
 		y.eventually("changes", func() bool { return y.dev.Stats().LinkChanges == want })
+		if n := y.dev.Stats().Management; n != want {
+			t.Errorf("the driver was told %d times of %d changes", n, want)
+		}
 	}
 }
 

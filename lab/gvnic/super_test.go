@@ -295,6 +295,7 @@ func TestStream(t *testing.T) {
 		stalls := func() uint64 { return from.dev.Stats().TxTotal().Stalls }
 		before := stalls()
 		var sender sync.WaitGroup
+		defer sender.Wait() // also when receiving fails: the guests' memory goes with the test
 		func() {
 			// Who receives is held up until the wire is full.
 			to.dev.mu.Lock()

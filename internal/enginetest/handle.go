@@ -151,11 +151,10 @@ func (f *fixture) echoed(ln *zctap.Listener, n int64) {
 		return
 	}
 	defer p.Close()
-	f.noError("deadline", p.SetDeadline(time.Now().Add(patience)))
-	_, err = io.Copy(writerOnly{p}, f.pat.Reader(n))
+	_, err = io.Copy(patient{p}, f.pat.Reader(n))
 	f.noError("write", err)
 	f.noError("half close", closeWrite(p))
-	got, err := io.ReadAll(p)
+	got, err := io.ReadAll(patient{p})
 	if err != nil || int64(len(got)) != n || f.pat.Mismatches(got, 0) != 0 {
 		f.Errorf("%d bytes came back (%d wrong), %v", len(got), f.pat.Mismatches(got, 0), err)
 	}

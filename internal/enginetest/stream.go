@@ -31,13 +31,13 @@ func testTransfer(f *fixture) {
 	// The other way.
 	done := make(chan []byte)
 	go func() {
-		b, err := io.ReadAll(p)
+		b, err := io.ReadAll(patient{p})
 		if err != nil {
 			f.Errorf("peer: %v", err)
 		}
 		done <- b
 	}()
-	if n, err := io.Copy(writerOnly{c}, f.pat.Reader(size/4)); n != size/4 || err != nil {
+	if n, err := io.Copy(patient{c}, f.pat.Reader(size/4)); n != size/4 || err != nil {
 		f.Fatalf("sent %d: %v", n, err)
 	}
 	f.ok(c.CloseWrite())
@@ -255,7 +255,7 @@ func testHalfClose(f *fixture) {
 	_, err := c.Write([]byte("question"))
 	f.ok(err)
 	f.ok(c.CloseWrite())
-	q, err := io.ReadAll(p)
+	q, err := io.ReadAll(patient{p})
 	if string(q) != "question" || err != nil {
 		f.Fatalf("peer read %q, %v", q, err)
 	}

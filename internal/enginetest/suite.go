@@ -222,9 +222,11 @@ func (f *fixture) send(w net.Conn, n int64) (wait func()) { return f.sendFrom(w,
 func (f *fixture) sendFrom(w net.Conn, r io.Reader) (wait func()) {
 	done := make(chan error, 1)
 	go func() {
-		_, err := io.Copy(writerOnly{w}, r)
+		_, err := io.Copy(patient{w}, r)
 		if err == nil {
 			err = closeWrite(w)
+		} else {
+			w.Close() // the end, for whoever would wait for it
 		}
 		done <- err
 	}()
@@ -239,16 +241,39 @@ func (f *fixture) sendFrom(w net.Conn, r io.Reader) (wait func()) {
 // writerOnly hides ReadFrom, so that every engine's sender is Write.
 type writerOnly struct{ io.Writer }
 
+// patient is an end of a connection that hides ReadFrom, too, and has each Read and Write wait
+// as long as the one before: a machine that is busy may take a minute and more for all of them.
+type patient struct{ c net.Conn }
+
+func (p patient) Read(b []byte) (int, error) {
+	if err := p.c.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		return 0, err
+	}
+	return p.c.Read(b)
+}
+
+func (p patient) Write(b []byte) (int, error) {
+	if err := p.c.SetWriteDeadline(time.Now().Add(patience)); err != nil {
+		return 0, err
+	}
+	return p.c.Write(b)
+}
+
 func closeWrite(c net.Conn) error {
 	return c.(interface{ CloseWrite() error }).CloseWrite()
 }
 
 // receive takes everything until the end with views of up to k iovs, checks it
-// against the pattern from off on, and returns the offset of the end.
+// against the pattern from off on, and returns the offset of the end. What bounds its
+// waits begins with it, not with the connection.
 func (f *fixture) receive(c *zctap.Conn, k int, off int64) int64 {
 	f.Helper()
 	iovs := make([]zctap.Iov, k)
-	for {
+	for bounded := (time.Time{}); ; {
+		if now := time.Now(); now.Sub(bounded) > patience/2 {
+			bounded = now
+			f.ok(c.SetReadDeadline(now.Add(patience)))
+		}
 		n, err := c.RecvZC(iovs)
 		if err == io.EOF {
 			return off

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -19,6 +20,7 @@ func init() { roles["memlock"] = memlock }
 // touched. Here it can't be prepared, as veth does not split headers, and both are told.
 func TestNSZCRXMemlock(t *testing.T) {
 	const large = 5 << 20
+	const user = 64999 // and nobody else: what all of a user's processes have pinned counts
 	var most unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_MEMLOCK, &most); err != nil {
 		t.Fatal(err)
@@ -27,12 +29,12 @@ func TestNSZCRXMemlock(t *testing.T) {
 		testenv.SkipOrFail(t, "RLIMIT_MEMLOCK is %d bytes at most", most.Max)
 	}
 	w := newWorld(t, netns.VethOptions{})
-	journals, err := os.MkdirTemp("", "zctap-memlock-") // the test's own is not for nobody
+	journals, err := os.MkdirTemp("", "zctap-memlock-") // the test's own is not for that user
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(journals) })
-	if err := os.Chown(journals, nobody, nobody); err != nil {
+	if err := os.Chown(journals, user, user); err != nil {
 		t.Fatal(err)
 	}
 	was := w.snapshot()
@@ -42,6 +44,7 @@ func TestNSZCRXMemlock(t *testing.T) {
 	} {
 		c := w.child("memlock", fmt.Sprint("ZCTAP_TEST_MEMLOCK=", limit), "ZCTAP_TEST_JOURNALS="+journals)
 		c.asNobody("CAP_IPC_LOCK")
+		c.SysProcAttr.Credential = &syscall.Credential{Uid: user, Gid: user}
 		c.start(w.ours)
 		got := c.line()
 		c.finish()

@@ -11,11 +11,12 @@ import (
 func (s *Stack) Deliver(now mono.Time, b *driver.Batch) {
 	s.tx.SetNow(now)
 	s.stats.Frames += uint64(len(b.Frames))
-	if len(b.Frames) > 1 && s.conns.n >= lookFlows {
-		s.ahead.begin(s, b.Frames)
+	frames, merged := s.order.sort(s, b.Frames), s.stats.Merged
+	if len(frames) > 1 && s.conns.n >= lookFlows {
+		s.ahead.begin(s, frames)
 	}
-	for s.rest = b.Frames; len(s.rest) > 0; {
-		s.at = len(b.Frames) - len(s.rest)
+	for s.rest = frames; len(s.rest) > 0; {
+		s.at = len(frames) - len(s.rest)
 		f := &s.rest[0]
 		s.rest = s.rest[1:] // merge may take more
 		if c := s.deliver(now, f); c != accepted {
@@ -25,6 +26,7 @@ func (s *Stack) Deliver(now mono.Time, b *driver.Batch) {
 	}
 	s.rest = nil
 	s.ahead.done()
+	s.order.merged(int(s.stats.Merged-merged), len(frames))
 }
 
 // deliver takes in one frame. Unless it returns accepted the references that

@@ -136,7 +136,7 @@ func cpu(b *testing.B) time.Duration {
 // with so many flows whose peers send in turns, so many segments at a time.
 func BenchmarkFlows(b *testing.B) {
 	for _, burst := range []int{16, 1} {
-		for _, n := range []int{1, 100, 10_000} {
+		for _, n := range []int{1, 8, 100, 10_000} {
 			b.Run(fmt.Sprintf("burst=%d/flows=%d", burst, n), func(b *testing.B) {
 				f := newFlows(b, n, burst)
 				b.ReportAllocs()

@@ -73,9 +73,13 @@ func (w *crowds) next(i int, flags wire.Flags, n int) []byte {
 // burst is what some flows' peers send at once: data mostly, and what takes connections
 // out of the table and puts others there, with the same ends.
 func (w *crowds) burst() (out [][]byte) {
+	few := w.rand.IntN(4) == 0
 	for len(out) < 100 {
 		i := w.rand.IntN(len(w.peers))
-		if w.rand.IntN(2) == 0 {
+		switch {
+		case few:
+			i %= 30 // in turns: these are sorted
+		case w.rand.IntN(2) == 0:
 			i %= 30 // so often that their ACKs wait
 		}
 		fin, ended := w.fins[w.peers[i].SrcPort]
@@ -102,7 +106,11 @@ func (w *crowds) burst() (out [][]byte) {
 			wrong[len(p)-1]++ // and so is the checksum
 			out = append(out, wrong, p)
 		default:
-			for range 1 + w.rand.IntN(6) {
+			n := 1 + w.rand.IntN(6)
+			if few {
+				n = 1
+			}
+			for range n {
 				out = append(out, w.next(i, wire.ACK, []int{1, 2, 3, 500}[w.rand.IntN(4)]))
 			}
 		}
@@ -158,23 +166,26 @@ func (w *crowds) round(packets [][]byte) {
 	}
 }
 
-// TestLookAheadAsSingle: a batch of so many connections that the stack looks ahead does just what
-// its frames do one by one, also where connections end in it, and others begin with their ends.
+// TestLookAheadAsSingle: a batch of so many connections that the stack looks ahead, and sorts it by flow,
+// does just what its frames do one by one, also where connections end in it, and others begin with their ends.
 func TestLookAheadAsSingle(t *testing.T) {
 	for seed := range uint64(2) {
 		w := newCrowds(t, seed, lookFlows+300)
-		ahead, opened, s := 0, len(w.all[0]), w.rigs[0].stack
+		ahead, sorted, opened, s := 0, 0, len(w.all[0]), w.rigs[0].stack
 		for range 120 {
 			if s.conns.n >= lookFlows {
 				ahead++
 			}
 			w.round(w.burst())
+			if s.order.worth {
+				sorted++
+			}
 		}
 		if n := s.Stats().TCP.DelayedAcks; n < 10 {
 			t.Errorf("seed %d: %d delayed ACKs", seed, n)
 		}
-		if anew := len(w.all[0]) - opened; ahead < 30 || anew < 100 {
-			t.Errorf("seed %d: %d batches with a look ahead, %d connections anew", seed, ahead, anew)
+		if anew := len(w.all[0]) - opened; ahead < 30 || anew < 100 || sorted < 5 {
+			t.Errorf("seed %d: %d batches with a look ahead, %d sorted by flow, %d connections anew", seed, ahead, sorted, anew)
 		}
 		for i, r := range w.rigs {
 			for _, c := range w.all[i] {

@@ -20,8 +20,8 @@ const firstLook = 4
 // (receive coalescing; GRO, were it done by the driver). What they cost is then a
 // comparison of headers, and where payload lies.
 //
-// Frames of a flow that are not next to each other in a batch are not looked for:
-// senders and NICs send bursts.
+// Frames of a flow that are not next to each other in a batch are not looked for: senders
+// and NICs send bursts, and where they come mixed flowSort has sorted them.
 func (s *Stack) merge(f *driver.Frame, conn *tcp.Conn) {
 	h, g := &s.rx, &s.segment
 	each, headers := h.tcp.PayloadLen, h.link+h.tcp.PayloadOffset

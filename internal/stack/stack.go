@@ -105,6 +105,7 @@ type Stack struct {
 	echoes, unreachables, resets limiter
 
 	rest  []driver.Frame // of the batch, behind the frame that is looked at
+	order flowSort
 	ahead lookahead
 	at    int // index of the frame that is looked at, in the batch
 

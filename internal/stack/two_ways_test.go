@@ -1,7 +1,9 @@
 package stack
 
 import (
+	"cmp"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -9,10 +11,14 @@ import (
 )
 
 // inTwoWays gives two stacks the same n packets, to one of them all in a batch and to the other
-// one frame after the other, and requires that both send and count the same, but for what was
-// merged. frame makes packet k a frame of a rig.
+// one frame after the other, in the order in which the first has sorted them (flowSort), and requires
+// that both send and count the same, but for what was merged. frame makes packet k a frame of a rig.
 func inTwoWays(t *testing.T, rigs [2]*rig, pass time.Duration, n int, frame func(r *rig, k int) driver.Frame) {
 	t.Helper()
+	order := make([]int, n)
+	for k := range order {
+		order[k] = k
+	}
 	for i, r := range rigs {
 		frames := make([]driver.Frame, n)
 		for k := range frames {
@@ -22,8 +28,11 @@ func inTwoWays(t *testing.T, rigs [2]*rig, pass time.Duration, n int, frame func
 		r.now = r.now.Add(pass)
 		if i == 0 {
 			r.stack.Deliver(r.now, &driver.Batch{Frames: frames})
+			if o := &r.stack.order; o.worth {
+				slices.SortStableFunc(order, func(x, y int) int { return cmp.Compare(o.group[x], o.group[y]) })
+			}
 		} else {
-			for k := range frames {
+			for _, k := range order {
 				r.stack.Deliver(r.now, &driver.Batch{Frames: frames[k : k+1]})
 			}
 		}

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"runtime"
 	"testing"
+	"time"
 
 	"github.com/zctap/zctap/internal/buf"
 	"github.com/zctap/zctap/internal/engine"
@@ -37,8 +38,10 @@ func TestNoAllocationPerReceive(t *testing.T) {
 		}
 		c, p := w.connect()
 		iovs := make([]buf.Iov, 64)
+		p.SetWriteDeadline(time.Time{}) // it waits for what is taken, which is bounded
 		taken := int64(0)
 		take := func(n int64) {
+			c.Queue().SetDeadline(deadlineNow())
 			for n += taken; taken < n; {
 				k, err := c.Queue().Recv(iovs, int(n-taken))
 				w.ok(err)
@@ -52,16 +55,15 @@ func TestNoAllocationPerReceive(t *testing.T) {
 		for name, piece := range map[string]int{"bulk": 1 << 16, "pieces": 700} {
 			const warm, total, rounds = 8 << 20, 16 << 20, 4
 			const end = warm + rounds*total
-			stop := make(chan struct{})
+			sent := make(chan error, 1)
 			go func() {
-				defer close(stop)
-				for off := int64(0); off < end; {
-					k, err := p.Write(at(off, int(min(int64(piece), end-off))))
-					if off += int64(k); err != nil {
-						w.Errorf("send: %v", err)
-						return
-					}
+				var err error
+				for off := int64(0); off < end && err == nil; {
+					var k int
+					k, err = p.Write(at(off, int(min(int64(piece), end-off))))
+					off += int64(k)
 				}
+				sent <- err
 			}()
 			take(warm)
 			frames := w.stats().Frames
@@ -71,7 +73,7 @@ func TestNoAllocationPerReceive(t *testing.T) {
 			for range rounds {
 				n = min(n, mallocs(func() { take(total) }))
 			}
-			<-stop
+			w.ok(<-sent)
 			if frames = w.stats().Frames - frames; frames < 10*rounds {
 				w.Errorf("%s: only %d receives", name, frames)
 			}

@@ -18,6 +18,9 @@ func testCompletions(f *fixture) {
 	f.ok(ln.Arm(accept))
 	const perConn = 9001
 	var wg sync.WaitGroup
+	// Also when this fails: nobody reports an error behind the test's end, nor waits to be accepted.
+	defer wg.Wait()
+	defer ln.Close()
 	const workers = 8
 	for w := range workers {
 		wg.Go(func() {
@@ -28,7 +31,7 @@ func testCompletions(f *fixture) {
 					return
 				}
 				f.Cleanup(func() { p.Close() })
-				if _, err := io.Copy(writerOnly{p}, f.pat.Reader(perConn)); err != nil {
+				if _, err := io.Copy(patient{p}, f.pat.Reader(perConn)); err != nil {
 					f.Errorf("write: %v", err)
 				}
 				if err := closeWrite(p); err != nil {
@@ -44,7 +47,7 @@ func testCompletions(f *fixture) {
 	conns := map[uint64]*state{}
 	cqes := make([]zctap.Completion, 32)
 	for ended := 0; ended < f.Conns; {
-		n, err := f.q.Wait(cqes)
+		n, err := f.waitFor(cqes)
 		f.ok(err)
 		for i := range cqes[:n] {
 			cqe := &cqes[i]
@@ -85,14 +88,13 @@ func testCompletions(f *fixture) {
 			f.release(cqe.Iovs)
 		}
 	}
-	wg.Wait()
 }
 
 // wait returns the next completion.
 func (f *fixture) wait() zctap.Completion {
 	f.Helper()
 	cqe := make([]zctap.Completion, 1)
-	_, err := f.q.Wait(cqe)
+	_, err := f.waitFor(cqe)
 	f.ok(err)
 	return cqe[0]
 }
@@ -169,7 +171,7 @@ func testNotices(f *fixture) {
 	drained := 0
 	cqes := make([]zctap.Completion, 4)
 	for ended := false; !ended; {
-		n, err := f.q.Wait(cqes)
+		n, err := f.waitFor(cqes)
 		f.ok(err)
 		for i := range cqes[:n] {
 			cqe := &cqes[i]

@@ -356,11 +356,10 @@ func testDatagramCompletions(f *fixture) {
 	f.ok(f.peer.SetTrafficClass(p, 1))
 	_, err = p.WriteTo([]byte("behind it"), to)
 	f.ok(err)
-	f.q.SetWaitDeadline(time.Now().Add(patience))
 	var got []string
 	cqes := make([]zctap.Completion, 4)
 	for len(got) < 2 {
-		n, err := f.q.Wait(cqes)
+		n, err := f.waitFor(cqes)
 		f.ok(err)
 		for i := range cqes[:n] {
 			e := &cqes[i]

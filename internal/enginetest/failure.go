@@ -42,7 +42,6 @@ func testFailure(f *fixture) {
 	go func() { _, err := c.RecvZC(make([]zctap.Iov, 1)); ended <- err }()
 	go func() { _, err := ln.AcceptZC(); ended <- err }()
 	go func() { _, err := p.RecvFromZC(make([]zctap.Iov, 1), make([]zctap.Datagram, 1)); ended <- err }()
-	f.q.SetWaitDeadline(time.Now().Add(patience))
 	f.Break(f)
 
 	for range cap(ended) {
@@ -67,7 +66,7 @@ func (f *fixture) wantLast(n int) {
 	seen := make([]int, n)
 	cqes := make([]zctap.Completion, 1)
 	for {
-		k, err := f.q.Wait(cqes)
+		k, err := f.waitFor(cqes)
 		if err != nil {
 			f.wantReason("Wait", err)
 			break

@@ -315,7 +315,7 @@ func testHandlerInTurn(f *fixture) {
 	cqes := make([]zctap.Completion, 1)
 	for ; !ended.Load(); turns++ {
 		grant()
-		n, err := f.q.Wait(cqes)
+		n, err := f.waitFor(cqes)
 		f.ok(err)
 		take(cqes[:n])
 		h := f.handle(take)
@@ -419,12 +419,12 @@ func testHandlerDatagrams(f *fixture) {
 	p, err := f.peer.ListenPacket("udp")
 	f.ok(err)
 	defer p.Close()
-	f.ok(p.SetDeadline(time.Now().Add(patience)))
 	to, err := net.ResolveUDPAddr("udp", f.addressOf(s.LocalAddr()))
 	f.ok(err)
 	buf := make([]byte, 2048)
 	for i := range count {
 		msg := f.bytes(int64(i), 1+i)
+		f.ok(p.SetDeadline(time.Now().Add(patience)))
 		_, err := p.WriteTo(msg, to)
 		f.ok(err)
 		n, _, err := p.ReadFrom(buf)

@@ -109,7 +109,7 @@ func testReadLength(f *fixture) {
 	iovs := make([]zctap.Iov, 64)
 	var off int64
 	for limit := 1; ; limit = limit*3%70_001 + 1 {
-		n, err := c.RecvZCMax(iovs, limit)
+		n, err := f.recv(c, iovs, limit)
 		if err == io.EOF {
 			break
 		}
@@ -139,7 +139,7 @@ func testPartialConsumption(f *fixture) {
 	var all []zctap.Iov
 	for off := int64(0); off < 1000; {
 		var iov [1]zctap.Iov
-		_, err := c.RecvZCMax(iov[:], 100)
+		_, err := f.recv(c, iov[:], 100)
 		f.ok(err)
 		off = f.check(iov[:], off)
 		all = append(all, iov[0])
@@ -186,7 +186,7 @@ func testMixed(f *fixture) {
 	var off int64
 	for i := 0; off < size; i++ {
 		if i%2 == 0 {
-			n, err := c.Read(b)
+			n, err := patient{c}.Read(b)
 			f.ok(err)
 			if bad := f.pat.Mismatches(b[:n], off); bad != 0 {
 				f.Fatalf("%d bytes wrong at %d", bad, off)
@@ -195,7 +195,7 @@ func testMixed(f *fixture) {
 			continue
 		}
 		var iov [1]zctap.Iov
-		_, err := c.RecvZCMax(iov[:], 5000)
+		_, err := f.recv(c, iov[:], 5000)
 		f.ok(err)
 		next := f.check(iov[:], off)
 		if i%16 == 1 {
@@ -215,13 +215,27 @@ func testMixed(f *fixture) {
 	}
 }
 
+// renewing is a writer of what is received from c, for whose next piece there is as much time as for
+// the one before.
+type renewing struct {
+	io.Writer
+	c *zctap.Conn
+}
+
+func (r renewing) Write(b []byte) (int, error) {
+	if err := r.c.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		return 0, err
+	}
+	return r.Writer.Write(b)
+}
+
 func testWriteTo(f *fixture) {
 	f.open(zctap.Config{})
 	c, p := f.connect()
 	const size = 4 << 20
 	wait := f.send(p, size)
 	var b bytes.Buffer
-	n, err := io.Copy(&b, c)
+	n, err := io.Copy(renewing{&b, c}, c)
 	if n != size || err != nil || f.pat.Mismatches(b.Bytes(), 0) != 0 {
 		f.Errorf("copied %d bytes, %d wrong: %v", n, f.pat.Mismatches(b.Bytes(), 0), err)
 	}

@@ -5,6 +5,7 @@ package enginetest
 
 import (
 	"io"
+	"math"
 	"net"
 	"net/netip"
 	"testing"
@@ -124,8 +125,8 @@ func Run(t *testing.T, s Setup) {
 	}
 }
 
-// patience bounds every wait of the suite: far beyond what a slow machine
-// needs, so that only a hang runs into it.
+// patience bounds every wait of the suite, each by itself: far beyond what a slow machine
+// needs for one, so that only a hang runs into it. What takes many of them may take as long as it needs.
 const patience = 60 * time.Second
 
 // A fixture is one case's world: its queue and peer, opened by open, and the
@@ -282,6 +283,27 @@ func (f *fixture) receive(c *zctap.Conn, k int, off int64) int64 {
 		off = f.check(iovs[:n], off)
 		f.release(iovs[:n])
 	}
+}
+
+// recv receives up to limit bytes of c, for which it waits as long as for those before.
+func (f *fixture) recv(c *zctap.Conn, iovs []zctap.Iov, limit int) (int, error) {
+	f.Helper()
+	f.ok(c.SetReadDeadline(time.Now().Add(patience)))
+	return c.RecvZCMax(iovs, limit)
+}
+
+// some receives what there is: at least one iov of c.
+func (f *fixture) some(c *zctap.Conn, iovs []zctap.Iov) int {
+	f.Helper()
+	n, err := f.recv(c, iovs, math.MaxInt)
+	f.ok(err)
+	return n
+}
+
+// waitFor takes completions, for which it waits as long as for those before.
+func (f *fixture) waitFor(cqes []zctap.Completion) (int, error) {
+	f.q.SetWaitDeadline(time.Now().Add(patience))
+	return f.q.Wait(cqes)
 }
 
 // check compares iovs with the pattern from off on and returns the offset

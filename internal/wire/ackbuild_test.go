@@ -23,15 +23,14 @@ func TestPutAck(t *testing.T) {
 		if i%5 == 0 { // many bits alike: carries, and sums of 0xffff
 			seg.Seq, seg.Ack, seg.Window, seg.Options.TSVal = 0xffffffff, 0xffff0000, 0xffff, 0xffffffff
 		}
-		h := IPHeader{
-			Src: src, Dst: dst, Proto: ProtoTCP, HopLimit: uint8(rnd.Uint32()), TrafficClass: uint8(rnd.Uint32()), ID: uint16(rnd.Uint32()),
-		}
+		h := IPHeader{Src: src, Dst: dst, Proto: ProtoTCP, HopLimit: uint8(rnd.Uint32()), TrafficClass: uint8(rnd.Uint32())}
 		got := make([]byte, 128)
 		for k := range got {
 			got[k] = byte(rnd.Uint32())
 		}
 		partial := rnd.IntN(2) == 0
-		l4, n := PutAck(got, &h, &seg, partial)
+		ends := ackEnds(src, dst)
+		l4, n := PutAck(got, &ends, h.TrafficClass, h.HopLimit, &seg, partial)
 
 		h.PayloadLen = seg.HeaderLen()
 		want := make([]byte, 128)
@@ -58,12 +57,17 @@ func TestPutAck(t *testing.T) {
 	}
 }
 
+// ackEnds are ends with other ports than the segment's.
+func ackEnds(src, dst netip.Addr) Tuple {
+	return Tuple{Local: netip.AddrPortFrom(src, 1), Remote: netip.AddrPortFrom(dst, 2), Proto: ProtoTCP}
+}
+
 // TestPutAckLeaves: what it can't write is left to others.
 func TestPutAckLeaves(t *testing.T) {
 	ip4, ip6, mapped := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("::ffff:192.0.2.1")
-	good := IPHeader{Src: ip4, Dst: ip4, Proto: ProtoTCP}
+	good := ackEnds(ip4, ip4)
 	for name, c := range map[string]struct {
-		ip   IPHeader
+		ends Tuple
 		opt  TCPOptions
 		room int
 	}{
@@ -71,21 +75,20 @@ func TestPutAckLeaves(t *testing.T) {
 		"window scale":     {good, TCPOptions{HasWindowScale: true}, 128},
 		"SACK-permitted":   {good, TCPOptions{SACKPermitted: true}, 128},
 		"SACK":             {good, TCPOptions{SACKCount: 1}, 128},
-		"two versions":     {IPHeader{Src: ip4, Dst: ip6, Proto: ProtoTCP}, TCPOptions{}, 128},
-		"versions, turned": {IPHeader{Src: ip6, Dst: ip4, Proto: ProtoTCP}, TCPOptions{}, 128},
-		"mapped":           {IPHeader{Src: mapped, Dst: mapped, Proto: ProtoTCP}, TCPOptions{}, 128},
-		"mapped to":        {IPHeader{Src: ip6, Dst: mapped, Proto: ProtoTCP}, TCPOptions{}, 128},
-		"no source":        {IPHeader{Dst: ip4, Proto: ProtoTCP}, TCPOptions{}, 128},
-		"no destination":   {IPHeader{Src: ip6, Proto: ProtoTCP}, TCPOptions{}, 128},
-		"UDP":              {IPHeader{Src: ip4, Dst: ip4, Proto: ProtoUDP}, TCPOptions{}, 128},
+		"two versions":     {ackEnds(ip4, ip6), TCPOptions{}, 128},
+		"versions, turned": {ackEnds(ip6, ip4), TCPOptions{}, 128},
+		"mapped":           {ackEnds(mapped, mapped), TCPOptions{}, 128},
+		"mapped to":        {ackEnds(ip6, mapped), TCPOptions{}, 128},
+		"no source":        {ackEnds(netip.Addr{}, ip4), TCPOptions{}, 128},
+		"no destination":   {ackEnds(ip6, netip.Addr{}), TCPOptions{}, 128},
 		"no room":          {good, TCPOptions{}, IPv6HeaderLen + TCPHeaderLen},
 		"nothing":          {good, TCPOptions{}, 0},
 	} {
-		if l4, n := PutAck(make([]byte, c.room), &c.ip, &TCP{Options: c.opt}, false); l4 != 0 || n != 0 {
+		if l4, n := PutAck(make([]byte, c.room), &c.ends, 0, 64, &TCP{Options: c.opt}, false); l4 != 0 || n != 0 {
 			t.Errorf("%s: header at %d, %d bytes", name, l4, n)
 		}
 	}
-	if _, n := PutAck(make([]byte, 128), &good, &TCP{}, false); n != IPv4HeaderLen+TCPHeaderLen {
+	if _, n := PutAck(make([]byte, 128), &good, 0, 64, &TCP{}, false); n != IPv4HeaderLen+TCPHeaderLen {
 		t.Errorf("%d bytes of an ordinary one", n)
 	}
 }

@@ -23,10 +23,17 @@ func TestWords(t *testing.T) {
 			if h, l := wordsOfArray(a); hi != h || lo != l {
 				t.Fatalf("%v: words %x %x, array %x %x", a, hi, lo, h, l)
 			}
+			e := netip.AddrPortFrom(a, 80)
+			if h, l := endWords(&e); hi != h || lo != l {
+				t.Errorf("%v: words %x %x, of an end %x %x", a, hi, lo, h, l)
+			}
 			was := wordsFirst
 			wordsFirst = false
 			if h, l := words(a); hi != h || lo != l {
 				t.Errorf("%v: words %x %x, without looking into it %x %x", a, hi, lo, h, l)
+			}
+			if h, l := endWords(&e); hi != h || lo != l {
+				t.Errorf("%v: words %x %x, of an end without looking into it %x %x", a, hi, lo, h, l)
 			}
 			wordsFirst = was
 		}

@@ -20,16 +20,27 @@ func words(a netip.Addr) (hi, lo uint64) {
 	return wordsOfArray(a)
 }
 
+// endWords is words of an end's address, which is read where it lies: of a copy it would be read behind
+// the stores that made it.
+func endWords(e *netip.AddrPort) (hi, lo uint64) {
+	if wordsFirst {
+		w := (*[2]uint64)(unsafe.Pointer(e))
+		return w[0], w[1]
+	}
+	return wordsOfArray(e.Addr())
+}
+
 func wordsOfArray(a netip.Addr) (hi, lo uint64) {
 	b := a.As16()
 	return binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:])
 }
 
-// wordsFirst reports whether an Addr begins with its two words.
+// wordsFirst reports whether an Addr begins with its two words, and an AddrPort with its Addr.
 var wordsFirst = beginsWithWords()
 
 func beginsWithWords() bool {
-	if unsafe.Sizeof(netip.Addr{}) < 16 || unsafe.Alignof(netip.Addr{}) < unsafe.Alignof(uint64(0)) {
+	if unsafe.Sizeof(netip.Addr{}) < 16 || unsafe.Alignof(netip.Addr{}) < unsafe.Alignof(uint64(0)) ||
+		unsafe.Sizeof(netip.AddrPort{}) < 16 || unsafe.Alignof(netip.AddrPort{}) < unsafe.Alignof(uint64(0)) {
 		return false
 	}
 	for _, a := range []netip.Addr{
@@ -39,6 +50,10 @@ func beginsWithWords() bool {
 	} {
 		hi, lo := wordsOfArray(a)
 		if w := (*[2]uint64)(unsafe.Pointer(&a)); w[0] != hi || w[1] != lo {
+			return false
+		}
+		e := netip.AddrPortFrom(a, 0x5a6b)
+		if w := (*[2]uint64)(unsafe.Pointer(&e)); w[0] != hi || w[1] != lo {
 			return false
 		}
 	}

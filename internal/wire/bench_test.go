@@ -54,11 +54,11 @@ func BenchmarkPutTCP(b *testing.B) {
 }
 
 func BenchmarkPutAck(b *testing.B) {
-	src, dst := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
+	ends := ackEnds(netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2"))
 	t := TCP{SrcPort: 40000, DstPort: 9000, Flags: ACK, Options: TCPOptions{HasTimestamps: true}}
 	buf := make([]byte, 128)
 	for b.Loop() {
-		if _, n := PutAck(buf, &IPHeader{Src: src, Dst: dst, Proto: ProtoTCP, HopLimit: 64}, &t, false); n == 0 {
+		if _, n := PutAck(buf, &ends, 0, 64, &t, false); n == 0 {
 			b.Fatal("not written")
 		}
 	}

@@ -75,24 +75,18 @@ func (t *Tx) most(src netip.Addr, h *wire.TCP, mss int) int {
 	return max((t.caps.MaxGSO-headers)/mss, 1) * mss
 }
 
-// TCPBare is TCPClass without payload: an ACK, mostly, which wire.PutAck writes, if it can.
+// TCPBare is TCPClass without payload, between ends, but for the ports, which are h's: an ACK, mostly, which
+// wire.PutAck writes, if it can.
 func (t *Tx) TCPBare(class uint8, ends *wire.Tuple, h *wire.TCP) {
 	b := t.begin(0)
 	if b == nil {
 		return
 	}
-	head := &t.ip // of which an ACK has nothing else
-	head.Src, head.Dst = ends.Local.Addr(), ends.Remote.Addr()
-	head.HopLimit, head.TrafficClass = t.hopLimit, class
-	ipv6 := head.Src.Is6()
-	link, err := t.putLink(b, ipv6)
-	if err != nil {
-		t.stats.Unsendable++
-		return
-	}
-	l4, n := wire.PutAck(b[link:], head, h, t.caps.TxChecksum)
+	ipv6 := ends.Local.Addr().Is6()
+	link := t.putLink(b, ipv6)
+	l4, n := wire.PutAck(b[link:], ends, class, t.hopLimit, h, t.caps.TxChecksum)
 	if n == 0 {
-		t.segment(head.Src, head.Dst, h, [2][]byte{}, 0, class)
+		t.segment(ends.Local.Addr(), ends.Remote.Addr(), h, [2][]byte{}, 0, class)
 		return
 	}
 	start, offset := 0, 0

@@ -1,6 +1,7 @@
 package ip
 
 import (
+	"encoding/binary"
 	"net/netip"
 
 	"github.com/zctap/zctap/internal/driver"
@@ -44,8 +45,7 @@ type Tx struct {
 	now    mono.Time
 	err    error // of the driver, final
 
-	hopLimit uint8         // TTL in IPv4
-	ip       wire.IPHeader // scratch of TCPBare
+	hopLimit uint8 // TTL in IPv4
 
 	frames []driver.TxFrame // what waits, in order
 	slots  [][]byte         // slots[i] is the header space of frames[i]
@@ -81,7 +81,6 @@ func NewTx(d driver.Driver) *Tx {
 		driver: d,
 
 		hopLimit: DefaultHopLimit,
-		ip:       wire.IPHeader{Proto: wire.ProtoTCP},
 		caps:     d.Caps(),
 		frames:   make([]driver.TxFrame, 0, maxFrames),
 		slots:    make([][]byte, maxFrames),
@@ -203,7 +202,15 @@ func (t *Tx) own(i int) {
 // begin starts a frame and returns space for the link, IP and transport headers;
 // nil if too much is waiting. The frame counts from its commit on.
 func (t *Tx) begin(payload int) []byte {
-	if !t.stalled && (len(t.frames) == flushFrames || t.borrowed >= maxBorrowed) {
+	if len(t.frames) >= flushFrames || t.borrowed >= maxBorrowed || t.stalled {
+		return t.makeRoom(payload)
+	}
+	return t.slots[len(t.frames)]
+}
+
+// makeRoom is begin where so much waits already that it is sent first, or the wire is full.
+func (t *Tx) makeRoom(payload int) []byte {
+	if !t.stalled {
 		t.flush()
 	}
 	if t.stalled && (len(t.frames) == maxFrames || t.stored+payload > maxStored) {
@@ -215,25 +222,24 @@ func (t *Tx) begin(payload int) []byte {
 
 // putIP writes the link and IP headers to b and returns their length.
 func (t *Tx) putIP(b []byte, h *wire.IPHeader) (int, error) {
-	link, err := t.putLink(b, h.Src.Is6())
-	if err != nil {
-		return 0, err
-	}
+	link := t.putLink(b, h.Src.Is6())
 	n, err := wire.PutIP(b[link:], h)
 	return link + n, err
 }
 
-// putLink writes the link header to b and returns its length.
-func (t *Tx) putLink(b []byte, ipv6 bool) (int, error) {
+// putLink writes the link header to b, a slot, and returns its length.
+func (t *Tx) putLink(b []byte, ipv6 bool) int {
 	if t.caps.LinkHeader != wire.EthernetHeaderLen {
-		return 0, nil
+		return 0
 	}
-	e := wire.Ethernet{EtherType: wire.EtherTypeIPv4}
+	et := uint16(wire.EtherTypeIPv4)
 	if ipv6 {
-		e.EtherType = wire.EtherTypeIPv6
+		et = wire.EtherTypeIPv6
 	}
 	// The addresses stay zero: who the next hop is, the driver knows.
-	return wire.PutEthernet(b, &e)
+	clear(b[:12])
+	binary.BigEndian.PutUint16(b[12:], et)
+	return wire.EthernetHeaderLen
 }
 
 // commit ends the frame that begin started. head is all its headers, the

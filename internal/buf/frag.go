@@ -90,7 +90,7 @@ func (f *Frag) SetTail(of *Frag, n int) {
 type Iov struct {
 	view []byte
 	frag Frag
-	turn uint64 // its buffer's, see turnGroup: 0 or 1
+	turn bool // its buffer's, see turnGroup
 }
 
 // Bytes is the view: it aliases the region, cap == len, and is valid until the

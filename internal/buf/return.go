@@ -1,9 +1,6 @@
 package buf
 
-import (
-	"fmt"
-	"math/bits"
-)
+import "fmt"
 
 // Return gives back the user reference of each iov, and zeroes it: the
 // application's side of the fill ring (RFC patches 8 and 14). Any goroutine may
@@ -52,10 +49,10 @@ func (p *Pool) beforeLent(iovs []Iov) int {
 // first, without the look for who waits. None holds a reference to a lent buffer.
 func (p *Pool) returnSome(iovs []Iov, first int) (n int, err error) {
 	var (
-		ids   [refillBatch]uint16 // of buffers that are free now
-		free  int
-		owned uint64 // a bit for each of ids: somebody is charged for it
-		bad   int
+		ids  [refillBatch]uint16 // of buffers that are free now
+		free int
+		s    settling
+		bad  int
 	)
 	if Invariants {
 		for i := range iovs {
@@ -65,51 +62,41 @@ func (p *Pool) returnSome(iovs []Iov, first int) (n int, err error) {
 		}
 	}
 	for i := 0; i < len(iovs); {
-		n, o := p.dropLast(iovs[i:], ids[free:])
-		taken := n
-		if n == 0 {
-			var ok bool
-			if n, o, ok = p.dropOne(iovs[i:i+1], ids[free:]); !ok {
-				if bad++; err == nil {
-					err = fmt.Errorf("iov %d: %w", first+i, p.refusal(&iovs[i]))
-				}
-			}
-			taken = 1
+		if n := p.dropLast(iovs[i:], ids[free:], &s); n > 0 {
+			i, free = i+n, free+n
+			continue
 		}
-		owned |= o << (free % refillBatch)
-		i, free = i+taken, free+n
+		n, ok := p.dropOne(iovs[i:i+1], ids[free:], &s)
+		if !ok {
+			if bad++; err == nil {
+				err = fmt.Errorf("iov %d: %w", first+i, p.refusal(&iovs[i]))
+			}
+		}
+		i, free = i+1, free+n
 	}
 	if bad > 0 {
 		p.rejects.Add(uint64(bad))
 	}
-	p.settle(ids[:free], owned)
+	s.owner.uncharge(s.n)
 	p.fill.push(ids[:free])
 	return len(iovs) - bad, err
 }
 
-// settle has buffers that are free now count against nobody any more. Bit i of
-// owned says that somebody is charged for ids[i].
-func (p *Pool) settle(ids []uint16, owned uint64) {
-	var run *Account // owner of the last buffers
-	n := 0
-	for ; owned != 0; owned &= owned - 1 {
-		if a := p.owners[ids[bits.TrailingZeros64(owned)]]; a != run {
-			run.uncharge(n)
-			run, n = a, 0
-		}
-		n++
-	}
-	run.uncharge(n)
+// settling has buffers that are free now count against nobody any more: those in a row that
+// one is charged for at once. These are the last ones.
+type settling struct {
+	owner *Account
+	n     int
 }
 
 // dropOne drops the user reference of one iov if that holds one, and zeroes it: one of
 // several references to its buffer, or the last one, if it has just become that. n is 1 if
-// that makes the buffer free, ids and owned are then as of dropLast. Of a lent buffer it
+// that makes the buffer free, ids and s are then as of dropLast. Of a lent buffer it
 // holds none: returnLent has looked.
-func (p *Pool) dropOne(one []Iov, ids []uint16) (n int, owned uint64, ok bool) {
+func (p *Pool) dropOne(one []Iov, ids []uint16, s *settling) (n int, ok bool) {
 	f := one[0].frag
 	if !p.ours(&f) || p.isLent(f.buffer) {
-		return 0, 0, false
+		return 0, false
 	}
 	w := &p.words[f.buffer]
 	for {
@@ -117,16 +104,16 @@ func (p *Pool) dropOne(one []Iov, ids []uint16) (n int, owned uint64, ok bool) {
 		// Generation first: it tells a stale return even when the buffer is
 		// out again and has user references of others.
 		if generation(o) != f.gen || userRefs(o) == 0 {
-			return 0, 0, false
+			return 0, false
 		}
 		if o&refMask == userOne {
 			// Since dropLast looked; or it is stale, and on the way back just now.
-			n, owned = p.dropLast(one, ids)
-			return n, owned, n == 1
+			n = p.dropLast(one, ids, s)
+			return n, n == 1
 		}
 		if w.CompareAndSwap(o, o-userOne) {
 			one[0] = Iov{}
-			return 0, 0, true
+			return 0, true
 		}
 	}
 }

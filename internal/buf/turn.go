@@ -38,21 +38,21 @@ func turnWords(n int) []atomic.Uint64 {
 }
 
 // turn is the turn of buffer b. It is constant while b has a kernel reference.
-func (p *Pool) turn(b uint16) uint64 {
-	return p.turns[b/turnGroup].Load() >> (b % turnGroup) & 1
+func (p *Pool) turn(b uint16) bool {
+	return p.turns[b/turnGroup].Load()>>(b%turnGroup)&1 != 0
 }
 
 // dropLast drops the user references of the first of iovs, as many as are of one
 // group, and each the only reference to its buffer; and zeroes them. n is how many that
 // was: 0 if the first is not one, which dropOne looks into. The first n of ids, which
-// is as long as iovs at least, are their buffers, and the first n bits of owned say
-// for which of them somebody is charged.
-func (p *Pool) dropLast(iovs []Iov, ids []uint16) (n int, owned uint64) {
+// is as long as iovs at least, are their buffers, which count against nobody any more
+// when s is settled.
+func (p *Pool) dropLast(iovs []Iov, ids []uint16, s *settling) (n int) {
 	// first to end are the buffers of the group, but for those that are lent.
 	group := int(iovs[0].frag.buffer / turnGroup)
 	first, end := max(group*turnGroup, int(p.lending.n)), min((group+1)*turnGroup, len(p.words))
 	if first >= end {
-		return 0, 0
+		return 0
 	}
 	turns, skip := &p.turns[group], first%turnGroup
 	for {
@@ -60,13 +60,14 @@ func (p *Pool) dropLast(iovs []Iov, ids []uint16) (n int, owned uint64) {
 		var flip uint64
 		n, flip = p.lastOf(iovs, first, end, before>>skip)
 		if n == 0 {
-			return 0, 0
+			return 0
 		}
 		if turns.CompareAndSwap(before, before^flip<<skip+turnVersion) {
 			break
 		}
 	}
-	return n, p.dropped(iovs[:n], ids)
+	p.dropped(iovs[:n], ids, s)
+	return n
 }
 
 // lastOf is how many of iovs dropLast may drop, of buffers first to end-1. turns has their
@@ -76,33 +77,44 @@ func (p *Pool) lastOf(iovs []Iov, first, end int, turns uint64) (n int, flip uin
 	before := turns
 	for n < len(iovs) {
 		v := &iovs[n]
-		i := uint(v.frag.buffer) - uint(first)
-		if i >= uint(len(words)) || v.frag.region != region || turns>>(i%64)&1 != v.turn {
+		b := uint(v.frag.buffer) - uint(first)
+		if b >= uint(len(words)) || v.frag.region != region {
 			break
 		}
-		if words[i].Load()&^charged != word(v.frag.gen)<<32|userOne {
+		bit := uint64(1) << (b % 64)
+		if (turns&bit != 0) != v.turn {
 			break
 		}
-		turns ^= 1 << (i % 64) // the same iov may come twice
+		if words[b].Load()&^charged != word(v.frag.gen)<<32|userOne {
+			break
+		}
+		turns ^= bit // the same iov may come twice
 		n++
 	}
 	return n, turns ^ before
 }
 
 // dropped makes the buffers of iovs free, which are the caller's alone, and zeroes these.
-// ids and owned are as of dropLast.
-func (p *Pool) dropped(iovs []Iov, ids []uint16) (owned uint64) {
+// ids and s are as of dropLast.
+func (p *Pool) dropped(iovs []Iov, ids []uint16, s *settling) {
 	words := p.words
-	ids = ids[:len(iovs)]
+	owners, ids := p.owners[:len(words)], ids[:len(iovs)]
+	owner, n := s.owner, s.n
 	for i := range iovs {
 		b := iovs[i].frag.buffer
 		w := &words[b]
 		o := w.Load()
+		if o&charged != 0 {
+			if a := owners[b]; a != owner {
+				owner.uncharge(n)
+				owner, n = a, 0
+			}
+			n++
+		}
 		storeOwned(w, o, freed(o))
 		p.debug.freed(b)
 		ids[i] = b
-		owned |= o >> 63 << (i % refillBatch)
-		iovs[i] = Iov{}
 	}
-	return owned
+	clear(iovs) // at once: each pointer that is zeroed by itself asks the garbage collector
+	s.owner, s.n = owner, n
 }

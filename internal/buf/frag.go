@@ -38,6 +38,9 @@ func (f Frag) Buffer() uint16 { return f.buffer }
 // Generation tells this use of the buffer from earlier and later ones.
 func (f Frag) Generation() uint32 { return f.gen }
 
+// turn is the turn of f's buffer while f's reference is out, see turnGroup.
+func (f *Frag) turn() bool { return f.gen&1 != 0 }
+
 // Copied reports whether zctap copied these bytes, rather than the driver
 // having put them there.
 func (f Frag) Copied() bool { return f.off&copiedBit != 0 }
@@ -90,7 +93,6 @@ func (f *Frag) SetTail(of *Frag, n int) {
 type Iov struct {
 	view []byte
 	frag Frag
-	turn bool // its buffer's, see turnGroup
 }
 
 // Bytes is the view: it aliases the region, cap == len, and is valid until the

@@ -69,7 +69,8 @@ func TestWord(t *testing.T) {
 		{charged | 0x00000007_0001_0000, 7, 1, 0, 0x00000008_0000_0000},
 		{0x00000000_0000_0001, 0, 0, 1, 0x00000001_0000_0000},
 	} {
-		if generation(c.w) != c.gen || userRefs(c.w) != c.user || kernelRefs(c.w) != c.kernel || freed(c.w) != c.freed {
+		if generation(c.w) != c.gen || userRefs(c.w) != c.user || kernelRefs(c.w) != c.kernel || freed(c.w) != c.freed ||
+			freedPut(c.w) != (c.freed+genOne)&genMask {
 			t.Errorf("%#x: generation %d, user %d, kernel %d, freed %#x", c.w, generation(c.w), userRefs(c.w), kernelRefs(c.w), freed(c.w))
 		}
 	}

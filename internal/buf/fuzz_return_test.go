@@ -64,9 +64,6 @@ func FuzzReturn(f *testing.F) {
 			} else if v.frag.region == p.Region().ID() {
 				v.frag.region = 1
 			}
-			if v.frag.buffer < n {
-				v.turn = p.turn(v.frag.buffer)
-			}
 			iovs = append(iovs, v)
 		}
 		// What each may do, told from the counts alone.

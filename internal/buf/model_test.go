@@ -65,12 +65,13 @@ func (m *model) alloc(n int) (out []uint16) {
 	return out
 }
 
-// freed does what is due when b's last reference is gone, if it is.
-func (m *model) freed(b uint16) bool {
+// freed does what is due when b's last reference is gone, if it is. by is how many
+// generations that takes.
+func (m *model) freed(b uint16, by int) bool {
 	if m.kernel[b] > 0 || m.user[b] > 0 {
 		return false
 	}
-	m.gen[b]++
+	m.gen[b] += by
 	if m.owner[b] != nil {
 		*m.owner[b]--
 		m.owner[b] = nil
@@ -81,7 +82,7 @@ func (m *model) freed(b uint16) bool {
 func (m *model) put(b uint16) {
 	m.kernel[b]--
 	switch {
-	case !m.freed(b):
+	case !m.freed(b, 2):
 	case len(m.recycle) < 1024:
 		m.recycle = append(m.recycle, b)
 	default:
@@ -97,7 +98,7 @@ func (m *model) ret(f Frag, region uint16) bool {
 		return false
 	}
 	m.user[b]--
-	if m.freed(b) {
+	if m.freed(b, 1) {
 		m.fill = append(m.fill, b)
 	}
 	return true

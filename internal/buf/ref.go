@@ -52,7 +52,7 @@ func (p *Pool) Put(b uint16) {
 			p.owners[b].uncharge(1)
 		}
 		p.debug.freed(b)
-		storeOwned(w, v, freed(v))
+		storeOwned(w, v, freedPut(v))
 		if !p.recycle.tryPush(b) {
 			p.free.push(b)
 		}
@@ -74,83 +74,86 @@ func (p *Pool) InUse(b uint16) bool { return userRefs(p.words[b].Load()) > 0 }
 // HandOver turns the kernel reference that f stands for into a user reference,
 // and fills v with f and its view. On ErrOverflow nothing changed.
 func (p *Pool) HandOver(f Frag, v *Iov) error {
-	return p.toUserOne(f, v, userOne-kernelOne)
+	over, err := addUser(&p.words[f.buffer], userOne-kernelOne)
+	if err != nil {
+		return err
+	}
+	p.give(f, v)
+	if over {
+		p.kernelDone()
+	}
+	return nil
 }
 
 // HandOverAll is HandOver for each of frags, to dst, which is as long at least, as many
 // as are together not more than limit bytes. It returns how many they were until one
 // failed, and of how many bytes.
 func (p *Pool) HandOverAll(frags []Frag, dst []Iov, limit int) (n, bytes int, err error) {
-	n, bytes = p.handOverLent(frags, dst, limit)
-	if rest, size := within(frags[n:], limit-bytes); len(rest) > 0 {
-		var k int
-		k, err = p.toUser(rest, dst[n:], userOne-kernelOne)
-		for _, f := range rest[k:] {
-			size -= f.Len()
+	if p.lending.n > 0 {
+		n, bytes = p.handOverLent(frags, dst, limit)
+	}
+	for n < len(frags) {
+		k, left := p.handOverSole(frags[n:], dst[n:], limit-bytes)
+		if n, bytes = n+k, limit-left; k > 0 {
+			// Sequentially consistent with Close and Remove, which storeOwned is not:
+			// either kernelDone sees that the pool is closed, or Remove sees all words
+			// that were stored.
+			p.words[frags[n-1].buffer].Add(0)
+			p.kernelDone()
 		}
-		n, bytes = n+k, bytes+size
+		if n == len(frags) || frags[n].Len() > left {
+			break
+		}
+		if err = p.HandOver(frags[n], &dst[n]); err != nil {
+			break
+		}
+		n, bytes = n+1, bytes+frags[n].Len()
 	}
 	return n, bytes, err
 }
 
-// within is the first of frags, as many as are together not more than limit bytes, and
-// how many bytes they are.
-func within(frags []Frag, limit int) (some []Frag, bytes int) {
+// handOverSole is HandOverAll for the first of frags, as many as lie in buffers that are not
+// lent and that nobody else has a reference to. It returns how many they were, and what is
+// left of limit.
+func (p *Pool) handOverSole(frags []Frag, dst []Iov, limit int) (n, left int) {
+	lent, mem, shift := p.lending.n, p.region.mem, p.region.shift
+	words, dst := p.words[lent:], dst[:len(frags)]
 	for i := range frags {
-		n := frags[i].Len()
-		if n > limit-bytes {
-			return frags[:i], bytes
+		f, v := &frags[i], &dst[i]
+		size := int(f.len)
+		b := uint(uint32(f.buffer) - lent) // more than there are if it is lent
+		if b >= uint(len(words)) || size > limit {
+			return i, limit
 		}
-		bytes += n
+		w := &words[b]
+		o := w.Load()
+		if refs(o) != uint32(kernelOne) {
+			return i, limit
+		}
+		storeOwned(w, o, o+userOne-kernelOne)
+		limit -= size
+		v.view = f.in(mem, shift)
+		v.frag = *f
+		p.debug.given(v)
 	}
-	return frags, bytes
+	return len(frags), limit
 }
 
 // GiveUser adds a user reference and fills v; the kernel reference stays with
 // its holder, who has more to give of the same buffer. On ErrOverflow nothing
 // changed.
 func (p *Pool) GiveUser(f Frag, v *Iov) error {
-	return p.toUserOne(f, v, userOne)
-}
-
-func (p *Pool) toUserOne(f Frag, v *Iov, delta word) error {
-	var to [1]Iov
-	n, err := p.toUser([]Frag{f}, to[:], delta)
-	if n == 1 {
-		*v = to[0]
+	_, err := addUser(&p.words[f.buffer], userOne)
+	if err == nil {
+		p.give(f, v)
 	}
 	return err
 }
 
-func (p *Pool) toUser(frags []Frag, dst []Iov, delta word) (n int, err error) {
-	words, lent, last := p.words, p.lending.n, -1
-	dst = dst[:len(frags)]
-	for i := range frags {
-		f, v := &frags[i], &dst[i]
-		w := &words[f.buffer]
-		if o := w.Load(); o&refMask == kernelOne && delta == userOne-kernelOne && uint32(f.buffer) >= lent {
-			storeOwned(w, o, o+delta)
-			last = i
-		} else if over, e := addUser(w, delta); e != nil {
-			err = e
-			break
-		} else if over {
-			last = i
-		}
-		v.frag = *f
-		v.turn = p.turn(f.buffer)
-		v.view = p.region.view(f)
-		p.debug.given(v)
-		n++
-	}
-	if last >= 0 {
-		// Sequentially consistent with Close and Remove, which storeOwned is not:
-		// either kernelDone sees that the pool is closed, or Remove sees all of the
-		// words above.
-		words[frags[last].buffer].Add(0)
-		p.kernelDone()
-	}
-	return n, err
+// give fills v.
+func (p *Pool) give(f Frag, v *Iov) {
+	v.frag, v.view = f, p.region.view(&f)
+	p.debug.given(v)
 }
 
 // addUser adds delta, which has a user reference in it, to w. over says that no kernel

@@ -140,6 +140,7 @@ func TestInvariant05_UserReturnsLeaveKernelReferences(t *testing.T) {
 func TestInvariant05_GenerationWraps(t *testing.T) {
 	p := newPool(t, 1)
 	p.words[0].Store(0x7fff_ffff << 32)
+	p.turns[0].Store(1) // as the generation's lowest bit is
 	v := handOver(t, p, alloc(t, p, 1)[0], 0, 1)
 	stale := v
 	if v.Frag().Generation() != 0x7fff_ffff {
@@ -158,10 +159,12 @@ func TestInvariant05_GenerationWraps(t *testing.T) {
 
 	// The same by the last kernel reference.
 	p.words[0].Store(0x7fff_ffff << 32)
+	p.turns[0].Store(1)
 	p.Put(alloc(t, p, 1)[0])
-	if w := p.words[0].Load(); w != 0 {
-		t.Fatalf("word %#x after the wrap, want 0", w)
+	if w := p.words[0].Load(); w != genOne {
+		t.Fatalf("word %#x after the wrap, want %#x", w, genOne)
 	}
+	giveBack(t, p, handOver(t, p, alloc(t, p, 1)[0], 0, 1))
 }
 
 func TestInvariant06_OverflowIsRefused(t *testing.T) {

@@ -221,9 +221,6 @@ func (r *run) forged() (v Iov) {
 	case 3:
 		if !Invariants {
 			v.frag.gen += uint32(r.rnd.IntN(3))
-			if v.frag.buffer < n {
-				v.turn = r.p.turn(v.frag.buffer)
-			}
 		}
 	}
 	return v

@@ -7,13 +7,14 @@ import "github.com/zctap/zctap/internal/interleave/atomic"
 // each would need its own locked operation, but of a word that turnGroup buffers
 // share: those of a batch, which mostly lie next to each other, are returned by one.
 //
-// A turn word is [ version 48 | turn of each of the buffers 16 ]. An iov carries the
-// turn that its buffer had when it was handed over. To drop the last reference is to
-// flip the turn, and to count the version up, by one compare-and-swap; before it
-// the word was loaded, and then the iov's turn compared with the one there, and its
-// generation with the one in the buffer's word, which has to say that there is one user
-// reference and no other. Then the buffer is the caller's alone, who stores in its word
-// that it is free (storeOwned).
+// A turn word is [ version 48 | turn of each of the buffers 16 ]. A buffer's turn is the
+// lowest bit of its generation: a return of the last reference makes the next generation of the
+// other turn, a Put of it the one behind that, of the same, so that it leaves turns alone.
+// To return the last reference is to flip the turn, and to count the version up, by one
+// compare-and-swap; before it the word was loaded, and then the turn of the iov's generation
+// compared with the one there, and the generation with the one in the buffer's word, which
+// has to say that there is one user reference and no other. Then the buffer is the caller's
+// alone, who stores in its word that it is free (storeOwned).
 //
 // Of goroutines that return the same iov one succeeds, whatever is between their steps:
 //
@@ -35,11 +36,6 @@ const turnVersion = 1 << turnGroup
 // turnWords is the turn words of n buffers.
 func turnWords(n int) []atomic.Uint64 {
 	return make([]atomic.Uint64, (n+turnGroup-1)/turnGroup)
-}
-
-// turn is the turn of buffer b. It is constant while b has a kernel reference.
-func (p *Pool) turn(b uint16) bool {
-	return p.turns[b/turnGroup].Load()>>(b%turnGroup)&1 != 0
 }
 
 // dropLast drops the user references of the first of iovs, as many as are of one
@@ -82,7 +78,7 @@ func (p *Pool) lastOf(iovs []Iov, first, end int, turns uint64) (n int, flip uin
 			break
 		}
 		bit := uint64(1) << (b % 64)
-		if (turns&bit != 0) != v.turn {
+		if (turns&bit != 0) != v.frag.turn() {
 			break
 		}
 		if words[b].Load()&^charged != word(v.frag.gen)<<32|userOne {

@@ -31,9 +31,13 @@ func generation(w word) uint32 { return uint32(w>>32) & (1<<31 - 1) }
 // refs is both counts: 0 if nobody has a reference.
 func refs(w word) uint32 { return uint32(w) }
 
-// freed is the word of a buffer whose last reference, held in w, is dropped:
+// freed is the word of a buffer whose last reference, a user's, held in w, is dropped:
 // no references, not charged, next generation.
 func freed(w word) word { return (w + genOne) & genMask }
+
+// freedPut is freed for a kernel reference: the generation after the next, whose turn is
+// the same (turnGroup).
+func freedPut(w word) word { return (w + 2*genOne) & genMask }
 
 // freedLent is freed for a lent buffer, which is queued then.
 func freedLent(w word) word { return freed(w) | queued }

@@ -22,31 +22,29 @@ func (a *Account) uncharge(n int) {
 // and holds b's only reference; a buffer is charged once. Lent buffers are not:
 // what lands in one can be of several connections.
 func (p *Pool) Charge(b uint16, a *Account) {
-	p.charge(b, a)
-	a.held.Add(1)
+	p.ChargeFrags([]Frag{{bufferID: bufferID{buffer: b}}}, a)
 }
 
 // ChargeFrags is Charge for the buffer of each frag.
 func (p *Pool) ChargeFrags(frags []Frag, a *Account) {
+	words, lent := p.words, p.lending.n
+	owners := p.owners[:len(words)]
 	for i := range frags {
-		p.charge(frags[i].buffer, a)
+		b := frags[i].buffer
+		w := &words[b]
+		v := w.Load()
+		if v&charged != 0 || uint32(b) < lent {
+			panic("buf: buffer charged twice, or lent")
+		}
+		// Who frees a buffer reads its owner and leaves it there: in a bulk stream
+		// the owner is the same each time, and the line that has it stays in both
+		// caches.
+		if owners[b] != a {
+			owners[b] = a
+		}
+		storeOwned(w, v, v|charged)
 	}
 	a.held.Add(int64(len(frags)))
-}
-
-func (p *Pool) charge(b uint16, a *Account) {
-	w := &p.words[b]
-	v := w.Load()
-	if v&charged != 0 || p.isLent(b) {
-		panic("buf: buffer charged twice, or lent")
-	}
-	// Who frees a buffer reads its owner and leaves it there: in a bulk stream
-	// the owner is the same each time, and the line that has it stays in both
-	// caches.
-	if p.owners[b] != a {
-		p.owners[b] = a
-	}
-	storeOwned(w, v, v|charged)
 }
 
 // kick is how the engine asks to be told that buffers came back, when it has

@@ -13,18 +13,18 @@ func (p *Pool) Alloc(dst []uint16) int {
 	if p.state.Load() != poolOpen {
 		return 0 // invariant 16: new allocation stops first, the cache included
 	}
-	n := 0
+	n, words := 0, p.words
 	for n < len(dst) && (len(p.cache) > 0 || p.refill()) {
-		k := min(len(p.cache), len(dst)-n)
-		for _, b := range p.cache[len(p.cache)-k:] {
-			w := &p.words[b]
+		left := max(len(p.cache)-(len(dst)-n), 0)
+		ids := dst[n : n+copy(dst[n:], p.cache[left:])]
+		for _, b := range ids {
+			w := &words[b]
 			v := w.Load()
 			storeOwned(w, v, v|kernelOne)
 			p.debug.allocated(b)
-			dst[n] = b
-			n++
 		}
-		p.cache = p.cache[:len(p.cache)-k]
+		p.cache = p.cache[:left]
+		n += len(ids)
 	}
 	if n > 0 {
 		p.allocs.Store(p.allocs.Load() + uint64(n))

@@ -54,35 +54,60 @@ func (c *Continuation) Count(heads [][]byte, seq Seq, step int) (n int, flags Fl
 	return c.countWords(heads, uint32(seq), uint32(step))
 }
 
-// countWords is Count by words of 8 bytes, of which the last overlaps the one before it where
-// headers are no multiple of that.
-//
-// All words are compared before it is looked at whether any differs: most often none
-// does, and loads that wait for no branch come at the same time.
+// CountAt is Count of packets that lie in one memory, each from one of the places at on. A place
+// that does not have all of the headers, or is none of mem, ends the count.
+func (c *Continuation) CountAt(mem []byte, at []int, seq Seq, step int) (n int, flags Flags) {
+	if vectors && len(c.first) <= maxContinueVectors {
+		n, all := continueVectorsAt(mem, at, c.first, c.mask, c.l4, uint32(seq), uint32(step))
+		return n, Flags(all)
+	}
+	return c.countWordsAt(mem, at, uint32(seq), uint32(step))
+}
+
+// countWords is Count by words of 8 bytes.
 func (c *Continuation) countWords(heads [][]byte, seq, step uint32) (n int, flags Flags) {
-	first, mask, l4 := c.first, c.mask[:len(c.first)], c.l4
-	last := len(first) - 8
-	was := changing(first, l4)
 	for _, head := range heads {
-		if len(head) < len(first) {
+		if len(head) < len(c.first) || !c.same(head, seq) {
 			break
 		}
-		head = head[:len(first)]
-		differ := (word64(head[last:]) ^ word64(first[last:])) & word64(mask[last:])
-		for i := 8; i <= len(first); i += 8 {
-			differ |= (word64(head[i-8:i]) ^ word64(first[i-8:i])) & word64(mask[i-8:i])
-		}
-		// The IP header's checksum is right if it has changed as much as the identification:
-		// nothing else has, and the first one's was right. In ones' complement: see Sum.
-		changed := changing(head, l4) - was
-		if differ != 0 || changed != 0 && changed%0xffff != 0 || be32(head[l4+4:]) != seq {
-			break
-		}
-		flags |= Flags(head[l4+flagsOffset])
+		flags |= Flags(head[c.l4+flagsOffset])
 		seq += step
 		n++
 	}
 	return n, flags
+}
+
+// countWordsAt is CountAt by words of 8 bytes.
+func (c *Continuation) countWordsAt(mem []byte, at []int, seq, step uint32) (n int, flags Flags) {
+	for _, i := range at {
+		if i < 0 || i > len(mem)-len(c.first) || !c.same(mem[i:], seq) {
+			break
+		}
+		flags |= Flags(mem[i+c.l4+flagsOffset])
+		seq += step
+		n++
+	}
+	return n, flags
+}
+
+// same reports whether head, which is as long as the first or longer, is that of a packet with the
+// number seq that continues it. It compares words of 8 bytes, of which the last overlaps the one
+// before it where headers are no multiple of that.
+//
+// All words are compared before it is looked at whether any differs: most often none
+// does, and loads that wait for no branch come at the same time.
+func (c *Continuation) same(head []byte, seq uint32) bool {
+	first, mask, l4 := c.first, c.mask[:len(c.first)], c.l4
+	head = head[:len(first)]
+	last := len(first) - 8
+	differ := (word64(head[last:]) ^ word64(first[last:])) & word64(mask[last:])
+	for i := 8; i <= len(first); i += 8 {
+		differ |= (word64(head[i-8:i]) ^ word64(first[i-8:i])) & word64(mask[i-8:i])
+	}
+	// The IP header's checksum is right if it has changed as much as the identification:
+	// nothing else has, and the first one's was right. In ones' complement: see Sum.
+	changed := changing(head, l4) - changing(first, l4)
+	return differ == 0 && (changed == 0 || changed%0xffff == 0) && be32(head[l4+SeqOffset:]) == seq
 }
 
 // changing is the sum, in any byte order, of the words of an IPv4 header that change with

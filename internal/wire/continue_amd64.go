@@ -7,3 +7,9 @@ package wire
 //
 //go:noescape
 func continueVectors(heads [][]byte, first, mask []byte, l4 int, seq, step uint32) (n int, flags uint64)
+
+// continueVectorsAt is continueVectors of packets that begin at places in mem. It ends before one
+// that does not have so many bytes there.
+//
+//go:noescape
+func continueVectorsAt(mem []byte, at []int, first, mask []byte, l4 int, seq, step uint32) (n int, flags uint64)

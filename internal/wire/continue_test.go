@@ -3,6 +3,7 @@ package wire
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 	"net/netip"
 	"testing"
 )
@@ -47,14 +48,38 @@ func both(b []byte) (p Packet, h TCP, c Cause) {
 	return p, h, ParseTCP(b, &p, &h)
 }
 
-// continues is Count of one head. It holds vectors against Go.
+// continues is Count of one head. It holds vectors against Go, and places against heads.
 func continues(t testing.TB, c *Continuation, head []byte, seq Seq) (Flags, bool) {
 	t.Helper()
 	n, flags := c.Count([][]byte{head}, seq, 1)
 	if m, want := c.countWords([][]byte{head}, uint32(seq), 1); m != n || flags != want {
 		t.Fatalf("%x behind %x: %d, %v; by words %d, %v", head, c.first, n, flags, m, want)
 	}
+	if m, have := c.CountAt(head, []int{0}, seq, 1); m != n || have != flags {
+		t.Fatalf("%x behind %x: %d, %v; in memory %d, %v", head, c.first, n, flags, m, have)
+	}
+	if m, have := c.countWordsAt(head, []int{0}, uint32(seq), 1); m != n || have != flags {
+		t.Fatalf("%x behind %x: %d, %v; in memory, by words %d, %v", head, c.first, n, flags, m, have)
+	}
 	return flags, n == 1
+}
+
+// countsAt is CountAt of heads, in a memory that has one behind the other, and back to front. It
+// holds vectors against Go.
+func countsAt(t testing.TB, c *Continuation, heads [][]byte, seq Seq, step int) (int, Flags) {
+	t.Helper()
+	var mem []byte
+	at := make([]int, len(heads))
+	for i := len(heads) - 1; i >= 0; i-- {
+		mem = append(mem, "between"[:i%8]...)
+		at[i] = len(mem)
+		mem = append(mem, heads[i]...)
+	}
+	n, flags := c.CountAt(mem, at, seq, step)
+	if m, want := c.countWordsAt(mem, at, uint32(seq), uint32(step)); m != n || flags != want {
+		t.Fatalf("%d, %v; by words %d, %v", n, flags, m, want)
+	}
+	return n, flags
 }
 
 // A continuationCase is a kind of packet that is compared.
@@ -166,6 +191,9 @@ func TestContinuationCount(t *testing.T) {
 				if m, want := c.countWords(heads, start, 1000); m != n || flags != want {
 					t.Errorf("%d, %v; by words %d, %v", n, flags, m, want)
 				}
+				if m, have := countsAt(t, &c, heads, start, 1000); m != n || have != flags {
+					t.Errorf("%d, %v; in memory %d, %v", n, flags, m, have)
+				}
 				if want := push < bad; n != bad || flags.Has(PSH) != want || n > 0 && !flags.Has(ACK) {
 					t.Errorf("%d of %d, %v: number %d differs, %d has PSH", n, many, flags, bad, push)
 				}
@@ -180,6 +208,36 @@ func TestContinuationCount(t *testing.T) {
 		}
 		if n, flags := c.Count(nil, start, 1000); n != 0 || flags != 0 {
 			t.Errorf("%d of none, %v", n, flags)
+		}
+	}
+}
+
+// TestContinuationPlaces: a place that is not in the memory, or has too little behind it, ends the
+// count before it is looked at.
+func TestContinuationPlaces(t *testing.T) {
+	for _, k := range continuationCases() {
+		first := k.head(t, 100, 0)
+		c, _, _ := k.of(t, first)
+		n := len(first)
+		mem := append(append([]byte(nil), first...), first...)
+		for _, bad := range []int{-1, -n, n + 1, 2 * n, 2*n + 1, math.MaxInt, math.MinInt, math.MaxInt - n + 1} {
+			for _, count := range []func([]byte, []int) (int, Flags){
+				func(mem []byte, at []int) (int, Flags) { return c.CountAt(mem, at, 100, 0) },
+				func(mem []byte, at []int) (int, Flags) { return c.countWordsAt(mem, at, 100, 0) },
+			} {
+				if n, _ := count(mem, []int{0, n, bad, 0}); n != 2 {
+					t.Errorf("%d with the place %d, want 2", n, bad)
+				}
+				if n, _ := count(mem[:n-1], []int{0}); n != 0 {
+					t.Errorf("%d in a memory that is too short", n)
+				}
+				if n, _ := count(nil, []int{0}); n != 0 {
+					t.Errorf("%d in none", n)
+				}
+				if n, flags := count(mem, nil); n != 0 || flags != 0 {
+					t.Errorf("%d of none, %v", n, flags)
+				}
+			}
 		}
 	}
 }
@@ -253,6 +311,9 @@ func FuzzContinuation(f *testing.F) {
 		if m, want := c.countWords(run, seq, uint32(step)); n < 2 || m != n || flags != want {
 			t.Fatalf("%x: %d, %v; by words %d, %v", run, n, flags, m, want)
 		}
+		if m, have := countsAt(t, &c, run, Seq(seq), int(step)); m != n || have != flags {
+			t.Fatalf("%x: %d, %v; in memory %d, %v", run, n, flags, m, have)
+		}
 	})
 }
 
@@ -275,6 +336,13 @@ func BenchmarkContinuation(b *testing.B) {
 			})
 		}
 		run("words", func() (int, Flags) { return c.countWords(heads, 1100, 1000) })
+		var mem []byte
+		var at []int
+		for _, head := range heads {
+			at = append(at, len(mem))
+			mem = append(mem, head...)
+		}
+		run("CountAt", func() (int, Flags) { return c.CountAt(mem, at, 1100, 1000) })
 		run("Count", func() (int, Flags) { return c.Count(heads, 1100, 1000) })
 	}
 }

@@ -80,6 +80,13 @@ func (f *Frag) TrimFront(n int) {
 	f.len -= uint32(n)
 }
 
+// TrimFronts is TrimFront of each of frags.
+func TrimFronts(frags []Frag, n int) {
+	for i := range frags {
+		frags[i].TrimFront(n)
+	}
+}
+
 // SetTail makes f what of.Slice(n, of.Len()) returns, field by field: see AppendFrag.
 func (f *Frag) SetTail(of *Frag, n int) {
 	if n < 0 || n > int(of.len) {

@@ -76,7 +76,8 @@ func TestWord(t *testing.T) {
 	}
 }
 
-// TestFragInPlace: AppendFrag, TrimFront and SetTail make what Frag and Slice return.
+// TestFragInPlace: AppendFrag, TrimFront, TrimFronts and SetTail make what Frag and Slice return, and
+// Place is where View begins.
 func TestFragInPlace(t *testing.T) {
 	p := newPool(t, 4)
 	id := alloc(t, p, 1)[0]
@@ -95,9 +96,17 @@ func TestFragInPlace(t *testing.T) {
 		if g.SetTail(&of, n); g != f || of != want.AsCopied() {
 			t.Errorf("set to what is behind the first %d bytes: %+v", n, g)
 		}
+		many := []Frag{want.AsCopied(), p.Frag(id, 5, 1000), want}
+		if TrimFronts(many[:2], n); many[0] != f || many[1] != p.Frag(id, 5+n, 1000-n) || many[2] != want {
+			t.Errorf("two without their first %d bytes: %+v", n, many)
+		}
+		if at := p.Region().Place(&f); at != int(id)*p.Region().BufferSize()+100+n {
+			t.Errorf("%+v begins at %d", f, at)
+		}
 	}
 	for _, n := range []int{-1, 901} {
 		wantPanic(t, "TrimFront out of range", func() { f := want; f.TrimFront(n) })
+		wantPanic(t, "TrimFront out of range", func() { TrimFronts([]Frag{want, want}, n) })
 		wantPanic(t, "SetTail out of range", func() { var f Frag; f.SetTail(&want, n) })
 	}
 	for _, c := range [][2]int{{-1, 1}, {0, -1}, {4000, 97}} {

@@ -192,6 +192,12 @@ func (r *Region) View(f Frag) []byte { return r.view(&f) }
 
 func (r *Region) view(f *Frag) []byte { return f.in(r.mem, r.shift) }
 
+// Place is where in Memory the bytes begin that f names, which is as View has it; of another frag
+// it may be no place in Memory.
+func (r *Region) Place(f *Frag) int {
+	return int(f.buffer)*int(r.bufSize) + int(f.off&^copiedBit)
+}
+
 // in is the bytes that f names in mem, all of a region with buffers of 1<<shift bytes.
 func (f *Frag) in(mem []byte, shift uint8) []byte {
 	off := int(f.buffer)<<(shift&63) + int(f.off&^copiedBit) // &63: the compiler does not know

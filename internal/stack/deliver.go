@@ -11,7 +11,13 @@ import (
 func (s *Stack) Deliver(now mono.Time, b *driver.Batch) {
 	s.tx.SetNow(now)
 	s.stats.Frames += uint64(len(b.Frames))
-	frames, merged := s.order.sort(s, b.Frames), s.stats.Merged
+	frames, merged := b.Frames, s.stats.Merged
+	if s.frags = nil; len(b.Frags) == len(frames) {
+		s.frags = b.Frags
+	}
+	if s.order.sort(s, frames, s.frags) {
+		frames, s.frags = s.order.frames[:len(frames)], s.order.frags[:len(s.frags)]
+	}
 	if len(frames) > 1 && s.conns.n >= lookFlows {
 		s.ahead.begin(s, frames)
 	}
@@ -24,7 +30,7 @@ func (s *Stack) Deliver(now mono.Time, b *driver.Batch) {
 			s.pool.PutFrags(f.Frags)
 		}
 	}
-	s.rest = nil
+	s.rest, s.frags = nil, nil
 	s.ahead.done()
 	s.order.merged(int(s.stats.Merged-merged), len(frames))
 }

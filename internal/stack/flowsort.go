@@ -3,6 +3,7 @@ package stack
 import (
 	"encoding/binary"
 
+	"github.com/zctap/zctap/internal/buf"
 	"github.com/zctap/zctap/internal/driver"
 	"github.com/zctap/zctap/internal/wire"
 )
@@ -26,11 +27,12 @@ const (
 type flowSort struct {
 	idle   int    // batches to leave alone
 	batch  uint32 // number of the last one that was divided
-	worth  bool   // the last one was sorted
+	mixed  bool   // that one was sorted
 	slots  [1 << sortSlotBits]sortSlot
 	group  [sortFrames]uint8  // of each frame
 	at     [sortFrames]uint16 // of each group: how many frames it has, then where its next one goes
-	sorted []driver.Frame
+	frames []driver.Frame     // sorted
+	frags  []buf.Frag         // theirs, in line: see Stack.inLine
 }
 
 // A sortSlot is the last flow with some hash. That another one has taken its place only means
@@ -42,25 +44,26 @@ type sortSlot struct {
 	group uint8
 }
 
-// sort returns frames in an order in which those of a flow are next to each other, if that is
-// another one than they have. What it returns is valid until the next call.
-func (o *flowSort) sort(s *Stack, frames []driver.Frame) []driver.Frame {
-	o.worth = false
+// sort reports whether frames came mixed: then o.frames has them in an order in which those of a
+// flow are next to each other, and o.frags their frags likewise, if frags has one for each.
+// They are valid until the next call.
+func (o *flowSort) sort(s *Stack, frames []driver.Frame, frags []buf.Frag) (mixed bool) {
+	o.mixed = false
 	if o.idle > 0 {
 		o.idle--
-		return frames
+		return false
 	}
 	if len(frames) < 2 || len(frames) > sortFrames {
-		return frames
+		return false
 	}
 	groups, runs := o.divide(s, frames)
 	if 2*runs < 3*groups { // merging two costs nearly as much as the second one alone
 		o.idle = sortIdle
-		return frames
+		return false
 	}
-	o.worth = true
-	if o.sorted == nil {
-		o.sorted = make([]driver.Frame, sortFrames)
+	o.mixed = true
+	if o.frames == nil {
+		o.frames, o.frags = make([]driver.Frame, sortFrames), make([]buf.Frag, sortFrames)
 	}
 	next := uint16(0)
 	for g := range o.at[:groups] {
@@ -68,10 +71,15 @@ func (o *flowSort) sort(s *Stack, frames []driver.Frame) []driver.Frame {
 	}
 	for i := range frames {
 		at := &o.at[o.group[i]]
-		o.sorted[*at] = frames[i]
+		f := &o.frames[*at]
+		*f = frames[i]
+		if len(frags) > 0 && len(f.Frags) == 1 {
+			o.frags[*at] = f.Frags[0]
+			f.Frags = o.frags[*at : *at+1 : *at+1]
+		}
 		*at++
 	}
-	return o.sorted[:len(frames)]
+	return true
 }
 
 // divide finds the group of each frame, numbered as they begin, and how many frames each has. runs
@@ -138,7 +146,7 @@ func sortHash(addrs uint64, ports uint32) uint64 {
 // merged tells that n of a batch's frames were merged: if most were, and without being sorted, the
 // next batch is left alone.
 func (o *flowSort) merged(n, frames int) {
-	if !o.worth && o.idle == 0 && n >= frames-frames/4 {
+	if !o.mixed && o.idle == 0 && n >= frames-frames/4 {
 		o.idle = 1
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/zctap/zctap/internal/buf"
 	"github.com/zctap/zctap/internal/driver"
 	"github.com/zctap/zctap/internal/wire"
 )
@@ -89,9 +90,18 @@ func TestFlowSort(t *testing.T) {
 		groups := len(slices.Compact(slices.Sorted(slices.Values(of))))
 
 		s.order.idle = 0
-		sorted := s.order.sort(s, slices.Clone(frames))
-		if worth := 2*runs >= 3*groups; worth != s.order.worth {
-			t.Fatalf("seed %d: %d runs of %d flows, %d frames; sorted: %v", seed, runs, groups, n, s.order.worth)
+		sorted := frames
+		frags := make([]buf.Frag, []int{0, n}[seed%2]) // that they lie elsewhere is not looked at
+		if s.order.sort(s, frames, frags) {
+			sorted = s.order.frames[:n]
+			for i := range sorted {
+				if f := sorted[i].Frags; len(frags) > 0 && len(f) == 1 && &f[0] != &s.order.frags[i] {
+					t.Fatalf("seed %d: the frag of frame %d is not in line", seed, i)
+				}
+			}
+		}
+		if worth := 2*runs >= 3*groups; worth != s.order.mixed {
+			t.Fatalf("seed %d: %d runs of %d flows, %d frames; sorted: %v", seed, runs, groups, n, s.order.mixed)
 		}
 		seen := map[int]bool{} // flows
 		last := -1             // place
@@ -101,7 +111,7 @@ func TestFlowSort(t *testing.T) {
 			switch {
 			case fmt.Sprint(sorted[i]) != fmt.Sprint(frames[place]):
 				t.Fatalf("seed %d: frame %d is another one", seed, place)
-			case !s.order.worth:
+			case !s.order.mixed:
 				if place != i {
 					t.Fatalf("seed %d: frame %d is at %d", seed, place, i)
 				}
@@ -147,7 +157,8 @@ func TestFlowSortSameHash(t *testing.T) {
 	}
 	least := frames[0].Len
 	places := map[int][]int{}
-	for _, f := range s.order.sort(s, frames) {
+	s.order.sort(s, frames, nil)
+	for _, f := range s.order.frames[:len(frames)] {
 		place := f.Len - least
 		places[of[place]] = append(places[of[place]], place)
 	}
@@ -156,7 +167,7 @@ func TestFlowSortSameHash(t *testing.T) {
 			t.Errorf("flow %d: %v", k, p)
 		}
 	}
-	if !s.order.worth || len(places) != 4 {
+	if !s.order.mixed || len(places) != 4 {
 		t.Errorf("not sorted, or %d flows", len(places))
 	}
 	for i := range frames {

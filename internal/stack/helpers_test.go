@@ -156,11 +156,27 @@ func (r *rig) deliver(b []byte, l layout) [][]byte {
 func (r *rig) deliverFrame(frames ...driver.Frame) [][]byte {
 	r.t.Helper()
 	r.wire.sent = nil
-	r.stack.Deliver(r.now, &driver.Batch{Frames: frames})
+	r.stack.Deliver(r.now, batch(frames))
 	if err := r.stack.Flush(r.now); err != nil {
 		r.t.Fatal(err)
 	}
 	return r.wire.sent
+}
+
+// batch is frames as a driver has them in a batch: their frags lie one behind the other.
+func batch(frames []driver.Frame) *driver.Batch {
+	b := driver.Batch{Frames: frames}
+	for i := range frames {
+		b.Frags = append(b.Frags, frames[i].Frags...)
+	}
+	at := 0
+	for i := range frames {
+		f := &frames[i]
+		n := len(f.Frags)
+		f.Frags = b.Frags[at : at+n : at+n]
+		at += n
+	}
+	return &b
 }
 
 // drops are the frames dropped, by cause.

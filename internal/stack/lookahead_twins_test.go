@@ -127,7 +127,7 @@ func (w *crowds) round(packets [][]byte) {
 	for _, r := range w.rigs {
 		r.wire.full = full
 	}
-	inTwoWays(w.t, w.rigs, pass, len(packets), func(r *rig, k int) driver.Frame { return r.frame(packets[k], whole) })
+	inTwoWays(w.t, w.rigs, pass, len(packets), func(r *rig, k int) driver.Frame { return r.frame(packets[k], whole) }, oneWay)
 	a, b := w.rigs[0], w.rigs[1]
 	if a.stack.Next() != b.stack.Next() {
 		w.t.Fatalf("after a batch of %d it is due at %d, one by one at %d", len(packets), a.stack.Next(), b.stack.Next())
@@ -177,7 +177,7 @@ func TestLookAheadAsSingle(t *testing.T) {
 				ahead++
 			}
 			w.round(w.burst())
-			if s.order.worth {
+			if s.order.mixed {
 				sorted++
 			}
 		}

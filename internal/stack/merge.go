@@ -12,9 +12,6 @@ import (
 // maxLook is how many frames merge looks at together, at most.
 const maxLook = 64
 
-// firstLook is how many it looks at first, where it can't tell.
-const firstLook = 4
-
 // merge puts the frames behind f in its batch together with s.segment, which f has
 // brought for conn, as far as they continue it and conn may take them in at once
 // (receive coalescing; GRO, were it done by the driver). What they cost is then a
@@ -29,76 +26,105 @@ func (s *Stack) merge(f *driver.Frame, conn *tcp.Conn) {
 	if s.rest[0].Len != f.Len || each == 0 || f.Len != headers+each || h.link != s.caps.LinkHeader {
 		return
 	}
-	seqAt := h.link + h.ip.L4Offset + wire.SeqOffset
-	if !s.precedes(0, seqAt, h.tcp.Seq.Add(uint32(each))) {
+	if s.followed == 0 && !s.precedes(h.link+h.ip.L4Offset+wire.SeqOffset, h.tcp.Seq.Add(uint32(each))) {
 		return // most often another flow's: no more is looked at
 	}
 	var next wire.Continuation
 	if !next.Begin(h.first, h.link, &h.ip, &h.tcp) {
 		return
 	}
-	room := conn.Mergeable(&h.tcp)
-	length, taken, flags := g.Len, 0, h.tcp.Flags
-	if length+each > room {
-		return
-	}
-	merged := append(s.merged[:0], g.Frags...)
-	// Each step is a short loop over many frames, which is faster than one loop of all
-	// steps. As many are looked at as followed another frame last, if the last of these seems to
-	// follow, too; else, the more have followed, the more are looked at next: if the first
-	// of them does not follow, it was in vain that the others were.
-	look := min(s.followed, len(s.rest), maxLook)
-	if look < firstLook || !s.precedes(look-1, seqAt, h.tcp.Seq.Add(uint32(look*each))) {
-		look = firstLook
-	}
-	for ; ; look = min(4*look, maxLook) {
-		frames := s.rest[taken:min(taken+look, len(s.rest))]
-		if length+len(frames)*each > room {
-			frames = frames[:(room-length)/each]
+	room := max(conn.Mergeable(&h.tcp)-each, 0) // for the frames behind f
+	inLine := s.inLine(f)
+	taken, flags := 0, h.tcp.Flags
+	// Each step is a short loop over many frames, which is faster than one loop of all steps. As many
+	// are looked at as followed another frame last, and one more, which most often does
+	// not: what is behind that would be looked at in vain.
+	for look := min(s.followed+1, maxLook); ; look = min(4*look, maxLook) {
+		todo := min(look, len(s.rest)-taken)
+		if room < todo*each {
+			todo = room / each
 		}
-		heads := s.headsOf(frames, f.Len, headers)
-		seq := h.tcp.Seq.Add(uint32(length))
-		n, more := next.Count(heads, seq, each)
-		if n == 0 {
-			break
+		n, more := s.continued(&next, f, taken, todo, inLine)
+		if f.Checksum != driver.Vouched {
+			if right := s.verified(s.rest[taken:][:n]); right < n {
+				n, more = s.continued(&next, f, taken, right, inLine)
+			}
 		}
-		if right := s.verified(frames[:n], heads); right < n {
-			n, more = next.Count(heads[:right], seq, each)
-		}
-		merged = collect(merged, frames[:n], headers)
-		length += n * each
-		taken += n
-		flags |= more
-		if n < look || taken == len(s.rest) || !s.precedes(taken, seqAt, seq.Add(uint32(n*each))) {
+		taken, flags, room = taken+n, flags|more, room-n*each
+		if n < look {
 			break
 		}
 	}
+	s.followed = taken
 	if taken == 0 {
 		return
 	}
-	s.followed = taken
-	s.merged, s.rest = merged, s.rest[taken:]
-	g.Frags, g.Len, g.Count = merged, length, g.Count+taken
+	if inLine {
+		g.Frags = s.frags[s.at:][:1+taken]
+		buf.TrimFronts(g.Frags[1:], headers)
+	} else {
+		s.merged = collect(append(s.merged[:0], g.Frags...), s.rest[:taken], headers)
+		g.Frags = s.merged
+	}
+	s.rest = s.rest[taken:]
+	g.Len, g.Count = g.Len+taken*each, g.Count+taken
 	h.tcp.Flags = flags
 	s.stats.Merged += uint64(taken)
 }
 
-// precedes reports whether the i-th of the frames that are left has the sequence number seq, if
+// precedes reports whether the first of the frames that are left has the sequence number seq, if
 // that lies seqAt bytes behind the frame's start.
-func (s *Stack) precedes(i, seqAt int, seq wire.Seq) bool {
-	b := s.first(&s.rest[i])
+func (s *Stack) precedes(seqAt int, seq wire.Seq) bool {
+	b := s.first(&s.rest[0])
 	return len(b) >= seqAt+4 && wire.Seq(binary.BigEndian.Uint32(b[seqAt:])) == seq
+}
+
+// inLine reports whether f, the frame at hand, is one frag, and the frags of the batch lie one
+// behind the other, one of each frame: as a driver leaves them that does not split headers
+// off. Then those of a run are the payload of all, once what is before it is cut off.
+func (s *Stack) inLine(f *driver.Frame) bool {
+	return len(f.Head) == 0 && s.at < len(s.frags) && len(f.Frags) == 1 && &f.Frags[0] == &s.frags[s.at]
+}
+
+// continued is how many of the n frames behind the first taken ones continue f, and the flags that
+// any of these has.
+func (s *Stack) continued(next *wire.Continuation, f *driver.Frame, taken, n int, inLine bool) (int, wire.Flags) {
+	frames, each := s.rest[taken:][:n], s.rx.tcp.PayloadLen
+	seq := s.rx.tcp.Seq.Add(uint32((taken + 1) * each))
+	if inLine {
+		n = s.place(frames, s.frags[s.at+1+taken:], f)
+		return next.CountAt(s.pool.Region().Memory(), s.places[:n], seq, each)
+	}
+	return next.Count(s.headsOf(frames, f, next.HeaderLen()), seq, each)
+}
+
+// place puts into s.places where in the region each frame begins that is one frag, that of frags
+// in line, and is how many that are: it ends before one that is not, has another length than f,
+// or has its checksum verified or not where f has it otherwise.
+func (s *Stack) place(frames []driver.Frame, frags []buf.Frag, f *driver.Frame) int {
+	region, places := s.pool.Region(), s.places[:len(frames)]
+	length, sum := f.Len, f.Checksum
+	frags = frags[:len(frames)]
+	for i := range frames {
+		f, g := &frames[i], &frags[i]
+		if f.Len != length || g.Len() != length || len(f.Frags) != 1 || &f.Frags[0] != g || f.Checksum != sum {
+			return i
+		}
+		places[i] = region.Place(g)
+	}
+	return len(frames)
 }
 
 // headsOf is the piece of each frame that begins with its headers, of so many bytes: Head, if
 // the frame was split right behind them, or all that the first frag names. It ends before a frame
-// that has another length, or its headers in two pieces. The next call reuses the slice.
-func (s *Stack) headsOf(frames []driver.Frame, length, headers int) [][]byte {
+// that has its headers in two pieces, or as place does. The next call reuses the slice.
+func (s *Stack) headsOf(frames []driver.Frame, f *driver.Frame, headers int) [][]byte {
 	region, heads := s.pool.Region(), s.heads[:len(frames)]
+	length, sum := f.Len, f.Checksum
 	for i := range frames {
 		f := &frames[i]
 		b := f.Head
-		if f.Len != length {
+		if f.Len != length || f.Checksum != sum {
 			return heads[:i]
 		}
 		if len(b) != headers {
@@ -112,15 +138,12 @@ func (s *Stack) headsOf(frames []driver.Frame, length, headers int) [][]byte {
 	return heads
 }
 
-// verified is how many of frames, which begin with heads, have the right checksum, up to one
-// that has not: that is counted as dropped when it is looked at by itself.
-func (s *Stack) verified(frames []driver.Frame, heads [][]byte) int {
+// verified is how many of frames, which continue the one at hand, have the right checksum, up to
+// one that has not: that is counted as dropped when it is looked at by itself.
+func (s *Stack) verified(frames []driver.Frame) int {
 	for i := range frames {
 		f := &frames[i]
-		if f.Checksum == driver.Vouched {
-			continue
-		}
-		if b := heads[i]; s.rx.ip.VerifyL4(b[s.rx.link:], s.bytes(f, len(b))...) != wire.OK {
+		if b := s.first(f); s.rx.ip.VerifyL4(b[s.rx.link:], s.bytes(f, len(b))...) != wire.OK {
 			return i
 		}
 	}

@@ -193,7 +193,7 @@ func (w *twins) round(pass time.Duration, packets [][]byte) {
 		f := r.frame(packets[k], lays[k])
 		f.Checksum = w.check
 		return f
-	})
+	}, oneWay)
 	a := w.rigs[0]
 	for _, p := range a.wire.sent {
 		h := parse(w.t, p[w.link:])
@@ -357,6 +357,73 @@ func TestMergedImitation(t *testing.T) {
 		w.take()
 		for i, r := range w.rigs {
 			r.end(w.conns[i])
+		}
+	}
+}
+
+// TestMergedInLine: of frames whose frags do not lie in line, or not as it seems, each has its own
+// payload.
+func TestMergedInLine(t *testing.T) {
+	const each = 1000
+	for seed := range uint64(8) {
+		for _, kind := range []string{"in line", "overtaken", "two frags", "split", "longer", "unverified"} {
+			w := newTwins(t, seed)
+			w.lay = []layout{whole}
+			w.check = driver.Vouched
+			headers := len(w.packet(w.h, nil))
+			var packets [][]byte
+			for i := range 3 {
+				p := pattern(int(w.h.Seq), each)
+				if like := w.packet(w.h, p)[:headers]; i == 1 && kind == "split" {
+					copy(p, like)
+				} else if i == 1 && kind == "longer" { // by what makes its frag as long as the frames are
+					p = append(like, pattern(0, each)...)
+				}
+				packets = append(packets, w.packet(w.h, p))
+				w.h.Seq = w.h.Seq.Add(uint32(len(p)))
+			}
+			switch kind {
+			case "overtaken":
+				packets[1], packets[2] = packets[2], packets[1]
+			case "two frags":
+				packets[2] = w.packet(w.h, nil)
+			case "unverified":
+				packets[1][headers+each/2]++
+			}
+			inTwoWays(t, w.rigs, time.Millisecond, len(packets), func(r *rig, k int) driver.Frame {
+				lay := whole
+				if k == 1 && (kind == "split" || kind == "longer") || k == 2 && kind == "two frags" {
+					lay = layout{headers, []int{4096}}
+				}
+				f := r.frame(packets[k], lay)
+				f.Checksum = driver.Vouched
+				if k == 1 && kind == "unverified" {
+					f.Checksum = driver.Unverified
+				}
+				if k == 1 && kind == "two frags" {
+					f.Frags = append(f.Frags, r.frame([]byte{0}, whole).Frags[0].Slice(1, 1))
+				}
+				return f
+			}, func(frames []driver.Frame) *driver.Batch {
+				b := batch(frames)
+				if kind == "overtaken" {
+					f, g := &frames[1], &frames[2]
+					f.Frags[0], g.Frags[0] = g.Frags[0], f.Frags[0]
+					f.Frags, g.Frags = g.Frags, f.Frags
+				}
+				if len(b.Frags) != len(b.Frames) {
+					t.Fatalf("%d frags of %d frames", len(b.Frags), len(b.Frames))
+				}
+				return b
+			})
+			want := map[string]uint64{"in line": 2, "split": 1}[kind] // the third with the second
+			if n := w.rigs[0].stack.Stats().Merged; n != want {
+				t.Errorf("seed %d, %s: %d segments merged, want %d", seed, kind, n, want)
+			}
+			w.take()
+			for i, r := range w.rigs {
+				r.end(w.conns[i])
+			}
 		}
 	}
 }

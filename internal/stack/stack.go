@@ -105,6 +105,7 @@ type Stack struct {
 	echoes, unreachables, resets limiter
 
 	rest  []driver.Frame // of the batch, behind the frame that is looked at
+	frags []buf.Frag     // of the batch, if it has as many as frames
 	order flowSort
 	ahead lookahead
 	at    int // index of the frame that is looked at, in the batch
@@ -118,6 +119,7 @@ type Stack struct {
 	copies  []buf.Frag
 	merged  []buf.Frag
 	heads   [maxLook][]byte
+	places  [maxLook]int
 
 	stats Stats
 	drops [causes]uint64

@@ -12,8 +12,9 @@ import (
 
 // inTwoWays gives two stacks the same n packets, to one of them all in a batch and to the other
 // one frame after the other, in the order in which the first has sorted them (flowSort), and requires
-// that both send and count the same, but for what was merged. frame makes packet k a frame of a rig.
-func inTwoWays(t *testing.T, rigs [2]*rig, pass time.Duration, n int, frame func(r *rig, k int) driver.Frame) {
+// that both send and count the same, but for what was merged. frame makes packet k a frame of a rig,
+// and lay a batch of all.
+func inTwoWays(t *testing.T, rigs [2]*rig, pass time.Duration, n int, frame func(r *rig, k int) driver.Frame, lay func([]driver.Frame) *driver.Batch) {
 	t.Helper()
 	order := make([]int, n)
 	for k := range order {
@@ -27,8 +28,8 @@ func inTwoWays(t *testing.T, rigs [2]*rig, pass time.Duration, n int, frame func
 		r.wire.sent = nil
 		r.now = r.now.Add(pass)
 		if i == 0 {
-			r.stack.Deliver(r.now, &driver.Batch{Frames: frames})
-			if o := &r.stack.order; o.worth {
+			r.stack.Deliver(r.now, lay(frames))
+			if o := &r.stack.order; o.mixed {
 				slices.SortStableFunc(order, func(x, y int) int { return cmp.Compare(o.group[x], o.group[y]) })
 			}
 		} else {
@@ -57,4 +58,26 @@ func inTwoWays(t *testing.T, rigs [2]*rig, pass time.Duration, n int, frame func
 	if !reflect.DeepEqual(a.drops(), b.drops()) {
 		t.Fatalf("dropped in a batch: %v, one by one: %v", a.drops(), b.drops())
 	}
+}
+
+// oneWay is frames in a batch, whose frags lie as a driver leaves them, or elsewhere, or one frame's
+// elsewhere, or two frames' in places of each other.
+func oneWay(frames []driver.Frame) *driver.Batch {
+	b, n := batch(frames), len(frames)
+	if n == 0 {
+		return b
+	}
+	f, g := &frames[n/2], &frames[n-1]
+	switch n % 5 {
+	case 0:
+		b.Frags = nil
+	case 1:
+		f.Frags = slices.Clone(f.Frags)
+	case 2:
+		if len(f.Frags) == 1 && len(g.Frags) == 1 {
+			f.Frags[0], g.Frags[0] = g.Frags[0], f.Frags[0]
+			f.Frags, g.Frags = g.Frags, f.Frags
+		}
+	}
+	return b
 }

@@ -21,6 +21,15 @@ var origin = time.Now()
 // taken from it is never mistaken for "none".
 func Now() Time { return Time(time.Since(origin)) + 1 }
 
+// Epoch is what the wall clock says that it was at Time 0, in nanoseconds since 1970: it changes when that
+// clock is set. Both clocks are read at once. The difference between a time on the wall and a Now
+// of before would be off by however long the caller did not run in between, and what is dated by it would lie
+// in the future.
+func Epoch() int64 {
+	t := time.Now()
+	return t.UnixNano() - int64(t.Sub(origin)) - 1 // as Now counts
+}
+
 // Add returns t moved by d.
 func (t Time) Add(d time.Duration) Time { return t + Time(d) }
 

@@ -143,7 +143,7 @@ const epochAge = 100 * time.Millisecond
 func (e *Engine) setEpoch(now mono.Time) {
 	if e.epochAt == 0 || now.Sub(e.epochAt) > epochAge {
 		e.epochAt = now
-		e.stack.SetEpoch(time.Now().UnixNano() - int64(now))
+		e.stack.SetEpoch(mono.Epoch())
 	}
 }
 

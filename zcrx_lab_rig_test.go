@@ -24,7 +24,8 @@ import (
 // These tests run on the lab's NIC. The host, which plays it, is told of events, and
 // answers (lab/scenario/rig_test.go).
 
-// guestPatience bounds every wait in the guest, which is slow.
+// guestPatience bounds every wait in the guest, which is slow: each by itself. What takes many of them may
+// take as long as it needs.
 const guestPatience = 60 * time.Second
 
 const patternSeed = 1
@@ -178,8 +179,6 @@ func (g *guest) flowsTo(ln *zctap.Listener, n int, size int64) []*flow {
 			g.Fatalf("accepted %s, which nobody has connected", c.RemoteAddr())
 		}
 		f.c = c
-		g.ok(c.SetDeadline(time.Now().Add(2 * guestPatience)))
-		g.ok(f.p.SetDeadline(time.Now().Add(2 * guestPatience)))
 	}
 	return all
 }
@@ -195,6 +194,9 @@ func sendPiece(p net.Conn, pat *pattern.Pattern, at, size int64) error {
 	for off := int64(0); off < size; off += int64(len(b)) {
 		b = b[:min(int64(len(b)), size-off)]
 		pat.Fill(b, at+off)
+		if err := p.SetWriteDeadline(time.Now().Add(2 * guestPatience)); err != nil {
+			return err
+		}
 		if _, err := p.Write(b); err != nil {
 			return fmt.Errorf("after %d bytes: %w", off, err)
 		}
@@ -240,14 +242,31 @@ func (f *flow) hoard() {
 		f.ok(err)
 		f.held = append(f.held, iovs[:n]...)
 	}
-	f.ok(f.c.SetReadDeadline(time.Now().Add(2 * guestPatience)))
+}
+
+// A patientReader is a connection of which each Read waits as long as the one before.
+type patientReader struct{ c net.Conn }
+
+func (p patientReader) Read(b []byte) (int, error) {
+	if err := p.c.SetReadDeadline(time.Now().Add(guestPatience)); err != nil {
+		return 0, err
+	}
+	return p.c.Read(b)
+}
+
+// recv takes what comes next.
+func (f *flow) recv(iovs []zctap.Iov) (int, error) {
+	if err := f.c.SetReadDeadline(time.Now().Add(2 * guestPatience)); err != nil {
+		return 0, err
+	}
+	return f.c.RecvZC(iovs)
 }
 
 // receive takes the rest of the flow.
 func (f *flow) receive() {
 	iovs := make([]zctap.Iov, 64)
 	for {
-		n, err := f.c.RecvZC(iovs)
+		n, err := f.recv(iovs)
 		if err == io.EOF {
 			break
 		}

@@ -101,7 +101,7 @@ func TestLabRingsClose(t *testing.T) {
 		for _, f := range flows {
 			wg.Go(func() { _ = sendPiece(f.p, f.pat, f.at, f.size) }) // it is reset
 			iovs := make([]zctap.Iov, 8)
-			n, err := f.c.RecvZC(iovs)
+			n, err := f.recv(iovs)
 			g.ok(err)
 			f.check(iovs[:n])
 			g.release(iovs[:n])

@@ -74,8 +74,40 @@ func TestCompactionWithoutBuffer(t *testing.T) {
 	b := s.take(3)
 	s.c.Input(s.now, segment)
 	s.flush()
-	if st := &s.sh.Stats; st.ZeroCopyBytes != 1 || st.CopiedBytes != 0 {
+	if st := &s.sh.Stats; st.ZeroCopyBytes != 1 || st.CopiedBytes != 0 || st.Compactions != 0 {
 		t.Errorf("%+v", st)
+	}
+	if s.c.pack.open || s.c.Held() != 1 {
+		t.Errorf("%d buffers held, one open: %v; want that of the payload", s.c.Held(), s.c.pack.open)
+	}
+	s.giveBack(b)
+	if got := s.received(); string(got) != "x" {
+		t.Errorf("received %q", got)
+	}
+}
+
+// A buffer of which no more pieces can be counted is full: the piece for which that is seen stays where it is,
+// and the next one has another buffer.
+func TestCompactionBeyondReferences(t *testing.T) {
+	s := scaled(t, 64, nil)
+	b := s.take(50)
+	s.inOut(1, 1, wire.ACK|wire.PSH, []byte("a"))
+	buffer := s.c.pack.buffer
+	more := 0
+	for s.pool.Get(s.pool.Frag(buffer, 0, 1)) == nil {
+		more++
+	}
+	for i, p := range []string{"b", "c", "d"} {
+		s.inOut(2+i, 1, wire.ACK|wire.PSH, []byte(p))
+	}
+	if st := &s.sh.Stats; st.Compactions != 3 || !s.c.pack.open || s.c.pack.buffer == buffer || s.c.Held() != 3 {
+		t.Errorf("%d pieces copied, the open buffer is %d, the full one %d, %d held", st.Compactions, s.c.pack.buffer, buffer, s.c.Held())
+	}
+	if got := s.received(); string(got) != "abcd" {
+		t.Errorf("received %q", got)
+	}
+	for range more {
+		s.pool.Put(buffer)
 	}
 	s.giveBack(b)
 }

@@ -72,6 +72,61 @@ func TestTooBigResendsWithoutSACK(t *testing.T) {
 	}
 }
 
+// What is sent again since it was too long has a timer of its own, and yields no sample of the round trip:
+// its ACK may be for either copy (Karn).
+func TestTooBigStartsOver(t *testing.T) {
+	s := established(t, nil)
+	s.c.rtt.sample(testRTT)
+	srtt, rto := s.c.rtt.srtt, s.c.rtt.timeout()
+	s.c.cc.cwnd = 4 * testMSS
+	s.write(4 * testMSS)
+	s.flush()
+	s.advance(rto - ms)
+	if !s.icmp(1, tooBig(1240)) || len(s.flush()) == 0 {
+		t.Fatal("not sent again")
+	}
+	s.expect("the first one's timer", s.advance(rto-ms))
+	s.inOut(1, 1+4*testMSS, wire.ACK, nil)
+	if s.c.rtt.srtt != srtt || s.sh.Stats.Timeouts != 0 {
+		t.Errorf("srtt was %v, is %v; %d timeouts", srtt, s.c.rtt.srtt, s.sh.Stats.Timeouts)
+	}
+}
+
+// What was in doubt before, with SACK or without, is not any more: all is sent again, and what
+// comes of that says nothing about the loss that the window was reduced for.
+func TestTooBigEndsDoubt(t *testing.T) {
+	s := established(t, nil)
+	s.c.cc.cwnd = 4 * testMSS
+	s.write(5 * testMSS)
+	s.flush()
+	s.expect("timeout", s.advance(steadyRTO), seg(1, 1, wire.ACK, testMSS))
+	if !s.icmp(1, tooBig(1240)) {
+		t.Fatal("not believed")
+	}
+	s.flush()
+	for i := 1; i <= 3; i++ {
+		s.inOut(1, 1+i*1200, wire.ACK, nil)
+	}
+	if s.sh.Recovery.Undone != 0 || s.c.cc.cwnd > 4*testMSS {
+		t.Errorf("without SACK: undone %d times, cwnd %d", s.sh.Recovery.Undone, s.c.cc.cwnd)
+	}
+
+	s = sendingOver(t, 10, 10, false)
+	s.advance(testRTT)
+	s.sack(0, 1, 4)
+	if s.sh.Stats.FastRetransmits != 1 || !s.icmp(1, tooBig(1040)) {
+		t.Fatalf("%+v", s.sh.Stats)
+	}
+	s.flush()
+	ssthresh := s.c.cc.ssthresh
+	all := s.c.snd.nxt // twice, every byte
+	s.opts.SACKCount, s.opts.SACK[0] = 1, wire.SACKBlock{Start: s.c.snd.una, End: all}
+	s.inOut(1, int(all-s.c.snd.iss), wire.ACK, nil)
+	if s.sh.Recovery.Undone != 0 || s.c.cc.ssthresh != ssthresh {
+		t.Errorf("with SACK: undone %d times, ssthresh was %d, is %d", s.sh.Recovery.Undone, ssthresh, s.c.cc.ssthresh)
+	}
+}
+
 // What routers may ask for, and what one that does not say gets.
 func TestTooBigBounds(t *testing.T) {
 	for _, tt := range []struct {

@@ -223,16 +223,23 @@ func testFiles(t *testing.T, vm *VM) {
 }
 
 func testTimeouts(t *testing.T, vm *VM) {
-	const long = 5 * time.Second // enough for the program to begin, on a busy host
 	hang := as("hang")
-	hang.Timeout = long
-	_, err := vm.Run(t.Context(), Job{Steps: []Step{hang, as("exit", "0")}})
+	// A step has begun when it has written, which it may not come to on a busy host.
+	hangs := func(limit func(*Job, time.Duration)) (res *Result, err error) {
+		untilBegun(func(timeout time.Duration) bool {
+			j := Job{Steps: []Step{hang, as("exit", "0")}}
+			limit(&j, timeout)
+			res, err = vm.Run(t.Context(), j)
+			return res != nil && len(res.Steps[0].Stdout) > 0
+		})
+		return res, err
+	}
+	_, err := hangs(func(j *Job, timeout time.Duration) { j.Steps[0].Timeout = timeout })
 	var se *StepError
 	if !errors.As(err, &se) || !se.TimedOut || se.Signal != syscall.SIGKILL || !strings.Contains(err.Error(), "hanging") {
 		t.Errorf("a step's time-out: %v", err)
 	}
-	hang.Timeout = 0
-	res, err := vm.Run(t.Context(), Job{Steps: []Step{hang, as("exit", "0")}, Timeout: long})
+	res, err := hangs(func(j *Job, timeout time.Duration) { j.Timeout = timeout })
 	if !errors.Is(err, os.ErrDeadlineExceeded) || errors.As(err, new(*MachineError)) || !strings.Contains(err.Error(), "hanging") {
 		t.Errorf("a job's time-out: %v", err)
 	}

@@ -22,12 +22,12 @@ func (c *Conn) take(f buf.Frag) buf.Frag {
 	n := f.Len()
 	if n <= copyBreak && c.scarce() {
 		if p, ok := c.compact(f); ok {
-			c.estimate(uint32(n), 0)
+			c.estimate(uint64(n), 0)
 			return p
 		}
 	}
 	c.sh.Pool.Charge(f.Buffer(), c.account)
-	c.estimate(uint32(n), 1)
+	c.estimate(uint64(n), 1)
 	return f
 }
 

@@ -101,7 +101,7 @@ func TestNotMergeable(t *testing.T) {
 		{"data behind a gap", func(s *script, _ *wire.TCP) { s.in(5000, 1, wire.ACK, stream(0, 10)) }, false},
 		{"nobody reads", func(s *script, _ *wire.TCP) { s.c.Recv.Close(); s.c.Close(s.now); s.flush() }, false},
 		{"few buffers", func(s *script, _ *wire.TCP) {
-			b := s.take(s.pool.Free() - s.sh.reserve() + 1)
+			b := s.take(s.pool.Free() - s.sh.reserve + 1)
 			s.c.admission = unjudged
 			s.t.Cleanup(func() { s.giveBack(b) })
 		}, false},

@@ -164,27 +164,50 @@ func (c *Conn) continued(now mono.Time, frags []buf.Frag, n, each uint32, flags 
 func (c *Conn) push(frags []buf.Frag) {
 	c.publishDue = true
 	for len(frags) > 0 {
-		var bytes uint64
-		n := 0
-		for n < len(frags) && frags[n].Len() > copyBreak && !frags[n].Copied() {
-			bytes += uint64(frags[n].Len())
-			c.estimate(uint32(frags[n].Len()), 1)
-			n++
-		}
+		n, bytes := c.staying(frags)
 		c.sh.Pool.ChargeFrags(frags[:n], c.account)
 		c.Recv.PushAll(frags[:n], int(bytes))
 		c.rcv.total += bytes
 		c.sh.Stats.ZeroCopyBytes += bytes
-		if frags = frags[n:]; len(frags) == 0 {
+		if n == len(frags) {
 			return
 		}
-		if f := frags[0]; f.Len() == 0 {
+		if f := frags[n]; f.Len() == 0 {
 			c.sh.Pool.Put(f.Buffer())
 		} else {
 			c.queue(c.take(f))
 		}
-		frags = frags[1:]
+		frags = frags[n+1:]
 	}
+}
+
+// staying is how many of the frags, from the first on, stay where they are, and their bytes, which
+// the estimate has taken in.
+func (c *Conn) staying(frags []buf.Frag) (n int, bytes uint64) {
+	for n < len(frags) {
+		some := frags[n:min(n+c.untilHalved(), len(frags))]
+		k, size := inPlace(some)
+		c.estimate(size, uint32(k))
+		n += k
+		bytes += size
+		if k < len(some) {
+			break
+		}
+	}
+	return n, bytes
+}
+
+// inPlace is how many of the frags, from the first on, are long enough to stay where the driver has put
+// them, and their bytes.
+func inPlace(frags []buf.Frag) (n int, bytes uint64) {
+	for i := range frags {
+		f := &frags[i]
+		if f.Len() <= copyBreak || f.Copied() {
+			return i, bytes
+		}
+		bytes += uint64(f.Len())
+	}
+	return len(frags), bytes
 }
 
 // queue passes f, which is c's, up to the application.

@@ -105,6 +105,8 @@ type Shared struct {
 	// Recovery counts what loss recovery did, beside Stats.
 	Recovery RecoveryStats
 
+	reserve    int // buffers that no window promises; see window.go
+	shortBelow int // buffers: if fewer are free they are short
 	sendMemory *sendMemory
 	paths      pathCache
 
@@ -133,7 +135,13 @@ func NewShared(c Config) *Shared {
 	setDefault(&c.MaxTimeWait, DefaultMaxTimeWait)
 	setDefault(&c.TimeWait, DefaultTimeWait)
 	setDefault(&c.UserTimeout, DefaultUserTimeout)
-	return &Shared{Config: c, sendMemory: &sendMemory{limit: int64(c.SendMemory)}}
+	reserve := c.Pool.Region().Count() / 8
+	return &Shared{
+		Config:     c,
+		sendMemory: &sendMemory{limit: int64(c.SendMemory)},
+		reserve:    reserve,
+		shortBelow: reserve - min(c.Posted, reserve/2),
+	}
 }
 
 // SendWaits is how often a writer had to wait for Config.SendMemory. Any goroutine.

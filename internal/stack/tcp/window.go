@@ -37,11 +37,11 @@ func (c *Conn) startWindow() {
 	c.rcv.limit = uint32(min(max(first, 2*int(c.rcv.mss)), c.sh.MaxRecvWindow))
 }
 
-// growWindow doubles what the window may be when the application has read half as
-// much since it did so last.
-func (c *Conn) growWindow() {
+// growWindow doubles what the window may be when the application, which has taken so many bytes, has
+// read half as much since it did so last.
+func (c *Conn) growWindow(taken uint64) {
 	r := &c.rcv
-	if taken := c.Recv.Taken(); taken-r.grown >= uint64(r.limit/2) {
+	if taken-r.grown >= uint64(r.limit/2) {
 		r.grown = taken
 		r.limit = uint32(min(2*int(r.limit), c.sh.MaxRecvWindow))
 	}
@@ -62,15 +62,21 @@ func (c *Conn) startEstimate() {
 // and a TCP header with all its options, bytes.
 const maxHeaders = wire.IPv6HeaderLen + wire.TCPHeaderLen + wire.MaxTCPOptionsLen
 
-// estimate takes in that n bytes came, in so many buffers.
-func (c *Conn) estimate(n, buffers uint32) {
+// estimate takes in that n bytes came, in so many buffers: untilHalved of them at most.
+func (c *Conn) estimate(n uint64, buffers uint32) {
 	r := &c.rcv
-	r.estBytes += n
-	if r.estBuffers += buffers; r.estBuffers >= estimateSpan || r.estBytes >= 1<<30 {
-		r.estBuffers = max(r.estBuffers/2, 1)
-		r.estBytes /= 2
+	n += uint64(r.estBytes)
+	buffers += r.estBuffers
+	if buffers >= estimateSpan || n >= 1<<30 {
+		buffers = max(buffers/2, 1)
+		n /= 2
 	}
+	r.estBytes, r.estBuffers = uint32(n), buffers
 }
+
+// untilHalved is how many buffers the next estimate may be of at most, for it to become what it would
+// of one after the other: with as many it is halved. One at least.
+func (c *Conn) untilHalved() int { return max(estimateSpan-int(c.rcv.estBuffers), 1) }
 
 // bytesPerBuffer is what a buffer holds, on average. Not below copyBreak: smaller
 // payloads share buffers when these become scarce.
@@ -90,15 +96,20 @@ func (c *Conn) share(free int) int {
 // space is the bytes that c may have the peer send. alone means that c keeps no
 // buffer: there is no more to wait for.
 func (c *Conn) space() (bytes uint32, alone bool) {
+	if c.Recv == nil {
+		return c.spaceBeside(0)
+	}
+	return c.spaceBeside(int(c.rcv.total - c.Recv.Taken())) // read and not returned is in Held
+}
+
+// spaceBeside is space where so many bytes were not read yet.
+func (c *Conn) spaceBeside(unread int) (bytes uint32, alone bool) {
 	own, free := c.account.Held(), c.sh.Pool.Free()
 	// With the reserve under attack half of the rest may still be promised:
 	// a connection that is read from goes on, if slowly.
-	free -= min(c.sh.reserve(), free/2)
+	free -= min(c.sh.reserve, free/2)
 	left := max(c.share(free)-own, 0) * c.bytesPerBuffer()
-	limit := int(c.rcv.limit)
-	if c.Recv != nil {
-		limit -= int(c.rcv.total - c.Recv.Taken()) // read and not returned is in own
-	}
+	limit := int(c.rcv.limit) - unread
 	if !c.opt.scaling {
 		limit = min(limit, 1<<16-1)
 	}
@@ -113,17 +124,11 @@ func (c *Conn) overdrawn() bool {
 	return own > 0 && own >= c.share(c.sh.Pool.Free())/2
 }
 
-// reserve is the buffers that no window promises.
-func (sh *Shared) reserve() int { return sh.Pool.Region().Count() / 8 }
-
 // short reports that only the reserve is left: what comes now is admitted by the
 // dynamic threshold, and not held if it is out of order. What lies ready to receive
 // into beside the free buffers makes up for half of it, so that a peer may be wrong
 // by as much: its windows were made of averages.
-func (sh *Shared) short() bool {
-	reserve := sh.reserve()
-	return sh.Pool.Free() < reserve-min(sh.Posted, reserve/2)
-}
+func (sh *Shared) short() bool { return sh.Pool.Free() < sh.shortBelow }
 
 // offered is what is left of the window that the peer knows of.
 func (c *Conn) offered() uint32 { return uint32(max(c.rcv.adv.Sub(c.rcv.nxt), 0)) }
@@ -133,18 +138,22 @@ func (c *Conn) offered() uint32 { return uint32(max(c.rcv.adv.Sub(c.rcv.nxt), 0)
 // lest the peer send small segments (section 3.8.6.2.2).
 func (c *Conn) offer() uint16 {
 	r := &c.rcv
-	c.growWindow()
-	bytes, alone := c.space()
-	if grow := r.nxt.Add(bytes).Sub(r.adv); grow > 0 && (alone && c.offered() < r.mss || uint32(grow) >= min(r.maxWnd/2, r.mss)) {
-		r.adv = r.nxt.Add(bytes)
+	taken := c.Recv.Taken()
+	c.growWindow(taken)
+	bytes, alone := c.spaceBeside(int(r.total - taken))
+	offered := c.offered()
+	if grow := r.nxt.Add(bytes).Sub(r.adv); grow > 0 && (alone && offered < r.mss || uint32(grow) >= min(r.maxWnd/2, r.mss)) {
+		r.adv, offered = r.nxt.Add(bytes), bytes
 	}
 	// Rounded down. To the peer the edge may seem to move left by less than a
 	// unit, which RFC 7323 section 2.4 has it expect; what it was told before is
 	// still taken. Rounded up, the window would not close under tiny segments,
 	// each of which would be made up for by the rounding.
-	field := min(c.offered()>>c.opt.rcvShift, 1<<16-1)
-	r.maxWnd = max(r.maxWnd, c.offered())
-	c.constrain(c.narrow() && !c.state.finReceived() && !c.orphan)
+	field := min(offered>>c.opt.rcvShift, 1<<16-1)
+	r.maxWnd = max(r.maxWnd, offered)
+	if on := c.narrow(offered) && !c.state.finReceived() && !c.orphan; on != (r.constrained != 0) {
+		c.constrain(on)
+	}
 	return uint16(field)
 }
 
@@ -160,11 +169,11 @@ func (c *Conn) synWindow() uint16 {
 	return uint16(w)
 }
 
-// narrow reports whether the peer may soon have to wait for a wider window, or
-// does already.
-func (c *Conn) narrow() bool {
+// narrow reports whether the peer, offered so many bytes, may soon have to wait for a wider
+// window, or does already.
+func (c *Conn) narrow(offered uint32) bool {
 	r := &c.rcv
-	return c.offered() < max(r.maxWnd/4, min(2*r.mss, r.maxWnd/2))
+	return offered < max(r.maxWnd/4, min(2*r.mss, r.maxWnd/2))
 }
 
 // constrain puts c into the list of those that want to know of returned buffers,
@@ -218,7 +227,7 @@ func (c *Conn) checkWindow() {
 	if c.acks.now {
 		return
 	}
-	c.growWindow()
+	c.growWindow(c.Recv.Taken())
 	bytes, alone := c.space()
 	have := c.offered()
 	// RFC 9293 section 3.8.6.2.2, and no more often than the window doubles.

@@ -1,8 +1,10 @@
 package tcp
 
 import (
+	"math/rand/v2"
 	"testing"
 
+	"github.com/zctap/zctap/internal/buf"
 	"github.com/zctap/zctap/internal/sockq"
 	"github.com/zctap/zctap/internal/wire"
 )
@@ -271,6 +273,30 @@ func TestBytesPerBuffer(t *testing.T) {
 		}
 		if got := s.c.bytesPerBuffer(); got < tt.want*9/10 || got > tt.want*11/10 {
 			t.Errorf("payloads of %d: %d bytes a buffer, want about %d", tt.n, got, tt.want)
+		}
+	}
+}
+
+// Frags that come together make the estimate that they make one by one: else what a peer is offered
+// would depend on how many of its segments were merged.
+func TestEstimateOfRun(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 5))
+	a, b := scaled(t, 1024, nil), scaled(t, 1024, nil)
+	for range 200 {
+		var fs []buf.Frag
+		n := r.IntN(150)
+		for range n {
+			fs = append(fs, frags(t, a.pool, stream(0, copyBreak+1+r.IntN(4096-copyBreak)), 4096)...)
+		}
+		if k, _ := a.c.staying(fs); k != n {
+			t.Fatalf("%d of %d frags stay", k, n)
+		}
+		for i := range fs {
+			b.c.staying(fs[i : i+1])
+			a.pool.Put(fs[i].Buffer())
+		}
+		if a.c.rcv != b.c.rcv {
+			t.Fatalf("behind %d frags: %+v, one by one %+v", n, a.c.rcv, b.c.rcv)
 		}
 	}
 }

@@ -10,8 +10,17 @@ import "github.com/zctap/zctap/internal/mono"
 // connection remembers when that was. That 256 s later the number is the same costs
 // a second.
 func (c *Conn) confirm(now mono.Time) {
-	if second := uint8(now >> 30); second != c.confirmed && c.sh.Confirm != nil {
-		c.confirmed = second
+	if second(now) != c.confirmed {
+		c.confirmAgain(now)
+	}
+}
+
+func (c *Conn) confirmAgain(now mono.Time) {
+	c.confirmed = second(now)
+	if c.sh.Confirm != nil {
 		c.sh.Confirm(c.tuple.Remote.Addr())
 	}
 }
+
+// second is the number of now's second, or what is nearly one.
+func second(now mono.Time) uint8 { return uint8(now >> 30) }

@@ -56,7 +56,10 @@ func (c *Conn) inputPredicted(now mono.Time, s *Segment) {
 	if seq := h.Seq.Add(uint32(s.Len) - each); c.newerWindow(seq, h.Ack) { // of the last
 		c.noteWindow(seq, h.Ack, uint32(h.Window)<<c.opt.sndShift)
 	}
-	c.continued(now, s.Frags, uint32(s.Len), each, h.Flags)
+	c.push(s.Frags) // from here on as continued
+	c.rcv.nxt = c.rcv.nxt.Add(uint32(s.Len))
+	c.inOrder(now, uint32(s.Len), each, h.Flags)
+	c.confirm(now)
 }
 
 // outputPredicted is Output of a connection that is calm.

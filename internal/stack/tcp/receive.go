@@ -90,16 +90,19 @@ const (
 // judge finds it, if this batch has none yet.
 func (c *Conn) judge() admission {
 	if c.admission == unjudged {
-		switch {
-		case c.Recv.Frags() >= maxQueuedFrags:
-			c.admission = queueIsFull
-		case c.sh.short():
-			c.admission = shortage
-		default:
-			c.admission = plenty
-		}
+		c.admission = c.judgeAnew()
 	}
 	return c.admission
+}
+
+func (c *Conn) judgeAnew() admission {
+	switch {
+	case c.Recv.Frags() >= maxQueuedFrags:
+		return queueIsFull
+	case c.sh.short():
+		return shortage
+	}
+	return plenty
 }
 
 // admit reports whether payload at seq is taken.

@@ -99,7 +99,7 @@ var layers = []layer{
 // testSupport may be imported by the tests of any package.
 var testSupport = []string{
 	"internal/testenv", "internal/netns", "internal/enginetest", "internal/pattern", "internal/buf/buftest",
-	"internal/driver/mem", "internal/driver/impair", // a wire, good and bad
+	"internal/driver", "internal/driver/mem", "internal/driver/impair", // a wire: what it is, good and bad
 	"test/exchanges",                                        // recorded packets
 	"internal/uring/uringtest", "lab/vfiouser/vfiousertest", // a kernel, and a guest's driver
 }

@@ -168,7 +168,7 @@ func New(c Config) (*Stack, error) {
 		Transmit:      s.tx.TCP,
 		TransmitECT:   s.tx.TCPECT,
 		TransmitClass: s.tx.TCPClass,
-		TransmitBare:  s.tx.TCPBare,
+		Acks:          s.tx,
 		ECN:           c.ECN,
 		Confirm:       c.Confirm,
 		Wakes:         c.Wakes,

@@ -5,23 +5,42 @@ import (
 	"math/bits"
 )
 
-// PutAck writes a packet that is a TCP segment without payload and without options but
-// timestamps: an ACK, of which a receiver sends one for each burst. It goes from the ends' local address
-// to the remote one, in a packet of that traffic class and hop limit; the ports are t's. The checksum is
-// complete, or with partial what FillPartialChecksum makes it. n is the packet's length and l4 where the
-// TCP header begins in it. n is 0, and b may have changed, if it can't be written so: PutIP and PutTCP
-// then say what is wrong, or write it.
+// An Ack is what an ACK says: a TCP header without options but timestamps. The ports are its ends'.
+type Ack struct {
+	Seq, Ack Seq
+	// TSVal and TSEcr are the timestamps, if Timestamps.
+	TSVal, TSEcr uint32
+	Window       uint16
+	Flags        Flags
+	Timestamps   bool
+}
+
+// PutAck fills in a from t, and reports whether t is an ACK: if not, a stays as it is.
+func (t *TCP) PutAck(a *Ack) bool {
+	o := &t.Options
+	if o.MSS != 0 || o.HasWindowScale || o.SACKPermitted || o.SACKCount > 0 || t.Urgent != 0 {
+		return false
+	}
+	a.Seq, a.Ack, a.Flags, a.Window = t.Seq, t.Ack, t.Flags, t.Window
+	a.Timestamps, a.TSVal, a.TSEcr = o.HasTimestamps, o.TSVal, o.TSEcr
+	return true
+}
+
+// PutAck writes a packet that is a TCP segment without payload: an ACK, of which a receiver sends one for
+// each burst. It goes from the ends' local one to the remote one, in a packet of that traffic class and
+// hop limit. The checksum is complete, or with partial what FillPartialChecksum makes it. n is the packet's
+// length and l4 where the TCP header begins in it. n is 0 if there are no such ends, or b has less than
+// MaxAckLen bytes.
 //
 // The bytes are those that PutIP, PutTCP and FillChecksum write. It takes a fraction of their time,
 // because it reads the addresses where they lie, writes whole words and sums them in registers.
-func PutAck(b []byte, ends *Tuple, class, hopLimit uint8, t *TCP, partial bool) (l4, n int) {
-	o := &t.Options
-	if o.MSS != 0 || o.HasWindowScale || o.SACKPermitted || o.SACKCount > 0 || len(b) < IPv6HeaderLen+ackMaxLen {
+func PutAck(b []byte, ends *Tuple, class, hopLimit uint8, a *Ack, partial bool) (l4, n int) {
+	if len(b) < MaxAckLen {
 		return 0, 0
 	}
 	tcpLen := TCPHeaderLen
-	if o.HasTimestamps {
-		tcpLen = ackMaxLen
+	if a.Timestamps {
+		tcpLen = ackTCPLen
 	}
 	s0, s1 := endWords(&ends.Local)
 	d0, d1 := endWords(&ends.Remote)
@@ -57,32 +76,36 @@ func PutAck(b []byte, ends *Tuple, class, hopLimit uint8, t *TCP, partial bool) 
 	}
 	pseudo, carry = bits.Add64(pseudo, uint64(tcpLen+ProtoTCP), carry)
 	pseudo += carry // can't overflow, the last term was small
-	h := b[l4:][:ackMaxLen]
-	ports := uint64(t.SrcPort)<<48 | uint64(t.DstPort)<<32 | uint64(t.Seq)
-	ack := uint64(t.Ack)<<32 | uint64(tcpLen/4)<<28 | uint64(t.Flags)<<16 | uint64(t.Window)
+	h := b[l4:][:ackTCPLen]
+	ports := uint64(ends.Local.Port())<<48 | uint64(ends.Remote.Port())<<32 | uint64(a.Seq)
+	ack := uint64(a.Ack)<<32 | uint64(tcpLen/4)<<28 | uint64(a.Flags)<<16 | uint64(a.Window)
 	binary.BigEndian.PutUint64(h[0:], ports)
 	binary.BigEndian.PutUint64(h[8:], ack)
 	sum, carry := bits.Add64(pseudo, ports, 0)
 	sum, carry = bits.Add64(sum, ack, carry)
-	if o.HasTimestamps {
+	if a.Timestamps {
 		const kinds = tcpOptNop<<24 | tcpOptNop<<16 | tcpOptTimestamps<<8 | tcpOptTimestampsLen
-		times := uint64(o.TSVal)<<32 | uint64(o.TSEcr)
+		times := uint64(a.TSVal)<<32 | uint64(a.TSEcr)
 		binary.BigEndian.PutUint32(h[20:], kinds)
 		binary.BigEndian.PutUint64(h[24:], times)
 		sum, carry = bits.Add64(sum, times, carry)
 		sum, carry = bits.Add64(sum, kinds, carry)
 	}
-	sum, carry = bits.Add64(sum, uint64(t.Urgent), carry)
-	check := ^fold(sum + carry) // can't overflow, the last term was small
+	sum, carry = bits.Add64(sum, 0, carry)
+	check := ^fold(sum + carry)
 	if partial {
 		check = fold(pseudo)
 	}
-	binary.BigEndian.PutUint32(h[16:], uint32(check)<<16|uint32(t.Urgent))
+	binary.BigEndian.PutUint32(h[16:], uint32(check)<<16) // no urgent pointer
 	return l4, l4 + tcpLen
 }
 
-// ackMaxLen is the length of a TCP header with timestamps.
-const ackMaxLen = TCPHeaderLen + 2 + tcpOptTimestampsLen
+const (
+	// ackTCPLen is the length of a TCP header with timestamps.
+	ackTCPLen = TCPHeaderLen + 2 + tcpOptTimestampsLen
+	// MaxAckLen is the length of the longest packet that PutAck writes.
+	MaxAckLen = IPv6HeaderLen + ackTCPLen
+)
 
 // fold is the ones' complement sum of the 16-bit words of s. To add both halves of a word, turned and
 // not, leaves their sum in the upper half, the carry of the lower one's being the end-around carry.

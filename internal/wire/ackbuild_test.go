@@ -15,7 +15,7 @@ func TestPutAck(t *testing.T) {
 		seg := TCP{
 			SrcPort: uint16(rnd.Uint32()), DstPort: uint16(rnd.Uint32()),
 			Seq: Seq(rnd.Uint32()), Ack: Seq(rnd.Uint32()), Flags: Flags(rnd.Uint32()),
-			Window: uint16(rnd.Uint32()), Urgent: uint16(rnd.Uint32()),
+			Window: uint16(rnd.Uint32()),
 		}
 		if i%2 == 0 {
 			seg.Options = TCPOptions{HasTimestamps: true, TSVal: rnd.Uint32(), TSEcr: rnd.Uint32()}
@@ -29,8 +29,13 @@ func TestPutAck(t *testing.T) {
 			got[k] = byte(rnd.Uint32())
 		}
 		partial := rnd.IntN(2) == 0
+		var ack Ack
+		if !seg.PutAck(&ack) {
+			t.Fatalf("%+v is no ACK", seg)
+		}
 		ends := ackEnds(src, dst)
-		l4, n := PutAck(got, &ends, h.TrafficClass, h.HopLimit, &seg, partial)
+		ends.Local, ends.Remote = netip.AddrPortFrom(src, seg.SrcPort), netip.AddrPortFrom(dst, seg.DstPort)
+		l4, n := PutAck(got, &ends, h.TrafficClass, h.HopLimit, &ack, partial)
 
 		h.PayloadLen = seg.HeaderLen()
 		want := make([]byte, 128)
@@ -57,38 +62,49 @@ func TestPutAck(t *testing.T) {
 	}
 }
 
-// ackEnds are ends with other ports than the segment's.
+// ackEnds are two ends, with ports.
 func ackEnds(src, dst netip.Addr) Tuple {
 	return Tuple{Local: netip.AddrPortFrom(src, 1), Remote: netip.AddrPortFrom(dst, 2), Proto: ProtoTCP}
 }
 
-// TestPutAckLeaves: what it can't write is left to others.
+// TestPutAckLeaves: it writes nothing that PutIP would refuse, nor where there is no room.
 func TestPutAckLeaves(t *testing.T) {
 	ip4, ip6, mapped := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("::ffff:192.0.2.1")
 	good := ackEnds(ip4, ip4)
 	for name, c := range map[string]struct {
 		ends Tuple
-		opt  TCPOptions
 		room int
 	}{
-		"MSS":              {good, TCPOptions{MSS: 1460}, 128},
-		"window scale":     {good, TCPOptions{HasWindowScale: true}, 128},
-		"SACK-permitted":   {good, TCPOptions{SACKPermitted: true}, 128},
-		"SACK":             {good, TCPOptions{SACKCount: 1}, 128},
-		"two versions":     {ackEnds(ip4, ip6), TCPOptions{}, 128},
-		"versions, turned": {ackEnds(ip6, ip4), TCPOptions{}, 128},
-		"mapped":           {ackEnds(mapped, mapped), TCPOptions{}, 128},
-		"mapped to":        {ackEnds(ip6, mapped), TCPOptions{}, 128},
-		"no source":        {ackEnds(netip.Addr{}, ip4), TCPOptions{}, 128},
-		"no destination":   {ackEnds(ip6, netip.Addr{}), TCPOptions{}, 128},
-		"no room":          {good, TCPOptions{}, IPv6HeaderLen + TCPHeaderLen},
-		"nothing":          {good, TCPOptions{}, 0},
+		"two versions":     {ackEnds(ip4, ip6), 128},
+		"versions, turned": {ackEnds(ip6, ip4), 128},
+		"mapped":           {ackEnds(mapped, mapped), 128},
+		"mapped to":        {ackEnds(ip6, mapped), 128},
+		"no source":        {ackEnds(netip.Addr{}, ip4), 128},
+		"no destination":   {ackEnds(ip6, netip.Addr{}), 128},
+		"no room":          {good, MaxAckLen - 1},
+		"nothing":          {good, 0},
 	} {
-		if l4, n := PutAck(make([]byte, c.room), &c.ends, 0, 64, &TCP{Options: c.opt}, false); l4 != 0 || n != 0 {
+		if l4, n := PutAck(make([]byte, c.room), &c.ends, 0, 64, &Ack{}, false); l4 != 0 || n != 0 {
 			t.Errorf("%s: header at %d, %d bytes", name, l4, n)
 		}
 	}
-	if _, n := PutAck(make([]byte, 128), &good, 0, 64, &TCP{}, false); n != IPv4HeaderLen+TCPHeaderLen {
+	if _, n := PutAck(make([]byte, MaxAckLen), &good, 0, 64, &Ack{}, false); n != IPv4HeaderLen+TCPHeaderLen {
 		t.Errorf("%d bytes of an ordinary one", n)
+	}
+}
+
+// TestTCPPutAck: what an Ack can't say is none.
+func TestTCPPutAck(t *testing.T) {
+	for name, h := range map[string]TCP{
+		"MSS":            {Options: TCPOptions{MSS: 1460}},
+		"window scale":   {Options: TCPOptions{HasWindowScale: true}},
+		"SACK-permitted": {Options: TCPOptions{SACKPermitted: true}},
+		"SACK":           {Options: TCPOptions{SACKCount: 1}},
+		"urgent":         {Urgent: 1},
+	} {
+		var a Ack
+		if h.PutAck(&a) || a != (Ack{}) {
+			t.Errorf("%s: %+v", name, a)
+		}
 	}
 }

@@ -10,6 +10,16 @@ import (
 	"github.com/zctap/zctap/internal/wire"
 )
 
+// sendAck sends h by Ack or, if it is none, as others are.
+func sendAck(tx *Tx, class uint8, from, to netip.Addr, h *wire.TCP) {
+	var a wire.Ack
+	if h.PutAck(&a) {
+		tx.Ack(class, &wire.Tuple{Local: netip.AddrPortFrom(from, h.SrcPort), Remote: netip.AddrPortFrom(to, h.DstPort)}, &a)
+		return
+	}
+	tx.TCPClass(class, from, to, h, [2][]byte{}, 0)
+}
+
 // TestAck: a segment without payload goes out as one with payload would, whoever fills in the
 // checksum and whatever lies before the IP header.
 func TestAck(t *testing.T) {
@@ -21,7 +31,7 @@ func TestAck(t *testing.T) {
 					tx := NewTx(w)
 					h := wire.TCP{SrcPort: 1234, DstPort: 80, Seq: 5, Ack: 99, Flags: wire.ACK, Window: 77, Options: o}
 					const class = 0xb8
-					tx.TCPBare(class, &wire.Tuple{Local: netip.AddrPortFrom(addrs[0], 1), Remote: netip.AddrPortFrom(addrs[1], 2)}, &h)
+					sendAck(tx, class, addrs[0], addrs[1], &h)
 					tx.segment(addrs[0], addrs[1], &h, [2][]byte{}, 0, class)
 					if err := tx.Flush(1); err != nil || len(w.frames) != 2 {
 						t.Fatal(len(w.frames), err)
@@ -58,7 +68,7 @@ func TestAckAfterAnother(t *testing.T) {
 		}
 		class := uint8(i>>4&1) * 0xb8
 		tx.SetHopLimit(uint8(64 + i>>5))
-		tx.TCPBare(class, &wire.Tuple{Local: netip.AddrPortFrom(addrs[0], 1), Remote: netip.AddrPortFrom(addrs[1], 2)}, &h)
+		sendAck(tx, class, addrs[0], addrs[1], &h)
 		tx.segment(addrs[0], addrs[1], &h, [2][]byte{}, 0, class)
 	}
 	if err := tx.Flush(1); err != nil || len(w.frames) != 128 {

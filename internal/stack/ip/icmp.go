@@ -50,7 +50,7 @@ func (t *Tx) Error(e wire.ICMPError, p *wire.Packet, orig []byte) {
 
 // message returns room for the headers and the n bytes of an ICMP message that
 // answers p; msg is nil if there is none. It counts from its answer on.
-func (t *Tx) message(p *wire.Packet, n int) (head, msg []byte) {
+func (t *Tx) message(p *wire.Packet, n int) (head *slot, msg []byte) {
 	ipLen := wire.IPv4HeaderLen
 	if p.Version == 6 {
 		ipLen = wire.IPv6HeaderLen
@@ -70,7 +70,7 @@ func (t *Tx) message(p *wire.Packet, n int) (head, msg []byte) {
 // answer sends an ICMP message that message made room for, from the destination
 // of p to its source. Its checksum is complete: the message is rare and at hand,
 // so that no driver has to know ICMP.
-func (t *Tx) answer(head []byte, p *wire.Packet, msg []byte) {
+func (t *Tx) answer(head *slot, p *wire.Packet, msg []byte) {
 	proto := uint8(wire.ProtoICMP)
 	if p.Version == 6 {
 		proto = wire.ProtoICMPv6

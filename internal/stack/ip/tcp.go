@@ -75,18 +75,18 @@ func (t *Tx) most(src netip.Addr, h *wire.TCP, mss int) int {
 	return max((t.caps.MaxGSO-headers)/mss, 1) * mss
 }
 
-// TCPBare is TCPClass without payload, between ends, but for the ports, which are h's: an ACK, mostly, which
-// wire.PutAck writes, if it can.
-func (t *Tx) TCPBare(class uint8, ends *wire.Tuple, h *wire.TCP) {
+// Ack sends a, which has no payload, in a packet of a traffic class from the ends' local one to the
+// remote one. It is read only.
+func (t *Tx) Ack(class uint8, ends *wire.Tuple, a *wire.Ack) {
 	b := t.begin(0)
 	if b == nil {
 		return
 	}
 	ipv6 := ends.Local.Addr().Is6()
 	link := t.putLink(b, ipv6)
-	l4, n := wire.PutAck(b[link:], ends, class, t.hopLimit, h, t.caps.TxChecksum)
+	l4, n := wire.PutAck(b[link:], ends, class, t.hopLimit, a, t.caps.TxChecksum)
 	if n == 0 {
-		t.segment(ends.Local.Addr(), ends.Remote.Addr(), h, [2][]byte{}, 0, class)
+		t.stats.Unsendable++
 		return
 	}
 	start, offset := 0, 0

@@ -38,6 +38,9 @@ const (
 	DefaultHopLimit = 64
 )
 
+// A slot is the space for a frame's headers.
+type slot [slotSize]byte
+
 // Tx collects frames for one driver. It belongs to the engine's goroutine.
 type Tx struct {
 	driver driver.Driver
@@ -48,7 +51,7 @@ type Tx struct {
 	hopLimit uint8 // TTL in IPv4
 
 	frames []driver.TxFrame // what waits, in order
-	slots  [][]byte         // slots[i] is the header space of frames[i]
+	slots  []*slot          // slots[i] is the header space of frames[i]
 	ours   []bool           // ours[i]: the payload of frames[i] lies in store
 
 	// borrowed is the payload in frames that is not ours, bytes.
@@ -83,13 +86,13 @@ func NewTx(d driver.Driver) *Tx {
 		hopLimit: DefaultHopLimit,
 		caps:     d.Caps(),
 		frames:   make([]driver.TxFrame, 0, maxFrames),
-		slots:    make([][]byte, maxFrames),
+		slots:    make([]*slot, maxFrames),
 		ours:     make([]bool, maxFrames),
 		store:    make([]byte, maxCopied),
 	}
-	arena := make([]byte, maxFrames*slotSize)
+	arena := make([]slot, maxFrames)
 	for i := range t.slots {
-		t.slots[i] = arena[i*slotSize : (i+1)*slotSize : (i+1)*slotSize]
+		t.slots[i] = &arena[i]
 	}
 	return t
 }
@@ -201,7 +204,7 @@ func (t *Tx) own(i int) {
 
 // begin starts a frame and returns space for the link, IP and transport headers;
 // nil if too much is waiting. The frame counts from its commit on.
-func (t *Tx) begin(payload int) []byte {
+func (t *Tx) begin(payload int) *slot {
 	if len(t.frames) >= flushFrames || t.borrowed >= maxBorrowed || t.stalled {
 		return t.makeRoom(payload)
 	}
@@ -209,7 +212,7 @@ func (t *Tx) begin(payload int) []byte {
 }
 
 // makeRoom is begin where so much waits already that it is sent first, or the wire is full.
-func (t *Tx) makeRoom(payload int) []byte {
+func (t *Tx) makeRoom(payload int) *slot {
 	if !t.stalled {
 		t.flush()
 	}
@@ -221,14 +224,14 @@ func (t *Tx) makeRoom(payload int) []byte {
 }
 
 // putIP writes the link and IP headers to b and returns their length.
-func (t *Tx) putIP(b []byte, h *wire.IPHeader) (int, error) {
+func (t *Tx) putIP(b *slot, h *wire.IPHeader) (int, error) {
 	link := t.putLink(b, h.Src.Is6())
 	n, err := wire.PutIP(b[link:], h)
 	return link + n, err
 }
 
-// putLink writes the link header to b, a slot, and returns its length.
-func (t *Tx) putLink(b []byte, ipv6 bool) int {
+// putLink writes the link header to b and returns its length.
+func (t *Tx) putLink(b *slot, ipv6 bool) int {
 	if t.caps.LinkHeader != wire.EthernetHeaderLen {
 		return 0
 	}

@@ -10,7 +10,10 @@ import (
 // dirty connection.
 func (c *Conn) Output(now mono.Time) {
 	if c.calm {
-		c.outputPredicted(now)
+		if c.acks.now {
+			c.sendPredicted(now)
+		}
+		c.Publish()
 		return
 	}
 	switch {

@@ -62,10 +62,18 @@ func (c *Conn) inputPredicted(now mono.Time, s *Segment) {
 	c.confirm(now)
 }
 
-// outputPredicted is Output of a connection that is calm.
-func (c *Conn) outputPredicted(now mono.Time) {
-	if c.acks.now {
-		c.transmitBare(wire.NotECT, c.newHeader(now, c.bareSeq(), wire.ACK))
+// sendPredicted is sendAck of a connection that is calm: it says nothing of ECN or SACK, nothing is
+// under way, so that it begins at SND.NXT, and all its flags are ACK.
+func (c *Conn) sendPredicted(now mono.Time) {
+	if c.sh.Acks == nil {
+		c.sendAck(now)
+		return
 	}
-	c.Publish()
+	a := wire.Ack{Seq: c.snd.nxt, Ack: c.rcv.nxt, Window: c.offer(), Flags: wire.ACK}
+	if c.opt.timestamps {
+		a.Timestamps, a.TSVal, a.TSEcr = true, c.timestamp(now), c.opt.tsRecent
+	}
+	c.sh.Stats.PureAcks++
+	c.acknowledging()
+	c.sh.Acks.Ack(c.opt.class, &c.tuple, &a)
 }

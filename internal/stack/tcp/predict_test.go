@@ -10,7 +10,7 @@ import (
 )
 
 // TestPredictionChangesNothing has two connections get the same segments and calls, one
-// of which predicts nothing: they send, pass up and remember the same.
+// of which predicts nothing, and sends its ACKs as it does all else: they send, pass up and remember the same.
 func TestPredictionChangesNothing(t *testing.T) {
 	predicted := 0
 	for seed := range uint64(200) {
@@ -19,6 +19,9 @@ func TestPredictionChangesNothing(t *testing.T) {
 			s.opts.TSVal = 100
 		}
 		a, b := established(t, change), established(t, change)
+		a.sendAcks() // which those that are predicted are made for
+		a.c.SetDSCP(uint8(seed % 64))
+		b.c.SetDSCP(uint8(seed % 64))
 		r := rand.New(rand.NewPCG(seed, 0))
 		next, acked, written := 1, 1, 0 // of the peer's stream, and of ours
 		for step := range 100 {

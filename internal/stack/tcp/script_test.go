@@ -9,6 +9,7 @@ import (
 
 	"github.com/zctap/zctap/internal/buf"
 	"github.com/zctap/zctap/internal/mono"
+	"github.com/zctap/zctap/internal/stack/ip"
 	"github.com/zctap/zctap/internal/wire"
 )
 
@@ -27,6 +28,7 @@ type script struct {
 	opts wire.TCPOptions // what the peer sends with each segment
 	wnd  uint16          // the peer's window field
 
+	acks       *ip.Tx // nil: ACKs go the way of the others
 	accepted   []*Conn
 	connectErr []error
 	full       bool
@@ -115,6 +117,11 @@ func (s *script) end() {
 }
 
 func (s *script) transmit(src, dst netip.Addr, h *wire.TCP, p [2][]byte, mss int) {
+	s.flushAcks() // which were sent before
+	s.put(src, dst, h, p, mss)
+}
+
+func (s *script) put(src, dst netip.Addr, h *wire.TCP, p [2][]byte, mss int) {
 	if src != testTuple.Local.Addr() || dst != testTuple.Remote.Addr() || h.SrcPort != 80 || h.DstPort != 40000 {
 		s.t.Errorf("segment from %v:%d to %v:%d", src, h.SrcPort, dst, h.DstPort)
 	}
@@ -129,6 +136,7 @@ func (s *script) flush() []sent {
 	s.t.Helper()
 	for c := s.sh.NextDirty(); c != nil; c = s.sh.NextDirty() {
 		c.Output(s.now)
+		s.flushAcks()
 		if err := checkConn(c); err != nil {
 			s.t.Fatal(err)
 		}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/zctap/zctap/internal/buf"
 	"github.com/zctap/zctap/internal/sockq"
+	"github.com/zctap/zctap/internal/stack/ip"
 	"github.com/zctap/zctap/internal/wire"
 )
 
@@ -44,9 +45,8 @@ type Config struct {
 	// TransmitClass is Transmit for packets with a traffic class, DSCP and ECN; nil: Conn.SetDSCP
 	// has no effect.
 	TransmitClass func(class uint8, src, dst netip.Addr, h *wire.TCP, payload [2][]byte, mss int)
-	// TransmitBare is TransmitClass of a segment without payload, from t's local end to its remote
-	// one: an ACK, of which a receiver sends one for each burst. nil: they take the way of the others.
-	TransmitBare func(class uint8, t *wire.Tuple, h *wire.TCP)
+	// Acks sends ACKs, of which a receiver sends one for each burst; nil: they take the way of the others.
+	Acks *ip.Tx
 	// ECN asks for ECN when we dial. Who asks us gets it in any case.
 	ECN bool
 

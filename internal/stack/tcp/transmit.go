@@ -69,8 +69,9 @@ func (c *Conn) transmitAs(ecn wire.ECN, h *wire.TCP, payload [2][]byte) {
 func (c *Conn) transmitBare(ecn wire.ECN, h *wire.TCP) {
 	c.sh.Stats.PureAcks++
 	c.carried(h)
-	if c.sh.TransmitBare != nil {
-		c.sh.TransmitBare(c.opt.class|uint8(ecn), &c.tuple, h)
+	var a wire.Ack
+	if c.sh.Acks != nil && h.PutAck(&a) {
+		c.sh.Acks.Ack(c.opt.class|uint8(ecn), &c.tuple, &a)
 		return
 	}
 	c.pass(ecn, h, [2][]byte{})
@@ -79,10 +80,15 @@ func (c *Conn) transmitBare(ecn wire.ECN, h *wire.TCP) {
 // carried notes that an ACK is on its way, if h is of one.
 func (c *Conn) carried(h *wire.TCP) {
 	if h.Flags.Has(wire.ACK) {
-		c.opt.lastAck = c.rcv.nxt
-		c.acks.sent()
-		c.timers.stop(timerDelayedAck)
+		c.acknowledging()
 	}
+}
+
+// acknowledging notes that an ACK of all that has come is on its way.
+func (c *Conn) acknowledging() {
+	c.opt.lastAck = c.rcv.nxt
+	c.acks.sent()
+	c.timers.stop(timerDelayedAck)
 }
 
 // pass gives a segment to the function that sends such ones.

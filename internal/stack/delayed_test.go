@@ -104,6 +104,24 @@ func TestDelayedAcks(t *testing.T) {
 	f.end()
 }
 
+// TestKeepAliveOfCalm: of a connection that only receives, to which Output has nothing to say, a keep-alive
+// that is asked for is due all the same.
+func TestKeepAliveOfCalm(t *testing.T) {
+	const idle = time.Hour
+	f := settled(t, 1)
+	f.conns[0].SetKeepAlive(f.r.now, true, idle)
+	f.tick(t)
+	if next, want := f.r.stack.Next(), f.r.now.Add(idle); next == 0 || next > want {
+		t.Errorf("next at %d, want %d at the latest", next, want)
+	}
+	f.r.now = f.r.now.Add(idle)
+	f.tick(t)
+	if n := len(f.r.wire.sent); n != 1 {
+		t.Errorf("%d probes, want 1", n)
+	}
+	f.end()
+}
+
 // TestDelayedOrder: what would not come last is not taken, and what is dropped makes room.
 func TestDelayedOrder(t *testing.T) {
 	var d delayed

@@ -120,22 +120,23 @@ func anyAddr(ipv6 bool) netip.Addr {
 func (s *Stack) flushTCP(now mono.Time) {
 	n := 0
 	for ; n < len(s.waiting) && !s.tx.Stalled(); n++ {
-		s.output(now, s.waiting[n])
+		if c := s.waiting[n]; c.Output(now) {
+			s.settle(now, c)
+		}
 	}
-	s.waiting = slices.Delete(s.waiting, 0, n)
+	if n > 0 {
+		s.waiting = slices.Delete(s.waiting, 0, n)
+	}
 	for c := s.tcp.NextDirty(); c != nil; c = s.tcp.NextDirty() {
 		if s.tx.Stalled() {
 			s.waiting = append(s.waiting, c)
 			c.Publish()
 			continue
 		}
-		s.output(now, c)
+		if c.Output(now) {
+			s.settle(now, c)
+		}
 	}
-}
-
-func (s *Stack) output(now mono.Time, c *tcp.Conn) {
-	c.Output(now)
-	s.settle(now, c)
 }
 
 // settle makes c due at its next deadline, or forgets it if it is over.

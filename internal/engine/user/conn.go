@@ -160,10 +160,7 @@ func (c *Conn) SetNoDelay(on bool) error {
 // ended if nobody answers. idle 0 or less is 15 s, package net's default.
 func (c *Conn) SetKeepAlive(on bool, idle time.Duration) error {
 	return c.set(func() {
-		c.engine.do(func(now mono.Time) {
-			c.tcp.SetKeepAlive(now, on, idle)
-			c.tcp.Kick() // its timers have changed
-		})
+		c.engine.do(func(now mono.Time) { c.tcp.SetKeepAlive(now, on, idle) })
 	})
 }
 

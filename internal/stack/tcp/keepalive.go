@@ -32,6 +32,7 @@ func (c *Conn) SetKeepAlive(now mono.Time, on bool, idle time.Duration) {
 	}
 	c.keep = keepAlive{heard: max(c.keep.heard, now)}
 	c.timers.stop(timerKeepAlive)
+	c.touch() // Deadlines may have changed
 	if on && c.state.synchronized() && c.state != TimeWait {
 		c.keep.idle = idle
 		c.timers.set(timerKeepAlive, now.Add(idle))

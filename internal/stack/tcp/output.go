@@ -7,14 +7,15 @@ import (
 
 // Output puts out what the batch has made due: data, an ACK, FIN, RST, a window
 // update; and shows what was received to the application. Once a batch for each
-// dirty connection.
-func (c *Conn) Output(now mono.Time) {
+// dirty connection. It reports whether Done, Retire or Deadlines may have something to
+// say that they had not before: of a connection that is calm only that a delayed ACK was armed.
+func (c *Conn) Output(now mono.Time) (changed bool) {
 	if c.calm {
 		if c.acks.now {
 			c.sendPredicted(now)
 		}
 		c.Publish()
-		return
+		return !c.ackTold
 	}
 	switch {
 	case c.resetDue:
@@ -37,6 +38,7 @@ func (c *Conn) Output(now mono.Time) {
 		c.watchHeld(now)
 	}
 	c.Publish()
+	return true
 }
 
 // Publish shows what was received to the application: Output does it too, but

@@ -102,7 +102,9 @@ func (q *Queue) PublishTo(w *Wakes) {
 	if q.Armed() {
 		q.Raise()
 	}
-	w.add(&q.sleeper)
+	if q.Waiting() { // add looks, too: here it saves the call
+		w.add(&q.sleeper)
+	}
 }
 
 // Prefetch begins to load what a batch with so many frags will need. Producer only.

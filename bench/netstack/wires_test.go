@@ -120,11 +120,12 @@ func newPostedWire(tb testing.TB, pool *buf.Pool, verify bool) *postedWire {
 // post fills the ring with buffers to receive into.
 func (w *postedWire) post() {
 	w.pool.Reclaim()
-	n := w.pool.Alloc(w.ids[:len(w.ring)-w.buffers])
-	for _, id := range w.ids[:n] {
-		w.ring[w.buffers] = postedBuffer{id: id}
-		w.buffers++
+	empty := w.ring[w.buffers:]
+	ids := w.ids[:w.pool.Alloc(w.ids[:len(empty)])]
+	for i, id := range ids {
+		empty[i] = postedBuffer{id: id}
 	}
+	w.buffers += len(ids)
 }
 
 // send is what a NIC does by DMA.
@@ -143,13 +144,15 @@ func (w *postedWire) Caps() driver.Caps { return driver.Caps{Name: "posted", MTU
 
 func (w *postedWire) Poll(_ mono.Time, b *driver.Batch) error {
 	b.Reset()
-	done, bytes := 0, 0
-	for ; done < w.filled && !b.Full(); done++ {
-		p := &w.ring[done]
-		b.Frags = w.pool.AppendFrag(b.Frags, p.id, 0, p.len)
-		b.AddFrags(done, p.len, w.checksum)
+	frags, left := b.Room()
+	bytes, done := 0, 0
+	for filled := w.ring[:min(w.filled, len(frags))]; done < len(filled) && bytes < left; done++ {
+		p := &filled[done]
+		frags[done].Landed(p.id, 0, uint32(p.len))
 		bytes += p.len
 	}
+	w.pool.Name(frags[:done])
+	b.AddEach(done, w.checksum)
 	w.stats.RxFrames += uint64(done)
 	w.stats.RxBytes += uint64(bytes)
 	w.buffers = copy(w.ring[:], w.ring[done:w.buffers])

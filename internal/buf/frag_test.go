@@ -1,6 +1,7 @@
 package buf
 
 import (
+	"slices"
 	"testing"
 )
 
@@ -76,7 +77,7 @@ func TestWord(t *testing.T) {
 	}
 }
 
-// TestFragInPlace: AppendFrag, TrimFront, TrimFronts and SetTail make what Frag and Slice return, and
+// TestFragInPlace: AppendFrag, Name, TrimFront, TrimFronts and SetTail make what Frag and Slice return, and
 // Place is where View begins.
 func TestFragInPlace(t *testing.T) {
 	p := newPool(t, 4)
@@ -109,8 +110,14 @@ func TestFragInPlace(t *testing.T) {
 		wantPanic(t, "TrimFront out of range", func() { TrimFronts([]Frag{want, want}, n) })
 		wantPanic(t, "SetTail out of range", func() { var f Frag; f.SetTail(&want, n) })
 	}
+	named := []Frag{Landed(id, 1, 2), Landed(id, 100, 900)}
+	if p.Name(named); !slices.Equal(named, frags) {
+		t.Fatalf("%+v, want %+v", named, frags)
+	}
 	for _, c := range [][2]int{{-1, 1}, {0, -1}, {4000, 97}} {
 		wantPanic(t, "beyond the buffer", func() { p.AppendFrag(nil, id, c[0], c[1]) })
+		wantPanic(t, "beyond the buffer", func() { p.Name([]Frag{Landed(id, c[0], c[1])}) })
 	}
+	wantPanic(t, "out of range", func() { p.Name([]Frag{Landed(4, 0, 1)}) })
 	p.Put(id)
 }

@@ -115,6 +115,19 @@ func (p *Pool) AppendFrag(frags []Frag, b uint16, off, n int) []Frag {
 	return frags
 }
 
+// Name makes frags that Landed has made usable, of buffers that are not lent, and whose
+// references the caller holds: what Frag does, for a batch of them where they are to lie.
+func (p *Pool) Name(frags []Frag) {
+	words, size, region := p.words, uint64(p.region.bufSize), p.region.id
+	for i := range frags {
+		f := &frags[i]
+		if uint64(f.off&^copiedBit)+uint64(f.len) > size {
+			panic("buf: Frag beyond the buffer")
+		}
+		f.region, f.gen = region, generation(words[f.buffer].Load())
+	}
+}
+
 // ours reports whether f can be a frag of p: all that is looked up by what it
 // names is there. Region ids begin with 1.
 func (p *Pool) ours(f *Frag) bool {

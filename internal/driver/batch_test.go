@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"math"
 	"reflect"
 	"testing"
 
@@ -57,6 +58,57 @@ func TestBatchAddFrags(t *testing.T) {
 	second := b.AddFrags(2, 1, Vouched)
 	if !b.Full() || len(b.Frames) != 2 || len(second.Frags) != 1 || second.Frags[0].Buffer() != 9 || second.Checksum != Vouched {
 		t.Errorf("%+v", second)
+	}
+}
+
+// TestBatchAddEach: Room is as much as there is, and AddEach adds what AddFrags would.
+func TestBatchAddEach(t *testing.T) {
+	for _, c := range []struct {
+		frames, frags, maxBytes int
+		have                    int // frames of 100 bytes
+		room, bytes             int
+	}{
+		{4, 4, 0, 0, 4, math.MaxInt},
+		{4, 8, 0, 1, 3, math.MaxInt},
+		{8, 4, 0, 1, 3, math.MaxInt},
+		{4, 4, 250, 1, 3, 150},
+		{4, 4, 200, 2, 2, 0},
+		{2, 4, 0, 2, 0, math.MaxInt},
+		{4, 2, 0, 2, 0, math.MaxInt},
+	} {
+		b, want := NewBatch(c.frames, c.frags), NewBatch(c.frames, c.frags)
+		b.MaxBytes, want.MaxBytes = c.maxBytes, c.maxBytes
+		for i := range b.Frames[:c.frames] { // whatever lay there before
+			b.Frames[:c.frames][i] = Frame{Head: []byte{1}, Len: 1, GSOSize: GSOUnknown}
+		}
+		add := func(b *Batch, id uint16, n int) {
+			b.Frags = append(b.Frags, buf.Landed(id, 0, n))
+			b.AddFrags(len(b.Frags)-1, n, Vouched)
+		}
+		for i := range c.have {
+			add(b, uint16(i), 100)
+			add(want, uint16(i), 100)
+		}
+		frags, bytes := b.Room()
+		if len(frags) != c.room || bytes != c.bytes {
+			t.Errorf("%+v: room for %d frags and %d bytes", c, len(frags), bytes)
+			continue
+		}
+		for i := range frags {
+			frags[i] = buf.Landed(uint16(i), 0, 10+i)
+			add(want, uint16(i), 10+i)
+		}
+		if all := cap(b.Frames); len(b.AddEach(len(frags), Vouched)) != c.room || cap(b.Frames) != all {
+			t.Errorf("%+v: %d frames", c, len(b.Frames))
+		}
+		if !reflect.DeepEqual(b, want) {
+			t.Errorf("%+v: %+v, want %+v", c, b, want)
+		}
+		for i := range b.Frames {
+			if f := &b.Frames[i]; cap(f.Frags) != 1 || &f.Frags[0] != &b.Frags[i] {
+				t.Errorf("%+v: frame %d has other frags, or room for more", c, i)
+			}
+		}
 	}
 }
 

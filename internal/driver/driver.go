@@ -8,6 +8,8 @@
 package driver
 
 import (
+	"math"
+
 	"github.com/zctap/zctap/internal/buf"
 	"github.com/zctap/zctap/internal/mono"
 )
@@ -121,6 +123,34 @@ func (b *Batch) AddFrags(first, n int, c Checksum) *Frame {
 	f.Len, f.Checksum, f.GSOSize = n, c, 0
 	b.bytes += n
 	return f
+}
+
+// Room is where a Poll puts the frags of its next frames, if each is in one buffer: as many as
+// may follow, but they end with the frame that reaches bytes. AddEach makes frames of them.
+func (b *Batch) Room() (frags []buf.Frag, bytes int) {
+	bytes = math.MaxInt
+	if b.MaxBytes > 0 {
+		bytes = b.MaxBytes - b.bytes
+	}
+	n := min(cap(b.Frames)-len(b.Frames), cap(b.Frags)-len(b.Frags))
+	return b.Frags[len(b.Frags):][:n], bytes
+}
+
+// AddEach is AddFrags of each of the first n frags that Room returned, which it returns.
+func (b *Batch) AddEach(n int, c Checksum) []Frame {
+	frags := b.Frags[len(b.Frags):][:n]
+	b.Frags = b.Frags[:len(b.Frags)+n]
+	frames := b.Frames[len(b.Frames):][:n]
+	b.Frames = b.Frames[:len(b.Frames)+n]
+	bytes := 0
+	for i := range frames {
+		f := &frames[i]
+		f.Head, f.Frags = nil, frags[i:i+1:i+1]
+		f.Len, f.Checksum, f.GSOSize = frags[i].Len(), c, 0
+		bytes += f.Len
+	}
+	b.bytes += bytes
+	return frames
 }
 
 // Full reports whether a Poll has to end: no room for a frame, or MaxBytes.

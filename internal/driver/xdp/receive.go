@@ -62,6 +62,10 @@ func (d *Driver) take(q *queue, b *driver.Batch) {
 	start, ready := q.rx.Peek(uint32(cap(b.Frags) - len(b.Frags)))
 	done := uint32(0)
 	for done < ready && !b.Full() {
+		if n := d.takeEach(q, start+done, ready-done, b); n > 0 {
+			done += n
+			continue
+		}
 		n := frameLen(q, start+done, ready-done)
 		if n == 0 {
 			break
@@ -73,6 +77,40 @@ func (d *Driver) take(q *queue, b *driver.Batch) {
 		done = d.skip(q, start, b)
 	}
 	q.rx.Release(done)
+}
+
+// takeEach moves frames of one buffer each from q to b, as nearly all are: those of the first of
+// ready descriptors from start on, as many as b has room for. It ends before a descriptor of
+// a longer frame, or one that is not as it should be: accept looks into these.
+func (d *Driver) takeEach(q *queue, start, ready uint32, b *driver.Batch) (done uint32) {
+	frags, left := b.Room()
+	size, most := d.region.BufferSize(), min(ready, uint32(len(frags)))
+	for done < most && left > 0 {
+		desc := q.rx.at(start + done)
+		id, off, ok := d.ledger.locate(desc.Addr, receiving)
+		if !ok || continued(&desc) || desc.Len == 0 || desc.Len > uint32(size-off) {
+			break
+		}
+		d.ledger.places[id] = elsewhere // the frame's
+		frags[done].Landed(id, uint32(off), desc.Len)
+		left -= int(desc.Len)
+		done++
+	}
+	q.posted -= int(done)
+	d.pool.Name(frags[:done])
+	frames := b.AddEach(int(done), driver.Unverified)
+	for i := range frames {
+		d.count(q, &frames[i])
+	}
+	return done
+}
+
+// count has a frame of q looked at, and counts it.
+func (d *Driver) count(q *queue, f *driver.Frame) {
+	d.inspect(f)
+	q.frames++
+	d.stats.RxFrames++
+	d.stats.RxBytes += uint64(f.Len)
 }
 
 // frameLen is how many of up to limit descriptors from i on are one frame; 0 if
@@ -133,11 +171,7 @@ func (d *Driver) accept(q *queue, i, n uint32, b *driver.Batch) {
 		d.malformed++
 		return
 	}
-	f := b.AddFrags(first, length, driver.Unverified)
-	d.inspect(f)
-	q.frames++
-	d.stats.RxFrames++
-	d.stats.RxBytes += uint64(f.Len)
+	d.count(q, b.AddFrags(first, length, driver.Unverified))
 }
 
 // drop puts back the buffer of a descriptor, if it is one.

@@ -61,6 +61,7 @@ func (p *Pool) returnSome(iovs []Iov, first int) (n int, err error) {
 			}
 		}
 	}
+	zero := 0 // from where to i iovs were accepted, and are not zeroed yet
 	for i := 0; i < len(iovs); {
 		if n := p.dropLast(iovs[i:], ids[free:], &s); n > 0 {
 			i, free = i+n, free+n
@@ -71,9 +72,12 @@ func (p *Pool) returnSome(iovs []Iov, first int) (n int, err error) {
 			if bad++; err == nil {
 				err = fmt.Errorf("iov %d: %w", first+i, p.refusal(&iovs[i]))
 			}
+			clear(iovs[zero:i])
+			zero = i + 1
 		}
 		i, free = i+1, free+n
 	}
+	clear(iovs[zero:]) // at once: each pointer that is zeroed by itself asks the garbage collector
 	if bad > 0 {
 		p.rejects.Add(uint64(bad))
 	}
@@ -89,7 +93,7 @@ type settling struct {
 	n     int
 }
 
-// dropOne drops the user reference of one iov if that holds one, and zeroes it: one of
+// dropOne drops the user reference of one iov if that holds one: one of
 // several references to its buffer, or the last one, if it has just become that. n is 1 if
 // that makes the buffer free, ids and s are then as of dropLast. Of a lent buffer it
 // holds none: returnLent has looked.
@@ -112,7 +116,6 @@ func (p *Pool) dropOne(one []Iov, ids []uint16, s *settling) (n int, ok bool) {
 			return n, n == 1
 		}
 		if w.CompareAndSwap(o, o-userOne) {
-			one[0] = Iov{}
 			return 0, true
 		}
 	}

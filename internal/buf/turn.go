@@ -39,7 +39,7 @@ func turnWords(n int) []atomic.Uint64 {
 }
 
 // dropLast drops the user references of the first of iovs, as many as are of one
-// group, and each the only reference to its buffer; and zeroes them. n is how many that
+// group, and each the only reference to its buffer. n is how many that
 // was: 0 if the first is not one, which dropOne looks into. The first n of ids, which
 // is as long as iovs at least, are their buffers, which count against nobody any more
 // when s is settled.
@@ -90,7 +90,7 @@ func (p *Pool) lastOf(iovs []Iov, first, end int, turns uint64) (n int, flip uin
 	return n, turns ^ before
 }
 
-// dropped makes the buffers of iovs free, which are the caller's alone, and zeroes these.
+// dropped makes the buffers of iovs free, which are the caller's alone.
 // ids and s are as of dropLast.
 func (p *Pool) dropped(iovs []Iov, ids []uint16, s *settling) {
 	words := p.words
@@ -111,6 +111,5 @@ func (p *Pool) dropped(iovs []Iov, ids []uint16, s *settling) {
 		p.debug.freed(b)
 		ids[i] = b
 	}
-	clear(iovs) // at once: each pointer that is zeroed by itself asks the garbage collector
 	s.owner, s.n = owner, n
 }

@@ -116,6 +116,7 @@ func (c *Continuation) same(head []byte, seq uint32) bool {
 func changing(head []byte, l4 int) int { return int(word16(head[l4-16:])) + int(word16(head[l4-10:])) }
 
 func word16(b []byte) uint16 { return binary.LittleEndian.Uint16(b) }
+func word32(b []byte) uint32 { return binary.LittleEndian.Uint32(b) }
 func word64(b []byte) uint64 { return binary.LittleEndian.Uint64(b) }
 
 // A continueMask is the mask of an Ethernet, IP and TCP header with as many options as there

@@ -23,28 +23,35 @@ func parseIPv4(head []byte, totalLen int, trust Trust, p *Packet) Cause {
 	if c := have(head, totalLen, IPv4HeaderLen); c != OK {
 		return c
 	}
-	headerLen := int(head[0]&0xf) * 4
+	h := (*[IPv4HeaderLen]byte)(head) // of a length that the compiler knows
+	headerLen := int(h[0]&0xf) * 4
 	if headerLen < IPv4HeaderLen {
 		return BadHeaderLen
 	}
-	if c := have(head, totalLen, headerLen); c != OK {
-		return c
+	if headerLen > IPv4HeaderLen {
+		if c := have(head, totalLen, headerLen); c != OK {
+			return c
+		}
 	}
 	if trust != Vouched {
-		var s Sum
-		s.Add(head[:headerLen])
+		s := Sum{acc: word64(h[0:])}
+		s.addWord(word64(h[8:]))
+		s.addWord(uint64(word32(h[16:])))
+		if headerLen > IPv4HeaderLen {
+			s.Add(head[IPv4HeaderLen:headerLen])
+		}
 		if !s.Valid() {
 			return BadHeaderChecksum
 		}
 	}
-	length := int(be16(head[2:]))
+	length := int(be16(h[2:]))
 	if length < headerLen {
 		return BadLength
 	}
 	if length > totalLen {
 		return Truncated
 	}
-	if badIPv4Source(head[12:16]) {
+	if badIPv4Source(be32(h[12:])) {
 		return BadAddress
 	}
 	if headerLen > IPv4HeaderLen {
@@ -53,13 +60,13 @@ func parseIPv4(head []byte, totalLen int, trust Trust, p *Packet) Cause {
 		}
 	}
 	p.Version = 4
-	p.Proto = head[9]
-	p.HopLimit = head[8]
-	p.TrafficClass = head[1]
-	p.Src = netip.AddrFrom4([4]byte(head[12:16]))
-	p.Dst = netip.AddrFrom4([4]byte(head[16:20]))
-	p.ID = uint32(be16(head[4:]))
-	frag := be16(head[6:])
+	p.Proto = h[9]
+	p.HopLimit = h[8]
+	p.TrafficClass = h[1]
+	p.Src = netip.AddrFrom4([4]byte(h[12:16]))
+	p.Dst = netip.AddrFrom4([4]byte(h[16:20]))
+	p.ID = uint32(be16(h[4:]))
+	frag := be16(h[6:])
 	p.DontFragment = frag&0x4000 != 0
 	p.MoreFragments = frag&0x2000 != 0
 	p.FragOffset = frag & 0x1fff * 8 // at most 65528
@@ -73,8 +80,8 @@ func parseIPv4(head []byte, totalLen int, trust Trust, p *Packet) Cause {
 
 // badIPv4Source reports whether a source address is a multicast address or the
 // limited broadcast address (RFC 1122 section 3.2.1.3).
-func badIPv4Source(src []byte) bool {
-	return src[0]&0xf0 == 0xe0 || be32(src) == 0xffffffff
+func badIPv4Source(src uint32) bool {
+	return src>>28 == 0xe || src == 0xffffffff
 }
 
 // checkIPv4Options walks over the options of a header.

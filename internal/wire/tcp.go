@@ -67,7 +67,7 @@ func ParseTCP(head []byte, p *Packet, t *TCP) Cause {
 	if c := have(head, end, start+TCPHeaderLen); c != OK {
 		return c
 	}
-	h := head[start : start+TCPHeaderLen]
+	h := (*[TCPHeaderLen]byte)(head[start:]) // of a length that the compiler knows
 	headerLen := int(h[12]>>4) * 4
 	if headerLen < TCPHeaderLen {
 		return BadHeaderLen

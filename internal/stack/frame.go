@@ -66,7 +66,10 @@ func (h *headers) parseFrom(b []byte, frameLen, linkHeader int) cause {
 		}
 		h.link = e.HeaderLen
 	}
-	h.head = b[h.link:]
+	h.head = b
+	if h.link > 0 {
+		h.head = b[h.link:]
+	}
 	if c := wire.ParseIP(h.head, frameLen-h.link, wire.Verify, &h.ip); c != wire.OK {
 		return cause(c)
 	}
@@ -116,6 +119,10 @@ func (s *Stack) bytes(f *driver.Frame, off int) [][]byte {
 func (s *Stack) cut(f *driver.Frame, from, to int) bool {
 	if from == len(f.Head) && to == f.Len {
 		return true // split just there, as most drivers do
+	}
+	if len(f.Frags) == 1 && f.Len == f.Frags[0].Len() && to == f.Len && from < to {
+		f.Frags[0].TrimFront(from) // in one piece, as the others do
+		return true
 	}
 	kept := f.Frags[:0]
 	if end := min(to, len(f.Head)); from < end {

@@ -16,6 +16,7 @@ const (
 	connAhead  = 4
 	slotAhead  = 8
 	lookRuns   = 2 * slotAhead // a power of two
+	lookMask   = lookRuns - 1
 )
 
 // lookFlows is the connections from which on to look ahead pays: the lines of fewer, some 15
@@ -32,7 +33,7 @@ type lookahead struct {
 	at     int               // index of the first that was not looked at
 	last   glance            // of the last run's first
 	length int               // of the run before it, but for its first
-	runs   [lookRuns]lookRun // the last ones; run i is at i%lookRuns
+	runs   [lookRuns]lookRun // the last ones; run i is at i&lookMask
 	// How many runs were come by, and how many of these had slot, connection and
 	// queue loaded, and were reached by the frame at hand.
 	hashed, found, queued, reached int
@@ -51,35 +52,26 @@ func (l *lookahead) begin(s *Stack, frames []driver.Frame) {
 	l.frames, l.at = frames, 0
 	l.hashed, l.found, l.queued, l.reached = 0, 0, 0, 0
 	l.changes = s.conns.changes
-	for i := -slotAhead; i < 0; i++ {
-		l.step(s, i)
+	for range slotAhead {
+		l.scan(s)
+	}
+	for range connAhead {
+		l.find(s)
+	}
+	for range queueAhead {
+		l.loadQueue()
 	}
 }
 
-// step has each stage of the pipeline go on by one run, when run i is reached; below 0 it is of the
-// beginning. Each time the same is done, so that the CPU foresees the branches.
-func (l *lookahead) step(s *Stack, i int) {
+// step has each stage of the pipeline go on by one run. Each time the same is done, so that the CPU
+// foresees the branches.
+func (l *lookahead) step(s *Stack) {
 	l.scan(s)
-	if k := i + connAhead; k >= 0 && k < l.hashed {
-		r := &l.runs[k%lookRuns]
-		if r.conn = s.conns.likely(r.hash); r.conn != nil {
-			r.conn.Prefetch()
-		}
-		l.found = k + 1
-	}
-	if k := i + queueAhead; k >= 0 && k < l.found {
-		r, end := &l.runs[k%lookRuns], l.at
-		if k+1 < l.hashed {
-			end = l.runs[(k+1)%lookRuns].first
-		}
-		if r.conn != nil {
-			r.conn.PrefetchQueue(end - r.first)
-		}
-		l.queued = k + 1
-	}
+	l.find(s)
+	l.loadQueue()
 }
 
-// scan goes on to the next run, if there is one.
+// scan goes on to the next run, if there is one, and has its slot loaded.
 func (l *lookahead) scan(s *Stack) {
 	if l.at == len(l.frames) {
 		return
@@ -94,14 +86,42 @@ func (l *lookahead) scan(s *Stack) {
 			continue
 		}
 		l.last.at(ends, s.caps.LinkHeader)
-		r := &l.runs[l.hashed%lookRuns]
-		r.first, r.hash, r.conn = i, hashOf(ends, s.conns.hasher), nil
+		r := &l.runs[l.hashed&lookMask]
+		r.first, r.hash, r.conn = i, s.conns.hasher.HashEnds(ends, wire.ProtoTCP), nil
 		prefetch.Lines(s.conns.home(r.hash), 0, 1)
 		l.hashed++
 		i++
 		break
 	}
 	l.at = i
+}
+
+// find looks into the slot of the next run, if there is one, and has its connection loaded.
+func (l *lookahead) find(s *Stack) {
+	if l.found == l.hashed {
+		return
+	}
+	r := &l.runs[l.found&lookMask]
+	if r.conn = s.conns.likely(r.hash); r.conn != nil {
+		r.conn.Prefetch()
+	}
+	l.found++
+}
+
+// loadQueue has the queue of the next run's connection loaded, if there is one.
+func (l *lookahead) loadQueue() {
+	k := l.queued
+	if k == l.found {
+		return
+	}
+	r, end := &l.runs[k&lookMask], l.at
+	if k+1 < l.hashed {
+		end = l.runs[(k+1)&lookMask].first
+	}
+	if r.conn != nil {
+		r.conn.PrefetchQueue(end - r.first)
+	}
+	l.queued++
 }
 
 // rest is how many of the next frames are of the last run: as many as of the one before it, if
@@ -144,7 +164,7 @@ func (l *lookahead) conn(s *Stack, i int, key *wire.Tuple) *tcp.Conn {
 		}
 		l.reach(s, i)
 		if l.reached > 0 {
-			if c := l.runs[(l.reached-1)%lookRuns].conn; c != nil && *c.Tuple() == *key {
+			if c := l.runs[(l.reached-1)&lookMask].conn; c != nil && *c.Tuple() == *key {
 				return c
 			}
 		}
@@ -155,8 +175,8 @@ func (l *lookahead) conn(s *Stack, i int, key *wire.Tuple) *tcp.Conn {
 // reach says that the i-th frame of the batch is at hand.
 func (l *lookahead) reach(s *Stack, i int) {
 	l.at = max(l.at, i) // what lies before was not TCP, and may be others' by now
-	for l.reached < l.hashed && l.runs[l.reached%lookRuns].first <= i {
-		l.step(s, l.reached)
+	for l.reached < l.hashed && l.runs[l.reached&lookMask].first <= i {
+		l.step(s)
 		l.reached++
 	}
 }
@@ -165,7 +185,7 @@ func (l *lookahead) reach(s *Stack, i int) {
 func (l *lookahead) again(s *Stack) {
 	l.changes = s.conns.changes
 	for i := max(l.reached-1, 0); i < l.found; i++ {
-		r := &l.runs[i%lookRuns]
+		r := &l.runs[i&lookMask]
 		r.conn = s.conns.likely(r.hash)
 	}
 }
@@ -201,14 +221,15 @@ func (g *glance) at(ends []byte, link int) {
 
 // of reports whether a frame that begins with b looks the same.
 func (g *glance) of(b []byte) bool {
-	return len(b) >= g.portsAt+4 && binary.LittleEndian.Uint32(b[g.portsAt:]) == g.ports && binary.LittleEndian.Uint64(b[g.addrsAt:]) == g.addrs
+	p, a := g.portsAt, g.addrsAt
+	return len(b) >= p+4 && binary.LittleEndian.Uint32(b[p:p+4:p+4]) == g.ports && binary.LittleEndian.Uint64(b[a:a+8:a+8]) == g.addrs
 }
 
 // Where the ends of a flow lie: addresses, and behind them ports, if an IPv4 header has no
 // options.
 const (
-	ends4, ends4Len = 12, 2*4 + 2*2
-	ends6, ends6Len = 8, 2*16 + 2*2
+	ends4, ends4Len = 12, wire.Ends4Len
+	ends6, ends6Len = 8, wire.Ends6Len
 )
 
 // ends are the bytes of f that say which flow it is of, if it is an ordinary TCP segment;
@@ -218,12 +239,12 @@ func (s *Stack) ends(f *driver.Frame) []byte {
 	if len(b) < s.caps.LinkHeader+ends6+ends6Len {
 		return nil // too short for IPv6; of IPv4 an ACK without options
 	}
-	b = b[s.caps.LinkHeader:]
+	h := (*[ends6 + ends6Len]byte)(b[s.caps.LinkHeader:]) // of a length that the compiler knows
 	switch {
-	case b[0] == 4<<4|wire.IPv4HeaderLen/4 && b[9] == wire.ProtoTCP:
-		return b[ends4:][:ends4Len]
-	case b[0]>>4 == 6 && b[6] == wire.ProtoTCP:
-		return b[ends6:][:ends6Len]
+	case h[0] == 4<<4|wire.IPv4HeaderLen/4 && h[9] == wire.ProtoTCP:
+		return h[ends4 : ends4+ends4Len : ends4+ends4Len]
+	case h[0]>>4 == 6 && h[6] == wire.ProtoTCP:
+		return h[ends6 : ends6+ends6Len : ends6+ends6Len]
 	}
 	return nil
 }
@@ -234,11 +255,4 @@ func (s *Stack) first(f *driver.Frame) []byte {
 		return s.pool.Region().View(f.Frags[0])
 	}
 	return f.Head
-}
-
-// hashOf is the hash of the flow with ends, as its receiver sees it.
-func hashOf(ends []byte, h wire.Hasher) uint64 {
-	n := (len(ends) - 2*2) / 2
-	ports := ends[2*n:]
-	return h.HashEnds(ends[n:2*n], ends[:n], binary.BigEndian.Uint16(ports[2:]), binary.BigEndian.Uint16(ports), wire.ProtoTCP)
 }

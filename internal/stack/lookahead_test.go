@@ -30,7 +30,7 @@ func TestLookAhead(t *testing.T) {
 		if got := l.conn(s, i, &k); got != c {
 			t.Fatalf("frame %d: another connection", i)
 		}
-		if r := &l.runs[(l.reached-1)%lookRuns]; l.reached != i/burst+1 || r.conn != c || r.first != i/burst*burst {
+		if r := &l.runs[(l.reached-1)&lookMask]; l.reached != i/burst+1 || r.conn != c || r.first != i/burst*burst {
 			t.Fatalf("frame %d: %d runs were reached, of which the last begins at %d with connection %p", i, l.reached, r.first, r.conn)
 		}
 		for _, step := range []struct {
@@ -57,7 +57,7 @@ func TestLookAhead(t *testing.T) {
 		t.Error("a connection is found that was forgotten")
 	}
 	s.conns.put(c.Tuple(), c)
-	if got := l.conn(s, last, &k); got != c || l.runs[(l.reached-1)%lookRuns].conn != c {
+	if got := l.conn(s, last, &k); got != c || l.runs[(l.reached-1)&lookMask].conn != c {
 		t.Error("a connection is not found ahead once the table has changed")
 	}
 	l.done()
@@ -103,7 +103,7 @@ func TestLookAheadSkips(t *testing.T) {
 		f.frames[i].Frags = nil
 	}
 	k := tupleOf(s.ends(&f.frames[at]))
-	if got := l.conn(s, at, &k); got != f.conns[at] || l.runs[(l.reached-1)%lookRuns].first != at {
+	if got := l.conn(s, at, &k); got != f.conns[at] || l.runs[(l.reached-1)&lookMask].first != at {
 		t.Errorf("frame %d is not found ahead", at)
 	}
 	l.done()
@@ -134,7 +134,7 @@ func TestLookAheadRuns(t *testing.T) {
 			l.done()
 			l.begin(s, frames)
 			k := tupleOf(s.ends(&frames[i]))
-			if got := l.conn(s, i, &k); got != f.conns[want] || l.reached == 0 || l.runs[(l.reached-1)%lookRuns].conn != got {
+			if got := l.conn(s, i, &k); got != f.conns[want] || l.reached == 0 || l.runs[(l.reached-1)&lookMask].conn != got {
 				t.Errorf("runs of %d, frame %d: not found ahead", n, i)
 			}
 		}
@@ -177,7 +177,7 @@ func TestLookAheadRunsBegin(t *testing.T) {
 		l.begin(s, frames)
 		for i := range frames {
 			l.reach(s, i)
-			if r := &l.runs[(l.reached-1)%lookRuns]; r.first != firsts[l.reached-1] || r.first > i || l.reached < len(firsts) && firsts[l.reached] <= i {
+			if r := &l.runs[(l.reached-1)&lookMask]; r.first != firsts[l.reached-1] || r.first > i || l.reached < len(firsts) && firsts[l.reached] <= i {
 				t.Fatalf("frame %d: run %d begins at %d; they begin at %d", i, l.reached-1, r.first, firsts)
 			}
 		}

@@ -53,22 +53,28 @@ func portsOf(local, remote uint16, proto uint8) uint64 {
 	return uint64(local) | uint64(remote)<<16 | uint64(proto)<<32
 }
 
-// HashEnds is Hash of the tuple with these ends. The addresses are of one length, that
-// of IPv4 or that of IPv6, and as packets have them: it is the faster one for who has no
-// Tuple.
-func (h Hasher) HashEnds(local, remote []byte, localPort, remotePort uint16, proto uint8) uint64 {
-	ports := portsOf(localPort, remotePort, proto)
-	if len(local) == 4 {
-		addrs := uint64(binary.LittleEndian.Uint32(local)) | uint64(binary.LittleEndian.Uint32(remote))<<32
-		return h.sum2(addrs, ports|hashedLen4<<56)
+// Ends4Len and Ends6Len are the length in bytes of the ends of a flow, as a packet of it has them: the
+// source's address, the destination's, the source's port, the destination's.
+const (
+	Ends4Len = 2*4 + 2*2
+	Ends6Len = 2*16 + 2*2
+)
+
+// HashEnds is Hash of the tuple that the receiver of a packet has, whose ends are Ends4Len bytes, or
+// Ends6Len: it is the faster one for who has no Tuple.
+func (h Hasher) HashEnds(ends []byte, proto uint8) uint64 {
+	if len(ends) == Ends4Len {
+		e := (*[Ends4Len]byte)(ends)
+		addrs := bits.RotateLeft64(binary.LittleEndian.Uint64(e[0:]), 32) // Local comes first
+		return h.sum2(addrs, portsOf(be16(e[10:]), be16(e[8:]), proto)|hashedLen4<<56)
 	}
-	local, remote = local[:16], remote[:16]
+	e := (*[Ends6Len]byte)(ends)
 	return h.sum5(
-		binary.LittleEndian.Uint64(local[0:]),
-		binary.LittleEndian.Uint64(local[8:]),
-		binary.LittleEndian.Uint64(remote[0:]),
-		binary.LittleEndian.Uint64(remote[8:]),
-		ports|hashedLen6<<56,
+		binary.LittleEndian.Uint64(e[16:]),
+		binary.LittleEndian.Uint64(e[24:]),
+		binary.LittleEndian.Uint64(e[0:]),
+		binary.LittleEndian.Uint64(e[8:]),
+		portsOf(be16(e[34:]), be16(e[32:]), proto)|hashedLen6<<56,
 	)
 }
 

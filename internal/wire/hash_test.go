@@ -116,3 +116,33 @@ func TestHashSpreads(t *testing.T) {
 		t.Errorf("%.2f bits of 64 change on average", mean)
 	}
 }
+
+// TestHashEnds: of the bytes of a packet, what its receiver's tuple has.
+func TestHashEnds(t *testing.T) {
+	h := KeyedHasher([16]byte{1, 2, 3})
+	for _, c := range []struct {
+		ends string
+		at   Tuple
+	}{
+		{"c0000201 c6336402 1234 5678", Tuple{netip.MustParseAddrPort("198.51.100.2:22136"), netip.MustParseAddrPort("192.0.2.1:4660"), ProtoTCP}},
+		{
+			"20010db8 01020304 05060708 090a0b0c 20010db8 11121314 15161718 191a1b1c 1234 5678",
+			Tuple{netip.MustParseAddrPort("[2001:db8:1112:1314:1516:1718:191a:1b1c]:22136"), netip.MustParseAddrPort("[2001:db8:102:304:506:708:90a:b0c]:4660"), ProtoTCP},
+		},
+	} {
+		ends := unhex(t, c.ends)
+		if got := h.HashEnds(ends, ProtoTCP); got != h.Hash(&c.at) {
+			t.Errorf("%v: %#x, want %#x", c.at, got, h.Hash(&c.at))
+		}
+		for i := range ends {
+			was := h.HashEnds(ends, ProtoTCP)
+			ends[i] ^= 0x10
+			if h.HashEnds(ends, ProtoTCP) == was {
+				t.Errorf("%v: byte %d is not hashed", c.at, i)
+			}
+		}
+		if h.HashEnds(ends, ProtoTCP) == h.HashEnds(ends, ProtoUDP) {
+			t.Errorf("%v: the protocol is not hashed", c.at)
+		}
+	}
+}

@@ -40,14 +40,21 @@ func (s *Stack) merge(f *driver.Frame, conn *tcp.Conn) {
 	// are looked at as followed another frame last, and one more, which most often does
 	// not: what is behind that would be looked at in vain.
 	for look := min(s.followed+1, maxLook); ; look = min(4*look, maxLook) {
-		todo := min(look, len(s.rest)-taken)
-		if room < todo*each {
-			todo = room / each
+		frames := s.rest[taken:min(taken+look, len(s.rest))]
+		if room < len(frames)*each {
+			frames = frames[:room/each]
 		}
-		n, more := s.continued(&next, f, taken, todo, inLine)
+		seq := h.tcp.Seq.Add(uint32((taken + 1) * each))
+		n, more := 0, wire.Flags(0)
+		if inLine {
+			n = s.place(frames, s.frags[s.at+1+taken:], f)
+			n, more = next.CountAt(s.pool.Region().Memory(), s.places[:n], seq, each)
+		} else {
+			n, more = next.Count(s.headsOf(frames, f, headers), seq, each)
+		}
 		if f.Checksum != driver.Vouched {
-			if right := s.verified(s.rest[taken:][:n]); right < n {
-				n, more = s.continued(&next, f, taken, right, inLine)
+			if right := s.verified(frames[:n]); right < n {
+				n, more = next.Count(s.headsOf(frames[:right], f, headers), seq, each)
 			}
 		}
 		taken, flags, room = taken+n, flags|more, room-n*each
@@ -84,18 +91,6 @@ func (s *Stack) precedes(seqAt int, seq wire.Seq) bool {
 // off. Then those of a run are the payload of all, once what is before it is cut off.
 func (s *Stack) inLine(f *driver.Frame) bool {
 	return len(f.Head) == 0 && s.at < len(s.frags) && len(f.Frags) == 1 && &f.Frags[0] == &s.frags[s.at]
-}
-
-// continued is how many of the n frames behind the first taken ones continue f, and the flags that
-// any of these has.
-func (s *Stack) continued(next *wire.Continuation, f *driver.Frame, taken, n int, inLine bool) (int, wire.Flags) {
-	frames, each := s.rest[taken:][:n], s.rx.tcp.PayloadLen
-	seq := s.rx.tcp.Seq.Add(uint32((taken + 1) * each))
-	if inLine {
-		n = s.place(frames, s.frags[s.at+1+taken:], f)
-		return next.CountAt(s.pool.Region().Memory(), s.places[:n], seq, each)
-	}
-	return next.Count(s.headsOf(frames, f, next.HeaderLen()), seq, each)
 }
 
 // place puts into s.places where in the region each frame begins that is one frag, that of frags

@@ -50,6 +50,19 @@ func TestPRRManyLosses(t *testing.T) {
 	}
 }
 
+// What may be sent is rounded up: half a byte for one that arrived is a byte (RFC 9937 section 6.2).
+func TestPRRRoundsUp(t *testing.T) {
+	var p prr
+	p.begin(20_000)
+	p.out = 1000
+	for delivered, want := range map[uint32]uint32{1999: 16_000, 2000: 16_000, 2001: 16_001, 2002: 16_001, 2003: 16_002} {
+		p.delivered = 0
+		if got := p.window(delivered, 16_000, 10_000, 1000, false); got != want {
+			t.Errorf("window %d after %d bytes, want %d", got, delivered, want)
+		}
+	}
+}
+
 // The fast retransmission is sent whatever is under way.
 func TestPRRFirst(t *testing.T) {
 	var p prr
@@ -62,5 +75,7 @@ func TestPRRFirst(t *testing.T) {
 		t.Errorf("window %d", got)
 	}
 	p.begin(0) // nothing to divide by
+	p.begin(0) // nothing to divide by
 	p.window(1<<30, 1<<30, 1<<30, 1000, true)
+	p.window(1<<30, 1<<30, 10_000, 1000, false)
 }

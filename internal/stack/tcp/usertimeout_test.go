@@ -53,6 +53,36 @@ func TestUserTimeoutStartsOver(t *testing.T) {
 	s.state(Closed)
 }
 
+// TestUserTimeoutAfterProgress: it counts from the last progress, however much was under way before that,
+// whether the timer had expired or not, and whether all was acknowledged or a part.
+func TestUserTimeoutAfterProgress(t *testing.T) {
+	const timeout = 20 * testRTT
+	for _, sack := range []bool{false, true} {
+		for _, wait := range []int{1, 10, 19} { // round trips
+			s := established(t, func(s *script) {
+				if sack {
+					withSACK(s)
+				}
+			})
+			s.c.rtt.sample(testRTT)
+			s.c.SetUserTimeout(timeout)
+			s.write(3 * testMSS)
+			s.flush()
+			for i := range 2 {
+				for range wait {
+					s.advance(testRTT)
+				}
+				s.inOut(1, 1+(i+1)*testMSS, wire.ACK, nil)
+				s.state(Established)
+			}
+			s.advance(timeout - 1)
+			s.state(Established)
+			s.advance(1)
+			s.state(Closed)
+		}
+	}
+}
+
 // TestUserTimeoutSetLate: it counts for what waits already, whose timer is backed off beyond it.
 func TestUserTimeoutSetLate(t *testing.T) {
 	s := established(t, nil)

@@ -427,3 +427,43 @@ func TestMergedInLine(t *testing.T) {
 		}
 	}
 }
+
+// TestMergedBadChecksum: a run of segments ends at one whose IP header is damaged, which is dropped, and goes on
+// behind it: in the checksum, and in fields that the segments of a run have in common.
+func TestMergedBadChecksum(t *testing.T) {
+	for seed := range uint64(64) {
+		w := newTwins(t, seed)
+		if !w.addr.us.Is4() {
+			continue // IPv6 has none
+		}
+		headers := len(w.packet(w.h, nil))
+		w.lay = [][]layout{{whole}, {{headers, []int{4096}}}}[seed/16%2]
+		w.round(0, [][]byte{w.packet(w.h, nil)})
+		before := w.rigs[0].stack.Stats()
+		const run, bad = 9, 4
+		start := w.h.Seq
+		var batch [][]byte
+		for range run {
+			batch = append(batch, w.packet(w.h, pattern(int(w.h.Seq), 999))) // an odd length
+			w.h.Seq = w.h.Seq.Add(999)
+		}
+		damaged := bytes.Clone(batch[bad])
+		damaged[w.link+[]int{4, 5, 10, 11}[seed/2%4]] ^= 1 << (seed % 8) // identification, checksum
+		w.round(0, append(append(append([][]byte{}, batch[:bad]...), damaged), batch[bad+1:]...))
+		after := w.rigs[0].stack.Stats()
+		if n := after.Merged - before.Merged; n != bad-1 {
+			t.Errorf("seed %d: %d segments merged, want %d", seed, n, bad-1)
+		}
+		if got := w.rigs[0].expects(start); got != start.Add(bad*999) {
+			t.Errorf("seed %d: %d bytes acknowledged", seed, got.Sub(start))
+		}
+		w.round(0, batch[bad:bad+1]) // again
+		if got := w.rigs[0].expects(start); got != start.Add(run*999) {
+			t.Errorf("seed %d: %d bytes acknowledged in the end", seed, got.Sub(start))
+		}
+		w.take()
+		for i, r := range w.rigs {
+			r.end(w.conns[i])
+		}
+	}
+}

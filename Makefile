@@ -23,7 +23,7 @@ invariants: ## with the checks of the build tag invariants, what it changes
 	packages=$$(GO=$(GO) .ci/tagged invariants) && $(GO) test -tags invariants -skip $(scripts) $$packages
 
 interleave: ## the lock-free parts in all interleavings with few preemptions
-	$(GO) test -tags interleave -run '^TestInterleave' ./internal/interleave ./internal/buf ./internal/shring ./internal/sockq
+	$(GO) test -tags interleave -run '^TestInterleave' ./internal/interleave ./internal/buf ./internal/shring ./internal/park ./internal/sockq
 
 fuzz: ## each fuzz target for FUZZTIME (default 10s)
 	GO=$(GO) FUZZTIME=$(FUZZTIME) .ci/fuzz

@@ -94,14 +94,11 @@ func (e *Engine) do(fn func(now mono.Time)) {
 
 // wake makes the loop go round once more, if it sleeps or is about to.
 //
-// It pairs with sleep, as in Dekker's algorithm: the loop sets sleeping and then
-// looks at what it could be woken for; we have published that before we look at
-// sleeping. Go's atomics are sequentially consistent, so at least one of the two
-// sees the other's store, and while the loop is awake it costs one load to tell
-// it something. The driver may be closed by the time that it is woken, if the loop
+// It pairs with sleep, which looks behind Begin at what it could be woken for; that has been
+// published before. The driver may be closed by the time that it is woken, if the loop
 // was woken by something else, and ended.
 func (e *Engine) wake() {
-	if e.sleeping.Load() && e.sleeping.Swap(false) {
+	if e.doze.Wake() {
 		e.driver.Wake()
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/zctap/zctap/internal/driver"
 	"github.com/zctap/zctap/internal/engine"
 	"github.com/zctap/zctap/internal/mono"
+	"github.com/zctap/zctap/internal/park"
 	"github.com/zctap/zctap/internal/sockq"
 	"github.com/zctap/zctap/internal/stack"
 	"github.com/zctap/zctap/internal/stack/tcp"
@@ -70,7 +71,7 @@ type Engine struct {
 
 	commands commandQueue
 	nothing  command     // to go round once more
-	sleeping atomic.Bool // the loop sets it, whoever wakes it takes it back
+	doze     park.Doze   // the loop's sleep, and who wakes it
 	returned atomic.Bool // buffers came back: set by who returns, taken back by the loop
 
 	ended atomic.Bool   // the loop runs no commands any more; the loop sets it

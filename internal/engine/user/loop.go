@@ -150,7 +150,7 @@ func (e *Engine) setEpoch(now mono.Time) {
 // sleep waits for something to do: frames, room on the wire, a command, a
 // timer, or buffers, if the lack of them keeps a window closed.
 func (e *Engine) sleep(now mono.Time) error {
-	e.sleeping.Store(true)
+	e.doze.Begin()
 	// Only now the last looks: see wake.
 	if e.stack.Constrained() {
 		e.pool.WantReturn()
@@ -160,12 +160,12 @@ func (e *Engine) sleep(now mono.Time) error {
 		}
 	}
 	if !e.commands.empty() || e.returned.Load() || e.config.CQ != nil && e.config.CQ.Ready() {
-		e.sleeping.Store(false)
+		e.doze.End()
 		return nil
 	}
 	e.rounds.sleeps++
 	err := e.rest(now)
-	if !e.sleeping.Swap(false) {
+	if e.doze.End() {
 		e.rounds.kicks++
 	}
 	return err

@@ -11,7 +11,16 @@ import "fmt"
 // returned. n is how many were accepted; err describes the first refused one
 // (ErrStale or ErrForeign). Refused iovs are left as they are, for the caller
 // to look at.
-func (p *Pool) Return(iovs []Iov) (n int, err error) { return p.returnFrom(iovs, 0) }
+func (p *Pool) Return(iovs []Iov) (n int, err error) {
+	if p.lending.n > 0 || len(iovs) > refillBatch {
+		return p.returnFrom(iovs, 0)
+	}
+	n, err = p.returnSome(iovs, 0)
+	if n > 0 {
+		p.returned()
+	}
+	return n, err
+}
 
 // returnFrom is Return but for the first of iovs, which were returned already.
 func (p *Pool) returnFrom(iovs []Iov, first int) (n int, err error) {
@@ -49,10 +58,8 @@ func (p *Pool) beforeLent(iovs []Iov) int {
 // first, without the look for who waits. None holds a reference to a lent buffer.
 func (p *Pool) returnSome(iovs []Iov, first int) (n int, err error) {
 	var (
-		ids  [refillBatch]uint16 // of buffers that are free now
-		free int
-		s    settling
-		bad  int
+		r   returning
+		bad int
 	)
 	if Invariants {
 		for i := range iovs {
@@ -61,46 +68,57 @@ func (p *Pool) returnSome(iovs []Iov, first int) (n int, err error) {
 			}
 		}
 	}
-	zero := 0 // from where to i iovs were accepted, and are not zeroed yet
-	for i := 0; i < len(iovs); {
-		if n := p.dropLast(iovs[i:], ids[free:], &s); n > 0 {
-			i, free = i+n, free+n
-			continue
+	for rest := iovs; ; {
+		k := p.drop(rest, &r)
+		if k == len(rest) {
+			break
 		}
-		n, ok := p.dropOne(iovs[i:i+1], ids[free:], &s)
-		if !ok {
-			if bad++; err == nil {
-				err = fmt.Errorf("iov %d: %w", first+i, p.refusal(&iovs[i]))
-			}
-			clear(iovs[zero:i])
-			zero = i + 1
+		if bad++; err == nil {
+			err = fmt.Errorf("iov %d: %w", first+len(iovs)-len(rest)+k, p.refusal(&rest[k]))
 		}
-		i, free = i+1, free+n
+		rest = rest[k+1:]
 	}
-	clear(iovs[zero:]) // at once: each pointer that is zeroed by itself asks the garbage collector
 	if bad > 0 {
 		p.rejects.Add(uint64(bad))
 	}
-	s.owner.uncharge(s.n)
-	p.fill.push(ids[:free])
+	r.owner.uncharge(r.charged)
+	p.fill.push(r.ids[:r.free])
 	return len(iovs) - bad, err
 }
 
-// settling has buffers that are free now count against nobody any more: those in a row that
-// one is charged for at once. These are the last ones.
-type settling struct {
-	owner *Account
-	n     int
+// returning is what a Return has made free and not told of yet. Those that one owner in a row is
+// charged for are settled at once.
+type returning struct {
+	ids     [refillBatch]uint16 // buffers that are free now
+	free    int                 // of ids
+	owner   *Account            // of the last of ids for which somebody was charged
+	charged int                 // how many of these count against owner still
+}
+
+// drop drops the user references of the first of iovs, as many as hold one, and zeroes them.
+// It returns how many that was.
+func (p *Pool) drop(iovs []Iov, r *returning) (n int) {
+	for n < len(iovs) {
+		k := p.dropLast(iovs[n:], r)
+		if k == 0 {
+			if !p.dropOne(iovs[n:n+1], r) {
+				break
+			}
+			k = 1
+		}
+		n += k
+	}
+	clear(iovs[:n]) // at once: each pointer that is zeroed by itself asks the garbage collector
+	return n
 }
 
 // dropOne drops the user reference of one iov if that holds one: one of
-// several references to its buffer, or the last one, if it has just become that. n is 1 if
-// that makes the buffer free, ids and s are then as of dropLast. Of a lent buffer it
-// holds none: returnLent has looked.
-func (p *Pool) dropOne(one []Iov, ids []uint16, s *settling) (n int, ok bool) {
+// several references to its buffer, or the last one, if it has just become that: r keeps
+// the buffer then. Of a lent buffer it holds none: returnLent has looked.
+func (p *Pool) dropOne(one []Iov, r *returning) (ok bool) {
 	f := one[0].frag
 	if !p.ours(&f) || p.isLent(f.buffer) {
-		return 0, false
+		return false
 	}
 	w := &p.words[f.buffer]
 	for {
@@ -108,15 +126,14 @@ func (p *Pool) dropOne(one []Iov, ids []uint16, s *settling) (n int, ok bool) {
 		// Generation first: it tells a stale return even when the buffer is
 		// out again and has user references of others.
 		if generation(o) != f.gen || userRefs(o) == 0 {
-			return 0, false
+			return false
 		}
 		if o&refMask == userOne {
 			// Since dropLast looked; or it is stale, and on the way back just now.
-			n = p.dropLast(one, ids, s)
-			return n, n == 1
+			return p.dropLast(one, r) == 1
 		}
 		if w.CompareAndSwap(o, o-userOne) {
-			return 0, true
+			return true
 		}
 	}
 }

@@ -39,22 +39,20 @@ func turnWords(n int) []atomic.Uint64 {
 }
 
 // dropLast drops the user references of the first of iovs, as many as are of one
-// group, and each the only reference to its buffer. n is how many that
-// was: 0 if the first is not one, which dropOne looks into. The first n of ids, which
-// is as long as iovs at least, are their buffers, which count against nobody any more
-// when s is settled.
-func (p *Pool) dropLast(iovs []Iov, ids []uint16, s *settling) (n int) {
+// group, and each the only reference to its buffer, and has r keep these. It returns how
+// many that was: 0 if the first is not one, which dropOne looks into.
+func (p *Pool) dropLast(iovs []Iov, r *returning) (n int) {
 	// first to end are the buffers of the group, but for those that are lent.
 	group := int(iovs[0].frag.buffer / turnGroup)
 	first, end := max(group*turnGroup, int(p.lending.n)), min((group+1)*turnGroup, len(p.words))
 	if first >= end {
 		return 0
 	}
-	turns, skip := &p.turns[group], first%turnGroup
+	words, turns, skip := p.words[first:end], &p.turns[group], first%turnGroup
 	for {
 		before := turns.Load() // acquire: before the buffers' words
 		var flip uint64
-		n, flip = p.lastOf(iovs, first, end, before>>skip)
+		n, flip = lastOf(iovs, words, uint(first), p.region.id, before>>skip)
 		if n == 0 {
 			return 0
 		}
@@ -62,26 +60,25 @@ func (p *Pool) dropLast(iovs []Iov, ids []uint16, s *settling) (n int) {
 			break
 		}
 	}
-	p.dropped(iovs[:n], ids, s)
+	p.dropped(iovs[:n], r)
 	return n
 }
 
-// lastOf is how many of iovs dropLast may drop, of buffers first to end-1. turns has their
-// turns, that of first lowest, and flip those which are to be flipped.
-func (p *Pool) lastOf(iovs []Iov, first, end int, turns uint64) (n int, flip uint64) {
-	words, region := p.words[first:end], p.region.id
+// lastOf is how many of iovs dropLast may drop. words are those of a group's buffers from first
+// on, turns has their turns, that of first lowest, and flip those which are to be flipped.
+func lastOf(iovs []Iov, words []atomic.Uint64, first uint, region uint16, turns uint64) (n int, flip uint64) {
 	before := turns
 	for n < len(iovs) {
-		v := &iovs[n]
-		b := uint(v.frag.buffer) - uint(first)
-		if b >= uint(len(words)) || v.frag.region != region {
+		f := &iovs[n].frag
+		b := uint(f.buffer) - first
+		if b >= uint(len(words)) || f.region != region {
 			break
 		}
 		bit := uint64(1) << (b % 64)
-		if (turns&bit != 0) != v.frag.turn() {
+		if (turns&bit != 0) != f.turn() {
 			break
 		}
-		if words[b].Load()&^charged != word(v.frag.gen)<<32|userOne {
+		if words[b].Load()&^charged != soleUser(f.gen) {
 			break
 		}
 		turns ^= bit // the same iov may come twice
@@ -90,12 +87,11 @@ func (p *Pool) lastOf(iovs []Iov, first, end int, turns uint64) (n int, flip uin
 	return n, turns ^ before
 }
 
-// dropped makes the buffers of iovs free, which are the caller's alone.
-// ids and s are as of dropLast.
-func (p *Pool) dropped(iovs []Iov, ids []uint16, s *settling) {
+// dropped makes the buffers of iovs free, which are the caller's alone, and has r keep them.
+func (p *Pool) dropped(iovs []Iov, r *returning) {
 	words := p.words
-	owners, ids := p.owners[:len(words)], ids[:len(iovs)]
-	owner, n := s.owner, s.n
+	owners, ids := p.owners[:len(words)], r.ids[r.free:][:len(iovs)]
+	owner, n := r.owner, r.charged
 	for i := range iovs {
 		b := iovs[i].frag.buffer
 		w := &words[b]
@@ -111,5 +107,6 @@ func (p *Pool) dropped(iovs []Iov, ids []uint16, s *settling) {
 		p.debug.freed(b)
 		ids[i] = b
 	}
-	s.owner, s.n = owner, n
+	r.free += len(iovs)
+	r.owner, r.charged = owner, n
 }

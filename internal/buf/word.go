@@ -31,6 +31,10 @@ func generation(w word) uint32 { return uint32(w>>32) & (1<<31 - 1) }
 // refs is both counts: 0 if nobody has a reference.
 func refs(w word) uint32 { return uint32(w) }
 
+// soleUser is the word of a buffer in generation gen to which there is one reference, a
+// user's, but for whether somebody is charged.
+func soleUser(gen uint32) word { return word(gen)<<32 | userOne }
+
 // freed is the word of a buffer whose last reference, a user's, held in w, is dropped:
 // no references, not charged, next generation.
 func freed(w word) word { return (w + genOne) & genMask }

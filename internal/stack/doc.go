@@ -13,7 +13,8 @@
 //
 // Touched flows are linked into a list, so that a batch of many segments of one
 // connection draws one ACK, one publication and one wake. Those of them that follow
-// each other and differ in nothing that matters are one Input (merge.go).
+// each other, also where other flows' came between (flowsort.go), and differ in nothing that
+// matters are one Input (merge.go).
 //
 // Payload is never moved: what Deliver hands to a flow is the part of the
 // driver's buffers behind the headers, with the references to them.

@@ -120,14 +120,17 @@ func (o *flowSort) divide(s *Stack, frames []driver.Frame) (groups, runs int) {
 func (s *Stack) flowOf(f *driver.Frame) (addrs uint64, ports uint32, ok bool) {
 	const dontFragment = 0x40
 	const headers4, headers6 = wire.IPv4HeaderLen + 2*2, wire.IPv6HeaderLen + 2*2
-	b := s.first(f)
-	if len(b) < min(f.Len, maxLinkHeader+wire.IPv6HeaderLen+2*2) {
+	b, link, need := s.first(f), s.caps.LinkHeader, headers4
+	if len(b) > link && b[link]>>4 == 6 {
+		need = headers6
+	}
+	if len(b) < min(f.Len, link+need) {
 		b = s.rx.gather(f, s.pool)
 	}
-	if len(b) < s.caps.LinkHeader+headers4 {
+	if len(b) < link+headers4 {
 		return 0, 0, false
 	}
-	b = b[s.caps.LinkHeader:]
+	b = b[link:]
 	switch {
 	case b[0] == 4<<4|wire.IPv4HeaderLen/4 && b[9] == wire.ProtoTCP && b[6]&^dontFragment|b[7] == 0:
 		return binary.LittleEndian.Uint64(b[12:]), binary.LittleEndian.Uint32(b[wire.IPv4HeaderLen:]), true

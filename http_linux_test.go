@@ -29,11 +29,12 @@ func serveHashes(t *testing.T, q *zctap.Queue) (port string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	body := pattern.New(1) // to make it takes as long as hundreds of requests
 	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodGet {
 			var n int64
 			fmt.Sscanf(r.URL.Path, "/%d", &n)
-			io.Copy(w, pattern.New(1).Reader(n))
+			io.Copy(w, body.Reader(n))
 			return
 		}
 		h := sha256.New()

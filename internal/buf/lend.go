@@ -65,9 +65,8 @@ func Landed(b uint16, off, n int) (f Frag) {
 	return f
 }
 
-// Landed makes f what the function of that name returns, in place, as far as Land needs it,
-// or Name.
-// off may have the Mark.
+// Landed makes f what the function of that name returns, in place, as far as Land and Name need
+// it. off may have the Mark.
 func (f *Frag) Landed(b uint16, off, n uint32) { f.off, f.len, f.buffer = off, n, b }
 
 // Land takes one kernel reference, the caller's, for each of frags, which Landed

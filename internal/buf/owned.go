@@ -17,7 +17,7 @@ import (
 // no user reference and fails.
 //
 // Others may load w meanwhile (that Return, Remove). From the old word they conclude the
-// same as from the new, but for Remove, of which toUser takes care. Whoever gets the
+// same as from the new, but for Remove, of which HandOverAll takes care. Whoever gets the
 // buffer from the caller sees the new one: the queue or ring that it goes through publishes
 // with an atomic operation.
 func storeOwned(w *atomic.Uint64, from, to word) { owned.Store(w, from, to) }

@@ -22,8 +22,8 @@ const (
 // The order within a flow stays; between flows it means nothing, for a network changes it, too.
 // All that is no ordinary TCP segment counts as one flow.
 //
-// The look at a frame costs a fiftieth of what a segment does that is taken in by itself,
-// and it is not done where segments follow each other anyway.
+// The look at a frame is little beside a segment that is taken in by itself, and it is not done
+// where segments follow each other anyway.
 type flowSort struct {
 	idle   int    // batches to leave alone
 	batch  uint32 // number of the last one that was divided

@@ -299,6 +299,43 @@ func TestMergedPush(t *testing.T) {
 	}
 }
 
+// TestMergedPushDropped: a PSH of a segment that is dropped for its checksum, behind a run, draws no ACK.
+func TestMergedPushDropped(t *testing.T) {
+	for seed := range uint64(32) {
+		w := newTwins(t, seed)
+		w.check = driver.Unverified
+		headers := len(w.packet(w.h, nil))
+		w.lay = [][]layout{{whole}, {{headers, []int{4096}}}}[seed/16%2]
+		segment := func(n int, flags wire.Flags) []byte {
+			h := w.h
+			h.Flags |= flags
+			w.h.Seq = w.h.Seq.Add(uint32(n))
+			return w.packet(h, pattern(0, n))
+		}
+		for range 20 { // those are acknowledged at once
+			w.round(time.Millisecond, [][]byte{segment(1448, 0)})
+			w.take()
+		}
+		w.round(time.Second, nil)
+		run, last := [][]byte{segment(100, 0), segment(100, 0)}, segment(100, wire.PSH)
+		wrong := bytes.Clone(last)
+		wrong[len(wrong)-1]++
+		before := w.rigs[0].stack.Stats().Merged
+		w.round(0, append(run, wrong))
+		if n, merged := len(w.rigs[0].wire.sent), w.rigs[0].stack.Stats().Merged-before; n != 0 || merged != 1 {
+			t.Errorf("seed %d: %d frames answer, %d segments merged", seed, n, merged)
+		}
+		w.round(0, [][]byte{last})
+		if n := len(w.rigs[0].wire.sent); n != 1 {
+			t.Errorf("seed %d: %d frames answer PSH", seed, n)
+		}
+		w.take()
+		for i, r := range w.rigs {
+			r.end(w.conns[i])
+		}
+	}
+}
+
 // TestMergedOdd: what is beyond the window is judged segment by segment, and what is behind
 // a packet in its frame is no payload.
 func TestMergedOdd(t *testing.T) {
